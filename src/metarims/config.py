@@ -1,0 +1,255 @@
+"""Every setting: typed, with one line of meaning, and each check that crosses fields.
+
+The command line, a run's ``config.json`` and the documentation are generated from these dataclasses.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from metarims.errors import UserError, unknown_name
+
+GROUPS = ("encoder", "modules", "attention", "policy", "value")
+"""The named parameter groups of every agent (an LSTM agent's ``attention`` is empty)."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """Sizes of the agent."""
+
+    image_dim: int = 32
+    """Channels per tile after the first convolution (8x8 pixels, stride 8)."""
+    word_dim: int = 32
+    """Width of a word's embedding."""
+    mission_dim: int = 64
+    """Width of the GRU that reads the mission."""
+    fusion: Literal["film", "concat"] = "film"
+    """How the mission meets the image: it modulates the tiles' features (FiLM), or is only appended to them."""
+    feature_dim: int = 128
+    """Width of what the core reads."""
+    lstm_dim: int = 128
+    """State of the LSTM core."""
+    num_modules: int = 5
+    """RIM core: N, the number of modules (paper: 5)."""
+    num_active: int = 3
+    """RIM core: k, how many modules act at a step (paper: 3)."""
+    module_dim: int = 32
+    """RIM core: state of one module."""
+    cell: Literal["lstm", "gru"] = "lstm"
+    """RIM core: the modules' recurrent cell."""
+    router: Literal["attention", "random"] = "attention"
+    """RIM core: who chooses the active modules; ``random`` is the null model."""
+    input_heads: int = 1
+    """RIM core: heads of the input attention."""
+    key_dim: int = 32
+    """RIM core: width of the input attention's queries and keys, per head."""
+    value_dim: int = 64
+    """RIM core: width of what a module reads of the input, per head."""
+    communication_heads: int = 4
+    """RIM core: heads of the communication attention (0: modules do not talk)."""
+    communication_dim: int = 32
+    """RIM core: width of the communication's queries, keys and values, over all heads."""
+    communication_gate: bool = False
+    """RIM core: pass what is heard through sigmoid-gate x tanh, as in the official RIMs code."""
+    head_dim: int = 64
+    """Hidden layer of the policy head and of the value head (0: linear heads)."""
+
+
+@dataclass(frozen=True)
+class PPO:
+    """Proximal policy optimisation (Schulman et al., 2017) with generalised advantages."""
+
+    num_envs: int = 64
+    """Environments stepped side by side, per seed."""
+    gamma: float = 0.99
+    """Discount (paper: 0.99)."""
+    gae_lambda: float = 0.95
+    """GAE's lambda (paper: 0.99)."""
+    clip: float = 0.2
+    """Clip range of the probability ratio."""
+    clip_value: bool = True
+    """Clip the change of the value, by the same range, as in PPO's first code."""
+    value_coef: float = 0.5
+    """Weight of the value loss (c1)."""
+    entropy_coef: float = 0.01
+    """Weight of the entropy bonus (c2)."""
+    reward_scale: float = 1.0
+    """Rewards are multiplied by this before learning (BabyAI: 20); records always show the plain return."""
+    normalize_advantages: bool = True
+    """Standardise advantages over each minibatch."""
+    adam_eps: float = 1e-5
+    """Adam's epsilon."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How one timescale learns from what it collects."""
+
+    span: int
+    """Steps through which gradients flow."""
+    rollout: int
+    """Steps per environment that one update learns from; a multiple of the span."""
+    epochs: int = 4
+    """Passes over that data."""
+    minibatches: int = 8
+    """Parts into which the spans are divided, each one gradient step."""
+    learning_rate: float = 1e-3
+    """Adam's step size."""
+    max_grad_norm: float = 0.5
+    """Gradients of this timescale's groups are clipped to this joint norm."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run."""
+
+    agent: str = "metarims"
+    """Which core learns by which rule: metarims, modular, vanilla, metalstm, metaflip or slowlr."""
+    env: str = "BabyAI-GoToLocal-v0"
+    """Farama id of the task."""
+    frames: int = 1_000_000
+    """Environment steps per seed, over all environments and both loops."""
+    seeds: tuple[int, ...] = (0,)
+    """Each seed is an independent agent; all train at once."""
+    network: Network = field(default_factory=Network)
+    ppo: PPO = field(default_factory=PPO)
+    fast: Loop = field(default_factory=lambda: Loop(span=20, rollout=40))
+    """The fast (inner) loop; agents with one loop use this alone."""
+    slow: Loop = field(default_factory=lambda: Loop(span=80, rollout=80))
+    """The slow (outer) loop."""
+    encoder_speed: Literal["fast", "slow", "both"] = "fast"
+    """Which loop trains the encoder (the paper leaves it open)."""
+    slow_data: Literal["fresh", "reuse"] = "fresh"
+    """The slow loop learns from newly sampled steps (Algorithm 1), or from those of the fast loop."""
+    slow_factor: float = 0.25
+    """``slowlr``: learning rate of the attention, as a fraction of the others'."""
+    at_episode_end: Literal["reset", "carry"] = "reset"
+    """The recurrent state at an episode's end: set to zero, or carried through the meta-episode."""
+    record_every: int = 20_000
+    """Environment steps per seed between two lines of metrics, rounded to whole updates; the run's chunk."""
+    checkpoint_every: int = 5
+    """Chunks between two checkpoints; a killed run loses at most these."""
+
+    def __post_init__(self):
+        check(self)
+
+
+def check(config: Config) -> None:
+    """Raise ``UserError`` for the first setting that cannot work, naming field, value and remedy."""
+    from metarims.learning.rules import RULES
+
+    if config.agent not in RULES:
+        raise unknown_name("agent", config.agent, RULES)
+    if not config.seeds:
+        raise UserError("seeds is empty: name at least one seed, for example --seeds 0.")
+    if len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0 or max(config.seeds) >= 2**31:
+        raise UserError(f"seeds {config.seeds} must be distinct integers from 0 to 2147483647.")
+    net, ppo = config.network, config.ppo
+    positive = {
+        "frames": config.frames,
+        "record_every": config.record_every,
+        "checkpoint_every": config.checkpoint_every,
+        "ppo.num_envs": ppo.num_envs,
+        **{f"network.{name}": getattr(net, name) for name in _SIZES},
+        **{f"{name}.{f.name}": getattr(loop, f.name) for name, loop in loops(config) for f in dataclasses.fields(Loop)},
+        "ppo.reward_scale": ppo.reward_scale,
+        "ppo.adam_eps": ppo.adam_eps,
+        "ppo.clip": ppo.clip,
+    }
+    for name, value in positive.items():
+        if not value > 0 or value == float("inf"):
+            raise UserError(f"{name} is {value}: it must be greater than zero and finite.")
+    for name, value in (("gamma", ppo.gamma), ("gae_lambda", ppo.gae_lambda)):
+        if not 0 <= value <= 1:
+            raise UserError(f"ppo.{name} is {value}: it must lie between 0 and 1.")
+    for name, value in (("value_coef", ppo.value_coef), ("entropy_coef", ppo.entropy_coef)):
+        if not 0 <= value < float("inf"):
+            raise UserError(f"ppo.{name} is {value}: it must be zero or more, and finite.")
+    for name in ("head_dim", "communication_heads"):
+        if getattr(net, name) < 0:
+            raise UserError(f"network.{name} is {getattr(net, name)}: it must be zero or more.")
+    if net.num_active > net.num_modules:
+        raise UserError(
+            f"network.num_active is {net.num_active}, but there are only {net.num_modules} modules "
+            "(network.num_modules): at most all of them can be active."
+        )
+    if net.communication_heads and net.communication_dim % net.communication_heads:
+        raise UserError(
+            f"network.communication_heads ({net.communication_heads}) does not divide "
+            f"network.communication_dim ({net.communication_dim})."
+        )
+    for name, loop in loops(config):
+        if loop.rollout % loop.span:
+            raise UserError(f"{name}.span ({loop.span}) does not divide {name}.rollout ({loop.rollout}).")
+        num_spans = ppo.num_envs * loop.rollout // loop.span
+        if num_spans % loop.minibatches:
+            raise UserError(
+                f"{name}.minibatches ({loop.minibatches}) does not divide the {num_spans} spans of one update "
+                f"(ppo.num_envs {ppo.num_envs} x {name}.rollout {loop.rollout} / {name}.span {loop.span})."
+            )
+    if len(loops(config)) == 2 and config.slow_data == "reuse" and config.slow.rollout % config.fast.rollout:
+        raise UserError(
+            f"fast.rollout ({config.fast.rollout}) does not divide slow.rollout ({config.slow.rollout}), "
+            "which slow_data = 'reuse' needs: the slow loop reads whole rollouts of the fast one."
+        )
+    if not 0 < config.slow_factor <= 1:
+        raise UserError(f"slow_factor is {config.slow_factor}: it must be greater than 0 and at most 1.")
+
+
+_SIZES = (
+    "image_dim",
+    "word_dim",
+    "mission_dim",
+    "feature_dim",
+    "lstm_dim",
+    "num_modules",
+    "num_active",
+    "module_dim",
+    "input_heads",
+    "key_dim",
+    "value_dim",
+    "communication_dim",
+)
+
+
+def loops(config: Config) -> tuple[tuple[str, Loop], ...]:
+    """The loops that this agent's rule uses, by name."""
+    from metarims.learning.rules import RULES
+
+    both = ("fast", config.fast), ("slow", config.slow)
+    return both[: len(RULES[config.agent].timescales)]
+
+
+def to_json(config: Any) -> str:
+    """A configuration as JSON text, every field written out."""
+    return json.dumps(dataclasses.asdict(config), indent=2)
+
+
+def from_dict(kind: type, values: Any, where: str = "config") -> Any:
+    """A configuration dataclass from parsed JSON; unknown, missing and mistyped fields are a ``UserError``."""
+    if not isinstance(values, dict):
+        raise UserError(f"{where} must be an object with fields, not {values!r}.")
+    hints, names = get_type_hints(kind), [f.name for f in dataclasses.fields(kind)]
+    for name in values:
+        if name not in names:
+            raise unknown_name(f"field in {where}", name, names)
+    return kind(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, where)  # pyright: ignore[reportArgumentType]
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise UserError(f"{where} is {value!r}: it must be one of {', '.join(map(str, get_args(hint)))}.")
+        return value
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise UserError(f"{where} is {value!r}: it must be a list.")
+        return tuple(_convert(get_args(hint)[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise UserError(f"{where} is {value!r}: it must be of type {hint.__name__}.")
+    return value
