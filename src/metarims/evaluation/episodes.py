@@ -1,0 +1,33 @@
+"""Whole episodes, recorded step by step, for the viewer."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+
+class Episode(NamedTuple):
+    """One episode of one agent. T steps, so T + 1 states of the world; M = 0 for an LSTM agent."""
+
+    env: str
+    mission: str
+    where: str
+    """The world it was played in: ``jax`` (ours) or ``farama``."""
+    level_seed: int
+    grid: UInt8[np.ndarray, "T1 W H"]
+    """Tile codes 0..40 of the whole world, [x, y]."""
+    position: Int[np.ndarray, "T1 2"]
+    direction: Int[np.ndarray, " T1"]
+    """0 right, 1 down, 2 left, 3 up."""
+    view: UInt8[np.ndarray, "T1 7 7"]
+    """Tile codes 0..59 of what the agent sees, [x, y], with the agent at (3, 6) facing up."""
+    actions: Int[np.ndarray, " T"]
+    rewards: Float[np.ndarray, " T"]
+    values: Float[np.ndarray, " T"]
+    policy: Float[np.ndarray, "T A"]
+    """Probabilities."""
+    active: Bool[np.ndarray, "T M"]
+    input_attention: Float[np.ndarray, "T M"]
+    communication: Float[np.ndarray, "T M M"]
+    terminated: bool
+    truncated: bool
