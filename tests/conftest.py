@@ -1,0 +1,17 @@
+"""For every test: shapes and dtypes checked, random keys used once, programs compiled once."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import jaxtyping
+
+jaxtyping.install_import_hook("metarims", "beartype.beartype")
+
+_CACHE = Path(__file__).parents[1] / ".cache" / "xla"
+jax.config.update("jax_compilation_cache_dir", str(_CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+jax.config.update("jax_debug_key_reuse", True)
