@@ -1,0 +1,24 @@
+"""Uniform draws from a row of random words: one call of the generator serves a whole level."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Int32, UInt32
+
+
+class Dice:
+    """Reads random words one after the other. Tracing-time object; an exhausted row is an ``IndexError``."""
+
+    def __init__(self, words: UInt32[Array, "n"]):
+        self._words = words
+        self.used = 0
+
+    def below(self, bound: Any) -> Int32[Array, ""]:
+        """Uniform integer in [0, bound), bound < 2**16: the high half of word x bound (bias below bound / 2**32)."""
+        if self.used >= self._words.shape[0]:
+            raise IndexError(f"a level draws more than its {self._words.shape[0]} random words")
+        word = self._words[self.used]
+        self.used += 1
+        bound = jnp.asarray(bound, jnp.uint32)
+        high = (word >> 16) * bound + (((word & 0xFFFF) * bound) >> 16)
+        return (high >> 16).astype(jnp.int32)

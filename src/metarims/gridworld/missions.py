@@ -1,0 +1,88 @@
+"""Instructions: the words, and the sentences that each family of levels speaks."""
+
+import numpy as np
+
+from metarims.errors import UserError
+from metarims.gridworld.tiles import COLORS, KINDS
+
+VOCABULARY = tuple(
+    [
+        "go",
+        "to",
+        "the",
+        "a",
+        "red",
+        "green",
+        "blue",
+        "purple",
+        "yellow",
+        "grey",
+        "key",
+        "ball",
+        "box",
+        "pick",
+        "up",
+        "object",
+        "in",
+        "front",
+        "of",
+        "you",
+        "behind",
+        "on",
+        "your",
+        "left",
+        "right",
+        "get",
+        "goal",
+        "square",
+        "use",
+        "open",
+        "door",
+        "and",
+        "then",
+        "put",
+        "near",
+        "next",
+        "fetch",
+        "must",
+        "traverse",
+        "rooms",
+        "avoid",
+        "lava",
+        "find",
+        "opening",
+        "reach",
+        "matching",
+        "at",
+        "end",
+        "hallway",
+    ]
+)
+"""Every word of every mission; token = 1 + index, 0 is padding."""
+
+MAX_WORDS = 13
+"""Words of the longest mission (DoorKey's)."""
+
+_TOKEN = {word: 1 + index for index, word in enumerate(VOCABULARY)}
+
+
+def tokenize(text: str) -> np.ndarray:
+    """A mission as tokens [13], padded with 0; an unknown word is a ``UserError`` that names it."""
+    words = text.lower().replace(",", " ").split()
+    for word in words:
+        if word not in _TOKEN:
+            raise UserError(f"The mission '{text}' contains '{word}', which is not in the vocabulary.")
+    if len(words) > MAX_WORDS:
+        raise UserError(f"The mission '{text}' has {len(words)} words; at most {MAX_WORDS} fit.")
+    tokens = np.zeros(MAX_WORDS, np.int32)
+    tokens[: len(words)] = [_TOKEN[word] for word in words]
+    return tokens
+
+
+OBJECTS = tuple(f"{color} {kind}" for kind in KINDS for color in COLORS)
+"""The 18 objects in the order of their tile codes."""
+
+GO_TO = tuple(f"go to {article} {thing}" for article in ("the", "a") for thing in OBJECTS)
+"""Row: 18 x (are there several?) + (code - KEY)."""
+
+DOOR_KEY = ("use the key to open the door and then get to the goal",)

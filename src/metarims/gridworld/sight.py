@@ -1,0 +1,95 @@
+"""What the agent sees: a 7x7 egocentric window with occlusion, as tile codes, Farama's symbols, or pixels."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, UInt8
+
+from metarims.gridworld.rules import Rule
+from metarims.gridworld.tiles import AGENT, CODE, DOOR, EMPTY, SYMBOLS, TILE_ATLAS, UNSEEN, WALL
+from metarims.gridworld.world import World, heading
+from metarims.types import TILE, VIEW, Observation
+
+HALF = VIEW // 2
+_FULL = (1 << VIEW) - 1
+
+
+def observe(env, world: World) -> Observation:
+    """The observation of one environment (to be vmapped) of level ``env``."""
+    return Observation(view(env.rule_of(world), world), world.direction, world.mission)
+
+
+def view(rule: Rule, world: World) -> UInt8[Array, "7 7"]:
+    """Tile codes [i, j] of the window: the agent is at (3, 6) and looks towards j = 0."""
+    codes = window(world, rule.walled)
+    if rule.see_through is not True:
+        codes = jnp.where(visible(codes, rule.doors) | rule.see_through, codes, jnp.uint8(UNSEEN))
+    carried = world.carrying & CODE
+    own = jnp.where(carried == EMPTY, jnp.uint8(AGENT), carried + (AGENT - 4))
+    return codes.at[HALF, VIEW - 1].set(own)
+
+
+def window(world: World, walled: bool) -> UInt8[Array, "7 7"]:
+    """Codes of the world cells under the window, pos + d (6 - j) + r (i - 3) with r = (-d_y, d_x); outside is wall."""
+    width, height = world.grid.shape
+    dx, dy = heading(world.direction)
+    ahead = (VIEW - 1 - jnp.arange(VIEW, dtype=jnp.int8))[None, :]
+    aside = (jnp.arange(VIEW, dtype=jnp.int8) - HALF)[:, None]
+    x = world.x + dx * ahead - dy * aside
+    y = world.y + dy * ahead + dx * aside
+    # A negative coordinate wraps to a large unsigned one, so one minimum clips both sides.
+    cx = jnp.minimum(x.astype(jnp.uint8), width - 1).astype(jnp.int32)
+    cy = jnp.minimum(y.astype(jnp.uint8), height - 1).astype(jnp.int32)
+    codes = world.grid.reshape(-1).at[cx * height + cy].get(mode="promise_in_bounds") & CODE
+    if walled:  # what lies outside is then the same as the border that the clipping hit
+        return codes
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return jnp.where(inside, codes, jnp.uint8(WALL))
+
+
+def opaque(codes: UInt8[Array, "*n"], doors: bool = True) -> Bool[Array, "*n"]:
+    """Walls, and doors that are not open, hide what is behind them."""
+    walls = codes == WALL
+    if not doors:
+        return walls
+    door = codes.astype(jnp.uint16) - DOOR
+    state = door - 3 * ((door * 171) >> 9)  # remainder by 3, exact for all codes of doors
+    return walls | ((codes >= DOOR) & (codes < AGENT) & (state != 0))
+
+
+def visible(codes: UInt8[Array, "7 7"], doors: bool = True) -> Bool[Array, "7 7"]:
+    """minigrid's ``Grid.process_vis``: light spreads sideways along each row, then one row up, nearest row first.
+
+    Each row is a 7-bit number, so a sweep along the row is six shifts; its order of spreading is kept exactly.
+    """
+    bit = jnp.uint8(1) << jnp.arange(VIEW, dtype=jnp.uint8)
+    clear = jnp.where(opaque(codes, doors), jnp.uint8(0), bit[:, None]).sum(0, dtype=jnp.uint8)
+    rows: list = [jnp.uint8(0)] * (VIEW - 1) + [jnp.uint8(1 << HALF)]
+    for j in reversed(range(VIEW)):
+        see, row = clear[j], rows[j]
+        for _ in range(VIEW - 1):
+            row = row | (((row & see) << 1) & _FULL)
+        rightward = row & see & (_FULL >> 1)
+        for _ in range(VIEW - 1):
+            row = row | ((row & see) >> 1)
+        leftward = row & see & (_FULL - 1)
+        rows[j] = row
+        if j > 0:
+            rows[j - 1] = rows[j - 1] | ((rightward | rightward << 1 | leftward | leftward >> 1) & _FULL)
+    return (jnp.stack(rows)[None, :] & bit[:, None]) != 0
+
+
+def symbolic(codes: UInt8[Array, "*B 7 7"]) -> UInt8[Array, "*B 7 7 3"]:
+    """Farama's symbolic image: (type, colour, state) per cell."""
+    return jnp.asarray(SYMBOLS)[codes]
+
+
+def render(codes: UInt8[Array, "*B 7 7"]) -> UInt8[Array, "*B 56 56 3"]:
+    """Farama's RGB image of the view [row, column, channel], from minigrid's own pictures of the tiles."""
+    tiles = jnp.asarray(TILE_ATLAS)[jnp.swapaxes(codes, -1, -2)]  # [*B, j, i, row, column, 3]
+    return jnp.moveaxis(tiles, -3, -4).reshape(*codes.shape[:-2], VIEW * TILE, VIEW * TILE, 3)
+
+
+def render_host(codes: np.ndarray) -> np.ndarray:
+    """``render`` for arrays on the host."""
+    tiles = TILE_ATLAS[np.swapaxes(codes, -1, -2)]
+    return np.moveaxis(tiles, -3, -4).reshape(*codes.shape[:-2], VIEW * TILE, VIEW * TILE, 3)

@@ -1,0 +1,48 @@
+"""The whole state of one environment."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Int8, Int16, UInt8
+
+from metarims.gridworld.tiles import EMPTY
+
+
+class World(NamedTuple):
+    """One environment (or a batch of them: every field then has the same leading axes)."""
+
+    grid: UInt8[Array, "*B W H"]
+    """Tile code of each cell [x, y], with the flags ``TARGET`` and ``LANDMARK`` in its two top bits."""
+    x: Int8[Array, "*B"]
+    y: Int8[Array, "*B"]
+    direction: Int8[Array, "*B"]
+    """0 right (+x), 1 down (+y), 2 left, 3 up."""
+    carrying: UInt8[Array, "*B"]
+    """The cell value of the carried object, flags included; ``EMPTY`` with empty hands."""
+    mission: Int16[Array, "*B"]
+    """Row of the level's table of missions."""
+    step_count: Int16[Array, "*B"]
+    task: UInt8[Array, "*B"]
+    """Which level of a mixture this is; 0 where there is only one."""
+
+
+def new_world(grid: UInt8[Array, "W H"], x, y, direction, mission) -> World:
+    """A world at the start of an episode: empty hands, clock at zero."""
+    zero = jnp.int16(0)
+    return World(
+        grid=grid,
+        x=jnp.asarray(x, jnp.int8),
+        y=jnp.asarray(y, jnp.int8),
+        direction=jnp.asarray(direction, jnp.int8),
+        carrying=jnp.uint8(EMPTY),
+        mission=jnp.asarray(mission, jnp.int16),
+        step_count=zero,
+        task=jnp.uint8(0),
+    )
+
+
+def heading(direction: Int[Array, "*B"]) -> tuple[Int8[Array, "*B"], Int8[Array, "*B"]]:
+    """Unit vector (dx, dy) of a direction."""
+    dx = (direction == 0).astype(jnp.int8) - (direction == 2).astype(jnp.int8)
+    dy = (direction == 1).astype(jnp.int8) - (direction == 3).astype(jnp.int8)
+    return dx, dy
