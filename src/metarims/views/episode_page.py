@@ -1,9 +1,21 @@
 """One self-contained HTML page on which episodes are looked at, step by step."""
 
+import html
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from metarims.errors import UserError
 from metarims.evaluation.episodes import Episode
+from metarims.views import packing, page, tiles
+
+STYLES = ("base.css", "viewer.css")
+SCRIPTS = ("episodes.js", "scene.js", "mind.js", "timeline.js", "viewer.js")
+DATA_ID = "viewer-data"
+"""Where ``viewer.js`` looks for the episodes."""
+
+_LARGE, _TRUE = 48, 8
+"""Pixels per tile: as drawn for people, and as the agent gets it."""
 
 
 def write_episode_page(
@@ -13,4 +25,26 @@ def write_episode_page(
 
     ``labels`` says in a few words what played each episode ("metarims, seed 0, greedy"); one per episode, or none.
     """
-    raise NotImplementedError
+    body = f'<main class="page">\n<h1>{html.escape(title)}</h1>\n{page.asset("viewer.html")}</main>'
+    data = {DATA_ID: viewer_data(episodes, labels)}
+    return page.write_text(path, page.assemble(title, body, STYLES, SCRIPTS, data))
+
+
+def viewer_data(episodes: Sequence[Episode], labels: Sequence[str] = ()) -> dict[str, Any]:
+    """What the viewer's scripts read: the tile sheets, the words, and the packed episodes."""
+    if not episodes:
+        raise UserError("There is no episode to show: record at least one.")
+    if labels and len(labels) != len(episodes):
+        raise UserError(f"There are {len(labels)} labels for {len(episodes)} episodes: give one per episode, or none.")
+    return {
+        "columns": tiles.COLUMNS,
+        "worldSheet": {"source": tiles.world_sheet(_LARGE), "tile": _LARGE},
+        "viewSheet": {"source": tiles.view_sheet(_LARGE), "tile": _LARGE},
+        "pixelSheet": {"source": tiles.view_sheet(_TRUE), "tile": _TRUE},
+        "tileNames": [tiles.tile_name(code) for code in range(tiles.VIEW_TILES)],
+        "actionNames": list(packing.ACTIONS),
+        "episodes": [
+            packing.pack_episode(episode, label)
+            for episode, label in zip(episodes, labels or [""] * len(episodes), strict=True)
+        ],
+    }

@@ -1,0 +1,251 @@
+"use strict";
+
+// The viewer's state (which episode, which step, playing or not) and everything that changes it.
+
+/** @param {string} id @returns {any} */
+const byId = (id) => document.getElementById(id);
+
+const PLACES = /** @type {Record<string, string>} */ ({ jax: "metarims' world", farama: "Farama's environment" });
+
+class Viewer {
+  /** @param {any} data @param {Record<string, Sheet>} sheets */
+  constructor(data, sheets) {
+    this.sheets = sheets;
+    this.tileNames = /** @type {string[]} */ (data.tileNames);
+    this.actionNames = /** @type {string[]} */ (data.actionNames);
+    this.episodes = /** @type {Episode[]} */ (data.episodes.map(readEpisode));
+    this.range = valueRange(this.episodes);
+    this.e = 0;
+    this.t = 0;
+    this.timer = 0;
+    this.linkTimer = 0;
+  }
+
+  get episode() {
+    return this.episodes[this.e];
+  }
+
+  get playing() {
+    return this.timer !== 0;
+  }
+
+  start() {
+    this.episodes.forEach((episode, index) => {
+      const text = `${index + 1} of ${this.episodes.length} · ${episode.label || episode.mission || episode.env}`;
+      byId("episode-select").append(new Option(text, `${index}`));
+    });
+    byId("overview-panel").hidden = this.episodes.length < 2;
+    byId("overview-legend").textContent = "full diamond: success, hollow: none";
+    this.connect();
+    this.followLink();
+    byId("viewer").dataset.ready = "true";
+  }
+
+  connect() {
+    byId("play").onclick = () => this.toggle();
+    byId("step-back").onclick = () => this.move(this.e, this.t - 1);
+    byId("step-forward").onclick = () => this.move(this.e, this.t + 1);
+    byId("previous-episode").onclick = () => this.move(this.e - 1, 0);
+    byId("next-episode").onclick = () => this.move(this.e + 1, 0);
+    byId("episode-select").onchange = () => this.move(Number(byId("episode-select").value), 0);
+    byId("scrub").oninput = () => this.move(this.e, Number(byId("scrub").value));
+    byId("letters").onchange = byId("pixels").onchange = () => this.draw();
+    this.dragOn(byId("tracks"), (x) => this.move(this.e, timeUnder(this.trackAxis, x)));
+    this.dragOn(byId("overview"), (x) => {
+      const place = locate(this.episodes, timeUnder(this.overviewAxis, x));
+      this.move(place.e, place.t);
+    });
+    byId("world").onmousemove = byId("view").onmousemove = (/** @type {MouseEvent} */ event) => this.nameTile(event);
+    document.addEventListener("keydown", (event) => this.key(event));
+    window.addEventListener("hashchange", () => this.followLink());
+    window.addEventListener("resize", () => this.draw());
+    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+  }
+
+  /** @param {HTMLCanvasElement} canvas @param {(x: number) => void} go */
+  dragOn(canvas, go) {
+    canvas.onpointerdown = (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      go(event.offsetX);
+    };
+    canvas.onpointermove = (event) => {
+      if (event.buttons) go(event.offsetX);
+    };
+  }
+
+  /** Keys work wherever the focus is, except where an element needs them itself. @param {KeyboardEvent} event */
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const tag = event.target instanceof Element ? event.target.tagName : "";
+    if (tag === "SELECT" || (tag === "BUTTON" && event.key === " ") || (tag === "SUMMARY" && event.key === " ")) return;
+    if (tag === "INPUT" && byId("scrub") !== event.target && event.key === " ") return;
+    /** @type {Record<string, () => void>} */
+    const actions = {
+      " ": () => this.toggle(),
+      ArrowLeft: () => this.move(this.e, this.t - 1),
+      ArrowRight: () => this.move(this.e, this.t + 1),
+      Home: () => this.move(this.e, 0),
+      End: () => this.move(this.e, this.episode.steps),
+      "[": () => this.move(this.e - 1, 0),
+      "]": () => this.move(this.e + 1, 0),
+      "-": () => this.changeSpeed(-1),
+      "+": () => this.changeSpeed(1),
+      "=": () => this.changeSpeed(1),
+    };
+    const action = actions[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+
+  /** @param {number} by */
+  changeSpeed(by) {
+    const select = byId("speed");
+    select.selectedIndex = Math.max(0, Math.min(select.options.length - 1, select.selectedIndex + by));
+  }
+
+  toggle() {
+    if (this.playing) this.pause();
+    else this.play();
+  }
+
+  play() {
+    const atEnd = this.e === this.episodes.length - 1 && this.t === this.episode.steps;
+    if (atEnd) this.move(this.e, 0);
+    this.schedule();
+    this.showPlaying();
+  }
+
+  pause() {
+    window.clearTimeout(this.timer);
+    this.timer = 0;
+    this.showPlaying();
+  }
+
+  schedule() {
+    this.timer = window.setTimeout(() => this.tick(), 1000 / Number(byId("speed").value));
+  }
+
+  /** One step on; after an episode's last state the next episode begins. */
+  tick() {
+    if (this.t < this.episode.steps) this.move(this.e, this.t + 1);
+    else if (this.e < this.episodes.length - 1) this.move(this.e + 1, 0);
+    else return this.pause();
+    return this.schedule();
+  }
+
+  showPlaying() {
+    byId("play").classList.toggle("playing", this.playing);
+    byId("play").setAttribute("aria-label", this.playing ? "Pause" : "Play");
+  }
+
+  /** Go to a step of an episode; numbers out of range are brought into it. @param {number} e @param {number} t */
+  move(e, t) {
+    this.e = Math.max(0, Math.min(this.episodes.length - 1, e));
+    this.t = Math.max(0, Math.min(this.episode.steps, t));
+    this.draw();
+    window.clearTimeout(this.linkTimer);
+    this.linkTimer = window.setTimeout(() => this.writeLink(), 250);
+  }
+
+  /** The address always names what is shown; written with a delay, for browsers limit how often it may change. */
+  writeLink() {
+    const link = `#e=${this.e + 1}&t=${this.t}`;
+    if (window.location.hash !== link) window.history.replaceState(null, "", link);
+  }
+
+  /** #e=2&t=17 is step 17 of the second episode. */
+  followLink() {
+    const wanted = new URLSearchParams(window.location.hash.slice(1));
+    const number = (/** @type {string} */ name, /** @type {number} */ otherwise) => {
+      const value = Number.parseInt(wanted.get(name) ?? "", 10);
+      return Number.isFinite(value) ? value : otherwise;
+    };
+    this.move(number("e", 1) - 1, number("t", 0));
+  }
+
+  /** The tile under the pointer, in words, as the canvas's tooltip. @param {MouseEvent} event */
+  nameTile(event) {
+    const canvas = /** @type {HTMLCanvasElement} */ (event.target);
+    const inView = canvas.id === "view";
+    const columns = inView ? 7 : this.episode.width, rows = inView ? 7 : this.episode.height;
+    const x = Math.min(columns - 1, Math.floor(event.offsetX / canvas.clientWidth * columns));
+    const y = Math.min(rows - 1, Math.floor(event.offsetY / canvas.clientHeight * rows));
+    if (x < 0 || y < 0) return;
+    const code = inView ? viewAt(this.episode, this.t, x, y) : gridAt(this.episode, this.t)[x * rows + y];
+    canvas.title = this.tileNames[code];
+  }
+
+  draw() {
+    this.drawHead();
+    this.drawScene();
+    this.drawMind();
+    this.trackAxis = drawTracks(byId("tracks"), this.episode, this.t, this.range);
+    if (this.episodes.length > 1) {
+      this.overviewAxis = drawOverview(byId("overview"), this.episodes, this.e, this.t, this.range);
+    }
+    byId("scrub").max = this.episode.steps;
+    byId("scrub").value = this.t;
+    byId("clock").textContent = `step ${this.t} of ${this.episode.steps}`;
+  }
+
+  drawHead() {
+    const episode = this.episode;
+    const parts = [episode.label, episode.env, PLACES[episode.where] ?? episode.where, `level seed ${episode.seed}`];
+    byId("episode-facts").textContent = parts.filter(Boolean).join("  ·  ");
+    byId("mission").textContent = episode.mission ? `“${episode.mission}”` : "No mission";
+    const ended = succeeded(episode) ? "Success" : episode.terminated ? "Ended without success" : episode.truncated ? "Out of time" : "Not over";
+    byId("outcome").textContent = `${ended} after ${episode.steps} steps, return ${shortNumber(episodeReturn(episode))}`;
+    byId("outcome-mark").classList.toggle("success", succeeded(episode));
+    byId("episode-select").value = `${this.e}`;
+    byId("previous-episode").disabled = this.e === 0;
+    byId("next-episode").disabled = this.e === this.episodes.length - 1;
+  }
+
+  drawScene() {
+    const letters = byId("letters").checked, pixels = byId("pixels").checked;
+    drawWorld(byId("world"), this.episode, this.t, this.sheets.world, letters);
+    drawView(byId("view"), this.episode, this.t, pixels ? this.sheets.pixels : this.sheets.view, letters, !pixels);
+    const own = viewAt(this.episode, this.t, 3, 6);
+    byId("fact-front").textContent = this.tileNames[viewAt(this.episode, this.t, 3, 5)];
+    byId("fact-carrying").textContent = own > AGENT ? this.tileNames[own].replace("agent carrying ", "") : "nothing";
+  }
+
+  drawMind() {
+    const { episode, t } = this;
+    if (byId("modules").children.length !== episode.modules) {
+      buildModules(byId("modules"), episode.modules);
+      buildTalk(byId("talk"), episode.modules);
+    }
+    if (byId("policy").children.length !== episode.choices) {
+      buildPolicy(byId("policy"), this.actionNames.slice(0, episode.choices));
+    }
+    byId("no-modules").hidden = episode.modules > 0;
+    byId("talk-block").hidden = episode.modules === 0;
+    showModules(byId("modules"), episode, t);
+    if (episode.modules) showTalk(byId("talk"), episode, t);
+    showPolicy(byId("policy"), episode, t);
+    const over = t >= episode.steps;
+    const value = over ? null : episode.values[t];
+    byId("fact-action").textContent = over ? "none: the end" : this.actionNames[episode.actions[t]];
+    byId("fact-value").textContent = value === null ? "–" : value.toFixed(2);
+  }
+}
+
+/** @param {{source: string, tile: number}} sheet @param {number} columns @returns {Promise<Sheet>} */
+async function loadSheet(sheet, columns) {
+  const image = new Image();
+  image.src = sheet.source;
+  await image.decode();
+  return { image, tile: sheet.tile, columns };
+}
+
+async function main() {
+  const data = JSON.parse(byId("viewer-data").textContent);
+  const [world, view, pixels] = await Promise.all(
+    [data.worldSheet, data.viewSheet, data.pixelSheet].map((sheet) => loadSheet(sheet, data.columns)),
+  );
+  new Viewer(data, { world, view, pixels }).start();
+}
+
+main();

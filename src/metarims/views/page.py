@@ -1,0 +1,68 @@
+"""Putting one self-contained HTML file together: markup, styles, scripts and data, nothing from outside.
+
+The page's own security policy forbids every load, so that a page that shows works without a network.
+"""
+
+import html
+import json
+import os
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+
+def asset(name: str) -> str:
+    """Text of a file in ``views/assets``."""
+    return (resources.files("metarims.views") / "assets" / name).read_text(encoding="utf-8")
+
+
+def assemble(
+    title: str, body: str, styles: Sequence[str], scripts: Sequence[str] = (), data: Mapping[str, Any] | None = None
+) -> str:
+    """The whole page. ``styles`` and ``scripts`` are names of assets; each key of ``data`` becomes the id of a JSON
+    element; ``body`` is trusted markup, in which the caller has escaped every text."""
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en">',
+        "<head>",
+        '<meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="color-scheme" content="light dark">',
+        f"<title>{html.escape(title)}</title>",
+        *(f"<style>\n{asset(name)}</style>" for name in styles),
+        "</head>",
+        "<body>",
+        body,
+        *(f'<script type="application/json" id="{key}">{embed_json(value)}</script>' for key, value in _items(data)),
+        *(f"<script>\n{asset(name)}</script>" for name in scripts),
+        "</body>",
+        "</html>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def embed_json(value: Any) -> str:
+    """JSON that cannot end the script element it stands in, whatever text it holds."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return text.replace("<", "\\u003c")
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a file whole or not at all: a reader never meets half a page."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _items(data: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
+    return list((data or {}).items())
