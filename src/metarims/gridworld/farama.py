@@ -36,7 +36,7 @@ def world_from_farama(env: Any, mission: int = 0) -> World:
             carrying |= TARGET
         elif env.grid.get(x, y) is thing:
             grid[x, y] |= TARGET
-    return World(
+    fields: dict[str, Any] = dict(
         grid=grid,
         x=np.int8(env.agent_pos[0]),
         y=np.int8(env.agent_pos[1]),
@@ -46,6 +46,7 @@ def world_from_farama(env: Any, mission: int = 0) -> World:
         step_count=np.int16(env.step_count),
         task=np.uint8(0),
     )
+    return World(**fields)
 
 
 def _code(thing: Any) -> int:

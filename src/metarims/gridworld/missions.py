@@ -5,59 +5,14 @@ import numpy as np
 from metarims.errors import UserError
 from metarims.gridworld.tiles import COLORS, KINDS
 
-VOCABULARY = tuple(
-    [
-        "go",
-        "to",
-        "the",
-        "a",
-        "red",
-        "green",
-        "blue",
-        "purple",
-        "yellow",
-        "grey",
-        "key",
-        "ball",
-        "box",
-        "pick",
-        "up",
-        "object",
-        "in",
-        "front",
-        "of",
-        "you",
-        "behind",
-        "on",
-        "your",
-        "left",
-        "right",
-        "get",
-        "goal",
-        "square",
-        "use",
-        "open",
-        "door",
-        "and",
-        "then",
-        "put",
-        "near",
-        "next",
-        "fetch",
-        "must",
-        "traverse",
-        "rooms",
-        "avoid",
-        "lava",
-        "find",
-        "opening",
-        "reach",
-        "matching",
-        "at",
-        "end",
-        "hallway",
-    ]
-)
+_WORDS = """
+    go to the a red green blue purple yellow grey key ball box
+    pick up object in front of you behind on your left right
+    get goal square use open door and then put near next fetch must traverse rooms avoid lava find opening
+    reach matching at end hallway
+"""
+
+VOCABULARY = tuple(_WORDS.split())
 """Every word of every mission; token = 1 + index, 0 is padding."""
 
 MAX_WORDS = 13

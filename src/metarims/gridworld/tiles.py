@@ -1,7 +1,8 @@
 """The 60 tiles: one code per distinct picture of a cell, and what each means in Farama's (type, colour, state) terms.
 
 0 unseen, 1 empty, 2 wall, 3 goal, 4 lava; 5 + 6 t + c an object (t: key, ball, box; c: colour); 23 + 3 c + s a door
-(s: open, closed, locked); and, in views only, the agent's own cell: 41 empty-handed, 41 + (code - 4) when it carries ``code``.
+(s: open, closed, locked); and, in views only, the agent's own
+cell: 41 empty-handed, 41 + (code - 4) when it carries the object ``code``.
 """
 
 from importlib.resources import files

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
-from jaxtyping import Array, Bool, Int, Int32, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Int, Int32, PRNGKeyArray, UInt8, UInt32
 
 from metarims.errors import UserError
 from metarims.gridworld import rules, sight
@@ -26,11 +26,10 @@ class Fresh(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """Levels ready to be played; the first ``count`` are."""
+    """Levels ready to be played; the first ``size`` are."""
 
     fresh: Fresh
-    count: Int32[Array, ""]
-    key: PRNGKeyArray
+    size: Int32[Array, ""]
 
 
 class VectorState(NamedTuple):
@@ -38,6 +37,7 @@ class VectorState(NamedTuple):
 
     world: World
     pool: Pool
+    key: PRNGKeyArray
 
 
 class VectorWorld:
@@ -55,75 +55,85 @@ class VectorWorld:
     def reset(self, key: PRNGKeyArray) -> tuple[VectorState, Observation]:
         """New levels for all, and what the agents see."""
         blank = _blank(self.env)
-        pool = Pool(_tile(blank, 2 * self.batch), jnp.int32(0), key)
-        playing = _tile(blank, self.num_envs)
-        pool, playing, _ = self._supply(pool, playing, jnp.ones(self.num_envs, bool))
-        return VectorState(playing.world, pool), _observation(playing.world, playing.codes)
+        key, key_levels = jax.random.split(key)
+        pool = Pool(_tile(blank, 2 * self.batch), jnp.int32(0))
+        everybody = jnp.ones(self.num_envs, bool)
+        pool, playing = self._supply(_seed(key_levels), pool, _tile(blank, self.num_envs), everybody)
+        return VectorState(playing.world, pool, key), _observation(playing.world, playing.codes)
 
     def step(self, state: VectorState, actions: Int[Array, "B"]) -> tuple[VectorState, TimeStep]:
         """One step of each; ended environments begin a new level at once."""
         world, reward, terminated, truncated = jax.vmap(lambda w, a: rules.step(self.env, w, a))(state.world, actions)
         final = jax.vmap(lambda w: sight.observe(self.env, w))(world)
+        key, key_levels = jax.random.split(state.key)
         pool, playing, waiting = _serve(state.pool, Fresh(world, final.codes), terminated | truncated)
-        pool, playing, _ = self._supply(pool, playing, waiting)
+        pool, playing = self._supply(_seed(key_levels), pool, playing, waiting)
         observation = _observation(playing.world, playing.codes)
-        return VectorState(playing.world, pool), TimeStep(observation, reward, terminated, truncated, final)
+        return VectorState(playing.world, pool, key), TimeStep(observation, reward, terminated, truncated, final)
 
-    def _supply_one(self, pool: Pool, playing: Fresh, waiting: Bool[Array, "B"]):
+    def _supply_one(self, seed: UInt32[Array, "2"], pool: Pool, playing: Fresh, waiting: Bool[Array, "B"]):
         """Draw batches of levels and hand them out until nobody waits."""
 
         def again(carry):
-            pool, playing, waiting = carry
-            return _serve(self._restock(pool), playing, waiting)
+            batch, pool, playing, waiting = carry
+            return batch + 1, *_serve(self._restock(seed, batch, pool), playing, waiting)
 
-        return jax.lax.while_loop(lambda carry: carry[2].any(), again, (pool, playing, waiting))
+        carry = jnp.int32(0), pool, playing, waiting
+        _, pool, playing, _ = jax.lax.while_loop(lambda carry: carry[-1].any(), again, carry)
+        return pool, playing
 
-    def _supply_many(self, axis_size: int, in_batched: Any, pool: Pool, playing: Fresh, waiting: Bool[Array, "S B"]):
+    def _supply_many(self, axis_size: int, in_batched: Any, *args: Any):
         """The same for several seeds at once: all restock when one must, so that no batch of levels is thrown away."""
 
         def full(batched, leaf):
             return leaf if batched else jnp.broadcast_to(leaf, (axis_size, *leaf.shape))
 
-        carry = jax.tree.map(full, tuple(in_batched), (pool, playing, waiting))
+        seed, pool, playing, waiting = jax.tree.map(full, tuple(in_batched), args)
 
         def again(carry):
-            pool, playing, waiting = carry
-            return jax.vmap(_serve)(jax.vmap(self._restock)(pool), playing, waiting)
+            batch, pool, playing, waiting = carry
+            stocked = jax.vmap(self._restock, in_axes=(0, None, 0))(seed, batch, pool)
+            return batch + 1, *jax.vmap(_serve)(stocked, playing, waiting)
 
-        out = jax.lax.while_loop(lambda carry: carry[2].any(), again, carry)
-        return out, jax.tree.map(lambda _: True, out)
+        carry = jnp.int32(0), pool, playing, waiting
+        _, pool, playing, _ = jax.lax.while_loop(lambda carry: carry[-1].any(), again, carry)
+        return (pool, playing), jax.tree.map(lambda _: True, (pool, playing))
 
-    def _restock(self, pool: Pool) -> Pool:
+    def _restock(self, seed: UInt32[Array, "2"], batch: Int32[Array, ""], pool: Pool) -> Pool:
         """Put a batch of new levels on top of the pool, if there is room for one."""
-        key, key_levels = jax.random.split(pool.key)
-        words = jax.random.bits(key_levels, (self.batch, self.env.num_words))
-        world, kept = jax.vmap(self.env.attempt)(words)
+        key = jax.random.fold_in(jax.random.wrap_key_data(seed), batch)
+        world, kept = jax.vmap(self.env.attempt)(jax.random.bits(key, (self.batch, self.env.num_words)))
         codes = jax.vmap(lambda w: sight.observe(self.env, w).codes)(world)
         order = jnp.argsort(~kept)  # the kept ones first
-        room = pool.count <= self.batch
-        start = jnp.minimum(pool.count, self.batch)
+        room = pool.size <= self.batch
+        start = jnp.minimum(pool.size, self.batch)
 
         def put(held, new):
             old = jax.lax.dynamic_slice_in_dim(held, start, self.batch)
             return jax.lax.dynamic_update_slice_in_dim(held, jnp.where(room, new[order], old), start, 0)
 
         fresh = jax.tree.map(put, pool.fresh, Fresh(world, codes))
-        return Pool(fresh, pool.count + jnp.where(room, kept.sum(dtype=jnp.int32), 0), key)
+        return Pool(fresh, pool.size + jnp.where(room, kept.sum(dtype=jnp.int32), 0))
+
+
+def _seed(key: PRNGKeyArray) -> UInt32[Array, "2"]:
+    # Plain words: jax's check for reused keys cannot look inside ``custom_vmap``.
+    return jax.random.key_data(key)
 
 
 def _serve(pool: Pool, playing: Fresh, waiting: Bool[Array, "B"]) -> tuple[Pool, Fresh, Bool[Array, "B"]]:
     """Give levels from the top of the pool to those who wait, as far as they last."""
     rank = jnp.cumsum(waiting, dtype=jnp.int32)
-    gets = waiting & (rank <= pool.count)
-    slot = jnp.maximum(pool.count - rank, 0)
+    gets = waiting & (rank <= pool.size)
+    slot = jnp.maximum(pool.size - rank, 0)
 
     def give(held, own):
         taken = held.at[slot].get(mode="promise_in_bounds")
         return jnp.where(gets.reshape(-1, *[1] * (own.ndim - 1)), taken, own)
 
     playing = jax.tree.map(give, pool.fresh, playing)
-    count = jnp.maximum(pool.count - rank[-1], 0)
-    return pool._replace(count=count), playing, waiting & ~gets
+    size = jnp.maximum(pool.size - rank[-1], 0)
+    return pool._replace(size=size), playing, waiting & ~gets
 
 
 def _observation(world: World, codes: UInt8[Array, "B 7 7"]) -> Observation:
