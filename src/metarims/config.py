@@ -38,8 +38,6 @@ class Network:
     """RIM core: state of one module."""
     cell: Literal["lstm", "gru"] = "lstm"
     """RIM core: the modules' recurrent cell."""
-    router: Literal["attention", "random"] = "attention"
-    """RIM core: who chooses the active modules; ``random`` is the null model."""
     input_heads: int = 1
     """RIM core: heads of the input attention."""
     key_dim: int = 32

@@ -1,0 +1,142 @@
+"""An agent: encoder, recurrent core, policy head and value head, and the named groups of its parameters."""
+
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
+
+from metarims.agents.core import Core, CoreMetrics, State, reset_state, unroll
+from metarims.agents.encoder import Encoder, Tables
+from metarims.agents.init import init_orthogonal
+from metarims.agents.lstm import LSTMCore
+from metarims.agents.rims import RIMCore
+from metarims.config import GROUPS, Network
+from metarims.types import Observation, Pixels
+
+
+class AgentOutput(NamedTuple):
+    """What an agent says at a step."""
+
+    logits: Float[Array, "*B A"]
+    value: Float[Array, "*B"]
+    metrics: CoreMetrics
+
+
+class Head(eqx.Module):
+    """A linear map, or a perceptron with one hidden layer; small last weights keep first outputs near zero."""
+
+    hidden: Float[Array, "I H"] | None
+    hidden_bias: Float[Array, " H"] | None
+    output: Float[Array, "H O"]
+    bias: Float[Array, " O"]
+
+    def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, scale: float, *, key: PRNGKeyArray):
+        key_hidden, key_output = jax.random.split(key)
+        self.hidden = init_orthogonal(key_hidden, (input_dim, hidden_dim), 2**0.5) if hidden_dim else None
+        self.hidden_bias = jnp.zeros(hidden_dim) if hidden_dim else None
+        self.output = init_orthogonal(key_output, (hidden_dim or input_dim, output_dim), scale)
+        self.bias = jnp.zeros(output_dim)
+
+    def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
+        if self.hidden is not None:
+            x = jnp.tanh(x @ self.hidden + self.hidden_bias)
+        return x @ self.output + self.bias
+
+
+class Agent(eqx.Module):
+    """A recurrent actor-critic for 7x7 views and mission sentences."""
+
+    encoder: Encoder
+    core: Core
+    policy: Head
+    value: Head
+
+    def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> Tables:
+        """What ``step`` and ``unroll`` look up; compute it once per call, with the current weights."""
+        return self.encoder.tables(mission_tokens)
+
+    def initial_state(self, num_envs: int) -> State:
+        """The recurrent state at the beginning of an episode."""
+        return self.core.initial_state(num_envs)
+
+    def reset(self, state: State, done: Bool[Array, " B"]) -> State:
+        """The recurrent state with a fresh beginning where an episode has ended."""
+        return reset_state(state, done)
+
+    def step(self, tables: Tables, observation: Observation | Pixels, state: State) -> tuple[State, AgentOutput]:
+        """One step of a batch of environments."""
+        read = self.core.read(self.encoder(tables, observation))
+        state, (x, metrics) = self.core.step(read, state)
+        return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
+
+    def unroll(
+        self, tables: Tables, observation: Observation, state: State, begins: Bool[Array, "T B"]
+    ) -> tuple[State, AgentOutput]:
+        """A span of steps (leading axes T B); where ``begins``, the state is zeroed before the step."""
+        state, (x, metrics) = unroll(self.core, self.encoder(tables, observation), state, begins)
+        return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
+
+
+def make_agent(
+    network: Network, core: Literal["rim", "lstm"], *, num_actions: int, num_words: int, key: PRNGKeyArray
+) -> Agent:
+    """A fresh agent. ``num_words`` is the size of the vocabulary (token 0, padding, not counted)."""
+    key_encoder, key_core, key_policy, key_value = jax.random.split(key, 4)
+    net = network
+    encoder = Encoder(
+        num_words,
+        image_dim=net.image_dim,
+        word_dim=net.word_dim,
+        mission_dim=net.mission_dim,
+        feature_dim=net.feature_dim,
+        fusion=net.fusion,
+        key=key_encoder,
+    )
+    if core == "lstm":
+        recurrent: Core = LSTMCore(net.feature_dim, net.lstm_dim, key=key_core)
+    else:
+        recurrent = RIMCore(
+            net.feature_dim,
+            net.num_modules,
+            net.num_active,
+            net.module_dim,
+            cell=net.cell,
+            input_heads=net.input_heads,
+            key_dim=net.key_dim,
+            value_dim=net.value_dim,
+            communication_heads=net.communication_heads,
+            communication_dim=net.communication_dim,
+            communication_gate=net.communication_gate,
+            key=key_core,
+        )
+    return Agent(
+        encoder=encoder,
+        core=recurrent,
+        policy=Head(recurrent.output_dim, net.head_dim, num_actions, 0.01, key=key_policy),
+        value=Head(recurrent.output_dim, net.head_dim, 1, 1.0, key=key_value),
+    )
+
+
+def select_group(agent: Any, group: str) -> Any:
+    """The subtree of an agent (or of a tree of its shape) that holds one named group of parameters."""
+    return getattr(agent.core if group in ("modules", "attention") else agent, group)
+
+
+def group_mask(agent: Agent, groups: tuple[str, ...]) -> Agent:
+    """A tree of the agent's shape: True at the arrays of these groups, False elsewhere."""
+    mask = jax.tree.map(lambda _: False, agent)
+    for group in GROUPS:
+        if group in groups and select_group(agent, group) is not None:
+            subtree = select_group(agent, group)
+            mask = eqx.tree_at(lambda a, g=group: select_group(a, g), mask, jax.tree.map(lambda _: True, subtree))
+    return mask
+
+
+def count_parameters(agent: Agent) -> dict[str, int]:
+    """Number of parameters in each group."""
+    return {
+        group: sum(leaf.size for leaf in jax.tree.leaves(select_group(agent, group)) if eqx.is_array(leaf))
+        for group in GROUPS
+    }

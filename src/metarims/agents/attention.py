@@ -1,0 +1,94 @@
+"""The two attentions of recurrent independent mechanisms: of modules to the input, and of modules to each other.
+
+Arrays inside a core are module-major, "M B ...": one batched matrix product over modules is about twice as fast so.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from metarims.agents.init import init_fan_in
+
+
+class InputAttention(eqx.Module):
+    """Each module asks for the input, and may prefer a null slot (key 0, value 0) instead.
+
+    a_m = softmax([q_m . k / sqrt(d), 0]), whose first entry is sigmoid(q_m . k / sqrt(d)) (paper, section 2.1).
+    """
+
+    query: Float[Array, "M H heads*key"]
+    key: Float[Array, "D heads*key"]
+    value: Float[Array, "D heads*value"]
+    num_heads: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        num_modules: int,
+        module_dim: int,
+        input_dim: int,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int,
+        *,
+        key: PRNGKeyArray,
+    ):
+        key_q, key_k, key_v = jax.random.split(key, 3)
+        self.query = init_fan_in(key_q, (num_modules, module_dim, num_heads * key_dim))
+        self.key = init_fan_in(key_k, (input_dim, num_heads * key_dim))
+        self.value = init_fan_in(key_v, (input_dim, num_heads * value_dim))
+        self.num_heads = num_heads
+
+    def weigh(
+        self, queries: Float[Array, "M B heads*key"], keys: Float[Array, "B heads*key"]
+    ) -> Float[Array, "M B heads"]:
+        """How much each module attends to the input, per head; the rest of one goes to the null slot."""
+        products = (queries * keys).reshape(*queries.shape[:-1], self.num_heads, -1)
+        return jax.nn.sigmoid(products.sum(-1) * products.shape[-1] ** -0.5)
+
+
+def choose_top_k(scores: Float[Array, "M *B"], num_active: int) -> Bool[Array, "M *B"]:
+    """The ``num_active`` modules with the highest scores; of equal ones the first. No gradient flows through it.
+
+    Counts for each module how many beat it: M is small, and ``lax.top_k`` is slow on CPU.
+    """
+    scores = jax.lax.stop_gradient(scores)
+    index = jnp.arange(scores.shape[0]).reshape(-1, *[1] * (scores.ndim - 1))
+    ahead = (scores[None] > scores[:, None]) | ((scores[None] == scores[:, None]) & (index[None] < index[:, None]))
+    return ahead.sum(axis=1) < num_active
+
+
+class Communication(eqx.Module):
+    """Active modules ask all modules, and add the answer to their state (paper, section 2.1).
+
+    Queries, keys and values come from the candidate states by weights of each module's own.
+    """
+
+    query: Float[Array, "M H C"]
+    key: Float[Array, "M H C"]
+    value: Float[Array, "M H C"]
+    output: Float[Array, "M C H"]
+    gate: Float[Array, "M C H"] | None
+    num_heads: int = eqx.field(static=True)
+
+    def __init__(self, num_modules: int, module_dim: int, dim: int, num_heads: int, gated: bool, *, key: PRNGKeyArray):
+        key_q, key_k, key_v, key_o, key_g = jax.random.split(key, 5)
+        self.query = init_fan_in(key_q, (num_modules, module_dim, dim))
+        self.key = init_fan_in(key_k, (num_modules, module_dim, dim))
+        self.value = init_fan_in(key_v, (num_modules, module_dim, dim))
+        self.output = init_fan_in(key_o, (num_modules, dim, module_dim))
+        self.gate = init_fan_in(key_g, (num_modules, dim, module_dim)) if gated else None
+        self.num_heads = num_heads
+
+    def __call__(self, hidden: Float[Array, "M B H"]) -> tuple[Float[Array, "M B H"], Float[Array, "B M M"]]:
+        """What each module hears, and how much it attends to each (mean over heads)."""
+        weights = jnp.concatenate([self.query, self.key, self.value], axis=-1)
+        projected = jnp.einsum("mbi,mio->mbo", hidden, weights)
+        query, key, value = jnp.split(projected.reshape(*hidden.shape[:2], 3 * self.num_heads, -1), 3, axis=2)
+        scores = jnp.einsum("mbhd,nbhd->bhmn", query, key) * query.shape[-1] ** -0.5
+        attention = jax.nn.softmax(scores, axis=-1)
+        heard = jnp.einsum("bhmn,nbhd->mbhd", attention, value).reshape(*hidden.shape[:2], -1)
+        message = jnp.einsum("mbi,mio->mbo", heard, self.output)
+        if self.gate is not None:
+            message = jnp.tanh(message) * jax.nn.sigmoid(jnp.einsum("mbi,mio->mbo", heard, self.gate))
+        return message, attention.mean(axis=1)

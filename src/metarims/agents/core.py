@@ -1,0 +1,48 @@
+"""What every recurrent core offers, and how a core runs over a span."""
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PyTree
+
+State = Any
+"""A core's recurrent state: a pytree whose leaves begin with the environments' axis B."""
+
+
+class CoreMetrics(NamedTuple):
+    """What the modules did; an LSTM has none (M = 0)."""
+
+    active: Bool[Array, "*B M"]
+    """Which modules acted."""
+    input_attention: Float[Array, "*B M"]
+    """Attention of each module to the input rather than to the null slot, mean over heads."""
+    communication: Float[Array, "*B M M"]
+    """Attention of each module (first M) to the others' candidate states (second M), mean over heads."""
+
+
+class Core(Protocol):
+    """A recurrent core. ``read`` is what of a step needs no state, and so runs for a whole span at once."""
+
+    @property
+    def output_dim(self) -> int: ...
+    def initial_state(self, num_envs: int) -> State: ...
+    def read(self, x: Float[Array, "*B D"]) -> PyTree: ...
+    def step(self, read: PyTree, state: State) -> tuple[State, tuple[Float[Array, "B O"], CoreMetrics]]: ...
+
+
+def reset_state(state: State, done: Bool[Array, " B"]) -> State:
+    """The state with zeros where an episode begins."""
+    return jax.tree.map(lambda leaf: jnp.where(done.reshape(-1, *[1] * (leaf.ndim - 1)), 0, leaf), state)
+
+
+def unroll(
+    core: Core, x: Float[Array, "T B D"], state: State, begins: Bool[Array, "T B"]
+) -> tuple[State, tuple[Float[Array, "T B O"], CoreMetrics]]:
+    """Run the core over a span; where ``begins``, the state is zeroed before the step."""
+
+    def step(state, inputs):
+        read, begin = inputs
+        return core.step(read, reset_state(state, begin))
+
+    return jax.lax.scan(step, state, (core.read(x), begins))

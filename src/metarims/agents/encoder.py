@@ -1,0 +1,162 @@
+"""What the agent makes of an observation: features of the picture and of the mission.
+
+The picture is 7x7 tiles of 8x8 pixels and the first convolution has kernel and stride 8, so its output at a cell is a
+function of that cell's tile alone. Of the 60 tiles that exist it is computed once per call, and tile codes then look
+it up; pictures (Farama) go through the same weights. Both give the same features.
+"""
+
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Integer, PRNGKeyArray
+
+from metarims.agents.cells import step_gru
+from metarims.agents.init import init_fan_in
+from metarims.gridworld.sight import TILE_ATLAS
+from metarims.types import TILE, VIEW, Observation, Pixels
+
+PATCH = TILE * TILE * 3
+
+
+class Tables(NamedTuple):
+    """What an agent computes once per call: features of every tile and of every mission that can occur."""
+
+    tiles: Float[Array, "60 C"]
+    film: Float[Array, "num_missions 2*C"]
+    """Scale and shift of the tiles' features."""
+    missions: Float[Array, "num_missions D"]
+    """What the mission adds to the features."""
+
+
+def _whiten_tiles(epsilon: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [192] and whitening matrix [192, 192] of the tiles' pixels in [0, 1].
+
+    Tiles differ in few pixels; without this, all of them look alike to a fresh convolution.
+    """
+    pixels = TILE_ATLAS.reshape(-1, PATCH).astype(np.float64) / 255
+    mean = pixels.mean(axis=0)
+    _, singular, basis = np.linalg.svd(pixels - mean, full_matrices=False)
+    scale = 1 / np.sqrt(singular**2 / len(pixels) + epsilon)
+    return mean.astype(np.float32), (basis.T * scale @ basis).astype(np.float32)
+
+
+TILE_MEAN, TILE_WHITENING = _whiten_tiles()
+
+
+def lookup(table: Float[Array, "R D"], rows: Integer[Array, "*B"]) -> Float[Array, "*B D"]:
+    """Rows of a table; the gradient is a product with one-hot rows, much faster than a scatter."""
+    return _lookup(table, rows)
+
+
+@jax.custom_vjp
+def _lookup(table, rows):
+    return table[rows]
+
+
+def _lookup_forward(table, rows):
+    return table[rows], (rows, jnp.zeros((table.shape[0], 0), table.dtype))
+
+
+def _lookup_backward(residuals, gradient):
+    rows, table = residuals
+    one_hot = jax.nn.one_hot(rows.reshape(-1), table.shape[0], dtype=gradient.dtype, axis=0)
+    return one_hot @ gradient.reshape(-1, gradient.shape[-1]), np.zeros(rows.shape, jax.dtypes.float0)
+
+
+_lookup.defvjp(_lookup_forward, _lookup_backward)
+
+
+class MissionEncoder(eqx.Module):
+    """Words' embeddings read by a GRU."""
+
+    words: Float[Array, "V W"]
+    from_input: Float[Array, "W 3*H"]
+    from_hidden: Float[Array, "H 3*H"]
+    bias: Float[Array, " 3*H"]
+
+    def __init__(self, num_words: int, word_dim: int, dim: int, *, key: PRNGKeyArray):
+        key_words, key_input, key_hidden = jax.random.split(key, 3)
+        self.words = jax.random.normal(key_words, (num_words + 1, word_dim))
+        self.from_input = init_fan_in(key_input, (word_dim, 3 * dim))
+        self.from_hidden = init_fan_in(key_hidden, (dim, 3 * dim))
+        self.bias = jnp.zeros(3 * dim)
+
+    def __call__(self, tokens: Integer[Array, "num_missions L"]) -> Float[Array, "num_missions H"]:
+        """The GRU's state after the last word of each mission; token 0 is padding and changes nothing."""
+        inputs = lookup(self.words, tokens) @ self.from_input + self.bias
+        hidden = jnp.zeros((tokens.shape[0], self.from_hidden.shape[0]))
+        for i in range(tokens.shape[1]):
+            new = step_gru(inputs[:, i], hidden @ self.from_hidden, hidden)
+            hidden = jnp.where(tokens[:, i, None] > 0, new, hidden)
+        return hidden
+
+
+class Encoder(eqx.Module):
+    """Picture and mission to features: convolution 8x8 stride 8, FiLM by the mission, then one dense layer.
+
+    FiLM (Perez et al., 2018; BabyAI 1.1 uses it too) lets "red" in the mission raise what is red in the picture.
+    """
+
+    tile_kernel: Float[Array, "192 C"]
+    tile_bias: Float[Array, " C"]
+    mission: MissionEncoder
+    film: Float[Array, "H 2*C"] | None
+    from_tiles: Float[Array, "49*C D"]
+    from_mission: Float[Array, "H D"]
+    bias: Float[Array, " D"]
+
+    def __init__(
+        self,
+        num_words: int,
+        *,
+        image_dim: int,
+        word_dim: int,
+        mission_dim: int,
+        feature_dim: int,
+        fusion: Literal["film", "concat"],
+        key: PRNGKeyArray,
+    ):
+        key_tiles, key_mission, key_film, key_image, key_add = jax.random.split(key, 5)
+        # Whitened pixels of 60 tiles span 59 dimensions, not 192: that is the fan-in.
+        self.tile_kernel = init_fan_in(key_tiles, (PATCH, image_dim), scale=(PATCH / len(TILE_ATLAS)) ** 0.5)
+        self.tile_bias = jnp.zeros(image_dim)
+        self.mission = MissionEncoder(num_words, word_dim, mission_dim, key=key_mission)
+        self.film = init_fan_in(key_film, (mission_dim, 2 * image_dim)) if fusion == "film" else None
+        self.from_tiles = init_fan_in(key_image, (VIEW * VIEW * image_dim, feature_dim))
+        self.from_mission = init_fan_in(key_add, (mission_dim, feature_dim))
+        self.bias = jnp.zeros(feature_dim)
+
+    def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> Tables:
+        """Features of all tiles and of the missions given as words, to be looked up by ``__call__``."""
+        missions = self.mission(mission_tokens)
+        shape = len(mission_tokens), 2 * self.tile_bias.shape[0]
+        film = jnp.zeros(shape) if self.film is None else missions @ self.film
+        atlas = jnp.asarray(TILE_ATLAS.reshape(-1, PATCH))
+        return Tables(self._convolve(atlas), film, missions @ self.from_mission + self.bias)
+
+    def _convolve(self, patches: Integer[Array, "*B 192"]) -> Float[Array, "*B C"]:
+        """The first convolution on one tile's pixels; whitening is folded into the kernel."""
+        kernel = TILE_WHITENING @ self.tile_kernel
+        return (patches / 255 - TILE_MEAN) @ kernel + self.tile_bias
+
+    def __call__(self, tables: Tables, observation: Observation | Pixels) -> Float[Array, "*B D"]:
+        """Features of a batch of observations, of either kind."""
+        if isinstance(observation, Pixels):
+            tiles = self._convolve(cut_patches(observation.image))
+        else:
+            tiles = lookup(tables.tiles, observation.codes)
+            tiles = tiles.reshape(*tiles.shape[:-3], VIEW * VIEW, -1)
+        scale, shift = jnp.split(lookup(tables.film, observation.mission)[..., None, :], 2, axis=-1)
+        tiles = jax.nn.relu(tiles * (1 + scale) + shift)
+        image = tiles.reshape(*tiles.shape[:-2], -1) @ self.from_tiles
+        return jax.nn.relu(image + lookup(tables.missions, observation.mission))
+
+
+def cut_patches(image: Integer[Array, "*B 56 56 3"]) -> Integer[Array, "*B 49 192"]:
+    """The picture's tiles as rows of pixels, in the order of tile codes: [x, y], where pictures are [row, column]."""
+    rows = image.reshape(*image.shape[:-3], VIEW, TILE, VIEW, TILE, 3)
+    tiles = jnp.moveaxis(rows, -3, -5)  # y row x column -> x y row column
+    return tiles.reshape(*image.shape[:-3], VIEW * VIEW, PATCH)

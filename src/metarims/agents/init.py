@@ -1,0 +1,18 @@
+"""How weights begin."""
+
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+def init_fan_in(key: PRNGKeyArray, shape: tuple[int, ...], scale: float = 1.0) -> Float[Array, "..."]:
+    """Normal weights of variance scale^2 / fan-in; the fan-in is the last axis but one, leading axes are copies.
+
+    Public RIM code draws one fan-in over all modules, or 0.01 x normal; first selections are then pure noise
+    and what modules read is attenuated several times.
+    """
+    return jax.random.normal(key, shape) * (scale * shape[-2] ** -0.5)
+
+
+def init_orthogonal(key: PRNGKeyArray, shape: tuple[int, int], scale: float = 1.0) -> Float[Array, "I O"]:
+    """An orthogonal matrix times ``scale`` (Saxe et al., 2013)."""
+    return jax.nn.initializers.orthogonal(scale)(key, shape)

@@ -1,0 +1,59 @@
+"""The LSTM core: the baseline that every modular core is held against (Hochreiter & Schmidhuber, 1997)."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from metarims.agents.cells import forget_one, step_lstm
+from metarims.agents.core import CoreMetrics
+from metarims.agents.init import init_fan_in
+
+
+class LSTMState(NamedTuple):
+    hidden: Float[Array, "B H"]
+    cell: Float[Array, "B H"]
+
+
+class LSTMModule(eqx.Module):
+    """The weights of one LSTM; gates in the order input, forget, candidate, output."""
+
+    from_input: Float[Array, "D 4*H"]
+    from_hidden: Float[Array, "H 4*H"]
+    bias: Float[Array, " 4*H"]
+
+
+class LSTMCore(eqx.Module):
+    """One LSTM over the features. Its parameters are the group ``modules``; it has no attention."""
+
+    modules: LSTMModule
+    attention: None = None
+
+    def __init__(self, input_dim: int, dim: int, *, key: PRNGKeyArray):
+        key_input, key_hidden = jax.random.split(key)
+        self.modules = LSTMModule(
+            from_input=init_fan_in(key_input, (input_dim, 4 * dim)),
+            from_hidden=init_fan_in(key_hidden, (dim, 4 * dim)),
+            bias=forget_one(dim),
+        )
+
+    @property
+    def output_dim(self) -> int:
+        return self.modules.from_hidden.shape[0]
+
+    def initial_state(self, num_envs: int) -> LSTMState:
+        zeros = jnp.zeros((num_envs, self.output_dim))
+        return LSTMState(zeros, zeros)
+
+    def read(self, x: Float[Array, "*B D"]) -> Float[Array, "*B 4*H"]:
+        return x @ self.modules.from_input + self.modules.bias
+
+    def step(
+        self, read: Float[Array, "B 4*H"], state: LSTMState
+    ) -> tuple[LSTMState, tuple[Float[Array, "B H"], CoreMetrics]]:
+        hidden, cell = step_lstm(read + state.hidden @ self.modules.from_hidden, state.cell)
+        batch = hidden.shape[0]
+        metrics = CoreMetrics(jnp.zeros((batch, 0), bool), jnp.zeros((batch, 0)), jnp.zeros((batch, 0, 0)))
+        return LSTMState(hidden, cell), (hidden, metrics)

@@ -1,0 +1,143 @@
+"""Recurrent independent mechanisms: modules that compete for the input and talk (paper, section 2.1).
+
+One step is four stages: read, choose, step, talk.
+"""
+
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from metarims.agents.attention import Communication, InputAttention, choose_top_k
+from metarims.agents.cells import forget_one, step_gru, step_lstm
+from metarims.agents.core import CoreMetrics
+from metarims.agents.init import init_fan_in
+
+
+class RIMState(NamedTuple):
+    hidden: Float[Array, "B M H"]
+    cell: Float[Array, "B M H"]
+    """Of an LSTM; a GRU leaves it at zero."""
+
+
+class RIMRead(NamedTuple):
+    """What of the input's reading needs no state: keys, and the values already carried through each module's weights."""
+
+    keys: Float[Array, "*B heads*key"]
+    gates: Float[Array, "*B M heads G*H"]
+
+
+class RIMModules(eqx.Module):
+    """The recurrent weights of all modules, each with its own."""
+
+    from_input: Float[Array, "M heads value G*H"]
+    from_hidden: Float[Array, "M H G*H"]
+    bias: Float[Array, "M G*H"]
+
+
+class RIMAttention(eqx.Module):
+    """Both attentions: the parameters that the paper learns slowly."""
+
+    input: InputAttention
+    communication: Communication | None
+
+
+class RIMCore(eqx.Module):
+    """N modules of which k act at each step."""
+
+    modules: RIMModules
+    attention: RIMAttention
+    num_active: int = eqx.field(static=True)
+    cell: Literal["lstm", "gru"] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        input_dim: int,
+        num_modules: int,
+        num_active: int,
+        module_dim: int,
+        *,
+        cell: Literal["lstm", "gru"] = "lstm",
+        input_heads: int = 1,
+        key_dim: int = 32,
+        value_dim: int = 64,
+        communication_heads: int = 4,
+        communication_dim: int = 32,
+        communication_gate: bool = False,
+        key: PRNGKeyArray,
+    ):
+        key_read, key_talk, key_input, key_hidden = jax.random.split(key, 4)
+        gates = 4 if cell == "lstm" else 3
+        self.modules = RIMModules(
+            from_input=init_fan_in(key_input, (num_modules, input_heads, value_dim, gates * module_dim))
+            * input_heads**-0.5,
+            from_hidden=init_fan_in(key_hidden, (num_modules, module_dim, gates * module_dim)),
+            bias=forget_one(num_modules, module_dim) if cell == "lstm" else jnp.zeros((num_modules, 3 * module_dim)),
+        )
+        self.attention = RIMAttention(
+            input=InputAttention(
+                num_modules, module_dim, input_dim, input_heads, key_dim, value_dim, key=key_read
+            ),
+            communication=Communication(
+                num_modules, module_dim, communication_dim, communication_heads, communication_gate, key=key_talk
+            )
+            if communication_heads
+            else None,
+        )
+        self.num_active, self.cell = num_active, cell
+
+    @property
+    def num_modules(self) -> int:
+        return self.modules.from_hidden.shape[0]
+
+    @property
+    def output_dim(self) -> int:
+        return self.num_modules * self.modules.from_hidden.shape[1]
+
+    def initial_state(self, num_envs: int) -> RIMState:
+        zeros = jnp.zeros((num_envs, self.num_modules, self.modules.from_hidden.shape[1]))
+        return RIMState(zeros, zeros)
+
+    def read(self, x: Float[Array, "*B D"]) -> RIMRead:
+        heads = self.attention.input.num_heads
+        values = (x @ self.attention.input.value).reshape(*x.shape[:-1], heads, -1)
+        gates = jnp.einsum("...hv,mhvo->...mho", values, self.modules.from_input)
+        return RIMRead(x @ self.attention.input.key, gates)
+
+    def step(self, read: RIMRead, state: RIMState) -> tuple[RIMState, tuple[Float[Array, "B M*H"], CoreMetrics]]:
+        hidden, cell = jnp.swapaxes(state.hidden, 0, 1), jnp.swapaxes(state.cell, 0, 1)
+        # Read. The query and the recurrent part of the gates share one product over the state.
+        weights = jnp.concatenate([self.attention.input.query, self.modules.from_hidden], axis=-1)
+        products = jnp.einsum("mbi,mio->mbo", hidden, weights)
+        queries, recurrent = jnp.split(products, [self.attention.input.query.shape[-1]], axis=-1)
+        attention = self.attention.input.weigh(queries, read.keys)
+        inputs = jnp.einsum("mbh,bmho->mbo", attention, read.gates)
+        # Choose.
+        active = choose_top_k(attention.mean(axis=-1), self.num_active)
+        act = active[..., None]
+        # Step. Inactive candidates can be heard, but learn nothing from being heard.
+        new_hidden, new_cell = self._step_cells(inputs, recurrent, hidden, cell)
+        new_hidden = jnp.where(act, new_hidden, jax.lax.stop_gradient(new_hidden))
+        # Talk.
+        heard = jnp.zeros((hidden.shape[1], self.num_modules, self.num_modules))
+        if self.attention.communication is not None:
+            message, heard = self.attention.communication(new_hidden)
+            new_hidden = new_hidden + message
+        hidden = jnp.swapaxes(jnp.where(act, new_hidden, hidden), 0, 1)
+        cell = jnp.swapaxes(jnp.where(act, new_cell, cell), 0, 1)
+        metrics = CoreMetrics(active.T, attention.mean(axis=-1).T, heard)
+        return RIMState(hidden, cell), (hidden.reshape(hidden.shape[0], -1), metrics)
+
+    def _step_cells(
+        self,
+        inputs: Float[Array, "M B G*H"],
+        recurrent: Float[Array, "M B G*H"],
+        hidden: Float[Array, "M B H"],
+        cell: Float[Array, "M B H"],
+    ) -> tuple[Float[Array, "M B H"], Float[Array, "M B H"]]:
+        bias = self.modules.bias[:, None]
+        if self.cell == "lstm":
+            return step_lstm(inputs + recurrent + bias, cell)
+        return step_gru(inputs + bias, recurrent, hidden), cell

@@ -1,0 +1,67 @@
+"""Proximal policy optimisation on spans of recurrent experience (Schulman et al., 2017; paper, equation 1)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from metarims.agents.agent import Agent
+from metarims.agents.core import State
+from metarims.config import PPO
+from metarims.learning.rollout import take_log_prob
+from metarims.types import Observation
+
+
+class Spans(NamedTuple):
+    """Contiguous pieces of experience, time-major: L steps of each of P spans."""
+
+    observation: Observation
+    begins: Bool[Array, "L P"]
+    action: Int[Array, "L P"]
+    log_prob: Float[Array, "L P"]
+    value: Float[Array, "L P"]
+    advantage: Float[Array, "L P"]
+    returns: Float[Array, "L P"]
+    core: State
+    """The recurrent state before each span: leading axis P."""
+
+
+def compute_loss(
+    agent: Agent, mission_tokens: Int[Array, "num_missions L"], spans: Spans, ppo: PPO
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """The loss to minimise, -L_clip + c1 L_value - c2 entropy, and its terms by name."""
+    _, output = agent.unroll(agent.tables(mission_tokens), spans.observation, spans.core, spans.begins)
+    ratio = jnp.exp(take_log_prob(output.logits, spans.action) - spans.log_prob)
+    policy_loss = compute_policy_loss(ratio, spans.advantage, ppo.clip, normalize=ppo.normalize_advantages)
+    value_loss = compute_value_loss(output.value, spans.value, spans.returns, ppo.clip if ppo.clip_value else None)
+    log_probs = jax.nn.log_softmax(output.logits)
+    entropy = -(jnp.exp(log_probs) * log_probs).sum(-1).mean()
+    loss = policy_loss + ppo.value_coef * value_loss - ppo.entropy_coef * entropy
+    return loss, {
+        "policy_loss": policy_loss,
+        "value_loss": value_loss,
+        "entropy": entropy,
+        "kl": (ratio - 1 - jnp.log(ratio)).mean(),
+        "clip_fraction": (jnp.abs(ratio - 1) > ppo.clip).mean(dtype=jnp.float32),
+    }
+
+
+def compute_policy_loss(
+    ratio: Float[Array, "*B"], advantage: Float[Array, "*B"], clip: float, *, normalize: bool
+) -> Float[Array, ""]:
+    """-mean(min(r A, clip(r, 1 - e, 1 + e) A)); ``normalize`` standardises the advantages first."""
+    if normalize:
+        advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+    return -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage).mean()
+
+
+def compute_value_loss(
+    value: Float[Array, "*B"], old_value: Float[Array, "*B"], returns: Float[Array, "*B"], clip: float | None
+) -> Float[Array, ""]:
+    """Mean squared error, or with ``clip`` the larger of that and the error of the value held near the old one."""
+    error = (value - returns) ** 2
+    if clip is not None:
+        clipped = old_value + jnp.clip(value - old_value, -clip, clip)
+        error = jnp.maximum(error, (clipped - returns) ** 2)
+    return error.mean()

@@ -1,0 +1,180 @@
+"""Collecting experience: an agent acts in a batch of environments, and what it will learn from is kept."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from metarims.agents.agent import Agent
+from metarims.agents.core import State
+from metarims.agents.encoder import Tables
+from metarims.gridworld import VectorWorld
+from metarims.types import Observation
+
+
+class Actor(NamedTuple):
+    """Where acting stands between two steps."""
+
+    env: PyTree
+    """State of the batch of environments."""
+    observation: Observation
+    begins: Bool[Array, " B"]
+    """Whether ``observation`` is the first of an episode."""
+    core: State
+    episode_return: Float[Array, " B"]
+    """Reward so far in the running episode."""
+    episode_length: Int[Array, " B"]
+    """Steps so far in the running episode."""
+
+
+class Rollout(NamedTuple):
+    """Experience, time-major. Observations are tile codes and mission numbers: 50 bytes, where pixels would be 9,408."""
+
+    observation: Observation
+    begins: Bool[Array, "T B"]
+    action: Int[Array, "T B"]
+    log_prob: Float[Array, "T B"]
+    value: Float[Array, "T B"]
+    reward: Float[Array, "T B"]
+    terminated: Bool[Array, "T B"]
+    truncated: Bool[Array, "T B"]
+    final_value: Float[Array, "T B"]
+    """Value of the view that a time limit cut off; zero elsewhere."""
+    last_value: Float[Array, " B"]
+    """Value of the observation after the last step."""
+    core: State
+    """The recurrent state before every span: leading axes T/span, B."""
+
+
+class Episodes(NamedTuple):
+    """Sums over the episodes that ended."""
+
+    count: Int[Array, ""]
+    returns: Float[Array, ""]
+    successes: Int[Array, ""]
+    length: Int[Array, ""]
+
+
+class _Cut(NamedTuple):
+    """Episodes that a time limit cut off during a rollout: what is needed to value their final view."""
+
+    observation: Observation
+    core: State
+    count: Int[Array, " B"]
+
+
+def init_actor(agent: Agent, envs: VectorWorld, key: PRNGKeyArray) -> Actor:
+    """An actor at the beginning of its first episodes."""
+    env, observation = envs.reset(key)
+    return Actor(
+        env=env,
+        observation=observation,
+        begins=jnp.ones(envs.num_envs, bool),
+        core=agent.initial_state(envs.num_envs),
+        episode_return=jnp.zeros(envs.num_envs),
+        episode_length=jnp.zeros(envs.num_envs, jnp.int32),
+    )
+
+
+def collect_rollout(
+    agent: Agent, tables: Tables, envs: VectorWorld, actor: Actor, key: PRNGKeyArray, *, num_steps: int, span: int, carry: bool
+) -> tuple[Actor, Rollout, Episodes]:
+    """Act for ``num_steps``; ``carry`` keeps the recurrent state across episodes' ends."""
+    # An environment is cut off at most once in max_steps steps: so many final views are kept, and valued at the end.
+    num_cuts = 1 + (num_steps - 1) // envs.env.max_steps
+
+    def step(scan_carry, key_act):
+        actor, cut = scan_carry
+        begins = jnp.zeros_like(actor.begins) if carry else actor.begins
+        core, output = agent.step(tables, actor.observation, agent.reset(actor.core, begins))
+        action = jax.random.categorical(key_act, output.logits)
+        env, time_step = envs.step(actor.env, action)
+        done = time_step.terminated | time_step.truncated
+        episode_return = actor.episode_return + time_step.reward
+        episode_length = actor.episode_length + 1
+        transition = {
+            "observation": actor.observation,
+            "begins": begins,
+            "action": action,
+            "log_prob": take_log_prob(output.logits, action),
+            "value": output.value,
+            "reward": time_step.reward,
+            "terminated": time_step.terminated,
+            "truncated": time_step.truncated,
+            "cut": cut.count,
+        }
+        episodes = Episodes(
+            count=done.sum(),
+            returns=jnp.where(done, episode_return, 0).sum(),
+            successes=(time_step.terminated & (time_step.reward > 0)).sum(),
+            length=jnp.where(done, episode_length, 0).sum(),
+        )
+        actor = Actor(
+            env=env,
+            observation=time_step.observation,
+            begins=done,
+            core=core,
+            episode_return=jnp.where(done, 0, episode_return),
+            episode_length=jnp.where(done, 0, episode_length),
+        )
+        return (actor, _keep_cut(cut, time_step.final_observation, core, time_step.truncated)), (transition, episodes)
+
+    def collect_span(scan_carry, keys):
+        core = scan_carry[0].core
+        scan_carry, outputs = jax.lax.scan(step, scan_carry, keys)
+        return scan_carry, (core, outputs)
+
+    def stack(leaf):
+        return jnp.stack([leaf] * num_cuts)
+
+    cut = _Cut(
+        observation=jax.tree.map(stack, actor.observation),
+        core=jax.tree.map(stack, actor.core),
+        count=jnp.zeros(envs.num_envs, jnp.int32),
+    )
+    keys = jax.random.split(key, (num_steps // span, span))
+    (actor, cut), (cores, (steps, episodes)) = jax.lax.scan(collect_span, (actor, cut), keys)
+    steps = jax.tree.map(lambda leaf: leaf.reshape(num_steps, *leaf.shape[2:]), steps)
+    cut_values, last_value = _value_ends(agent, tables, actor, cut, carry)
+    slot = steps.pop("cut")
+    final_value = jnp.take_along_axis(cut_values, jnp.minimum(slot, num_cuts - 1), axis=0)
+    rollout = Rollout(
+        **steps, final_value=jnp.where(steps["truncated"], final_value, 0), last_value=last_value, core=cores
+    )
+    return actor, rollout, jax.tree.map(jnp.sum, episodes)
+
+
+def take_log_prob(logits: Float[Array, "*B A"], action: Int[Array, "*B"]) -> Float[Array, "*B"]:
+    """Log-probability of the chosen actions."""
+    one_hot = jax.nn.one_hot(action, logits.shape[-1], dtype=bool)
+    return jnp.where(one_hot, jax.nn.log_softmax(logits), 0).sum(-1)
+
+
+def _keep_cut(cut: _Cut, final: Observation, core: State, truncated: Bool[Array, " B"]) -> _Cut:
+    """Keep final view and state of the environments cut off now, each in its next free slot."""
+
+    def keep(slots, now):
+        here = truncated & (jnp.arange(slots.shape[0])[:, None] == cut.count)
+        return jnp.where(here.reshape(*here.shape, *[1] * (slots.ndim - 2)), now, slots)
+
+    return _Cut(
+        observation=jax.tree.map(keep, cut.observation, final),
+        core=jax.tree.map(keep, cut.core, core),
+        count=cut.count + truncated,
+    )
+
+
+def _value_ends(
+    agent: Agent, tables: Tables, actor: Actor, cut: _Cut, carry: bool
+) -> tuple[Float[Array, "num_cuts B"], Float[Array, " B"]]:
+    """Values of the final views kept, and of the observation after the last step, in one call."""
+    core = actor.core if carry else agent.reset(actor.core, actor.begins)
+
+    def join(slots, now):
+        return jnp.concatenate([slots, now[None]]).reshape(-1, *now.shape[1:])
+
+    observation = jax.tree.map(join, cut.observation, actor.observation)
+    _, output = agent.step(tables, observation, jax.tree.map(join, cut.core, core))
+    values = output.value.reshape(-1, actor.begins.shape[0])
+    return values[:-1], values[-1]

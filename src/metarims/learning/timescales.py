@@ -1,0 +1,159 @@
+"""One timescale's learning: cut experience into spans, and train the groups it owns on them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from metarims.agents.agent import Agent, group_mask, select_group
+from metarims.config import GROUPS, PPO, Config, Loop, loops
+from metarims.learning.ppo import Spans, compute_loss
+from metarims.learning.returns import compute_advantages
+from metarims.learning.rollout import Rollout
+from metarims.learning.rules import RULES
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A timescale made ready: the groups it trains, how, and its optimiser.
+
+    Groups that it does not own enter the loss as constants: they cost no gradient, and no optimiser state is kept.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    loop: Loop
+    ppo: PPO
+    rate_factors: tuple[tuple[str, float], ...] = ()
+    """Learning rates of single groups, as fractions of the loop's."""
+
+    def split(self, agent: Agent) -> tuple[Agent, Agent]:
+        """The agent's parameters that this timescale trains, and the rest; each of the agent's shape, with gaps."""
+        return eqx.partition(agent, group_mask(agent, self.groups))
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        return optax.chain(
+            optax.clip_by_global_norm(self.loop.max_grad_norm),
+            optax.scale_by_adam(eps=self.ppo.adam_eps),
+            optax.scale(-self.loop.learning_rate),
+        )
+
+    def init(self, agent: Agent) -> Any:
+        """Fresh optimiser state for the groups owned."""
+        return self.optimizer.init(self.split(agent)[0])  # pyright: ignore[reportArgumentType]
+
+    def update(
+        self,
+        agent: Agent,
+        optimizer_state: Any,
+        mission_tokens: Int[Array, "num_missions L"],
+        rollout: Rollout,
+        key: PRNGKeyArray,
+    ) -> tuple[Agent, Any, dict[str, Float[Array, ""]]]:
+        """All epochs and minibatches on one rollout; metrics are means over the gradient steps."""
+        spans = cut_spans(rollout, self.loop.span, self.ppo)
+        num_spans = spans.begins.shape[1]
+        own, frozen = self.split(agent)
+
+        def step(carry, chosen):
+            own, optimizer_state = carry
+            batch = select_spans(spans, chosen)
+
+            def loss(own):
+                return compute_loss(eqx.combine(own, frozen), mission_tokens, batch, self.ppo)
+
+            (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(own)
+            metrics["grad_norm"] = optax.global_norm(gradient)
+            updates, optimizer_state = self.optimizer.update(gradient, optimizer_state)
+            own = optax.apply_updates(own, self._scale_groups(updates))
+            return (own, optimizer_state), metrics
+
+        keys = jax.random.split(key, self.loop.epochs)
+        order = jax.vmap(lambda k: jax.random.permutation(k, num_spans))(keys)
+        order = order.reshape(self.loop.epochs * self.loop.minibatches, -1)
+        (own, optimizer_state), metrics = jax.lax.scan(step, (own, optimizer_state), order)
+        metrics = {f"{self.name}/{name}": value.mean() for name, value in metrics.items()}
+        metrics[f"{self.name}/explained_variance"] = explained_variance(spans.value, spans.returns)
+        return eqx.combine(own, frozen), optimizer_state, metrics
+
+    def _scale_groups(self, updates: Any) -> Any:
+        for group, factor in self.rate_factors:
+            subtree = jax.tree.map(lambda leaf, f=factor: leaf * f, select_group(updates, group))
+            updates = eqx.tree_at(lambda a, g=group: select_group(a, g), updates, subtree)
+        return updates
+
+
+def make_learners(config: Config) -> tuple[Learner, ...]:
+    """The learners of an agent's rule, fastest first."""
+    rule = RULES[config.agent]
+    factors = (("attention", config.slow_factor),) if rule.slow_attention else ()
+    learners = []
+    for timescale, (name, loop) in zip(rule.timescales, loops(config), strict=True):
+        groups = set(timescale.groups)
+        if len(rule.timescales) > 1 and config.encoder_speed in (name, "both"):
+            groups.add("encoder")
+        ordered = tuple(group for group in GROUPS if group in groups)
+        learners.append(Learner(name, ordered, loop, config.ppo, factors))
+    return tuple(learners)
+
+
+def cut_spans(rollout: Rollout, span: int, ppo: PPO) -> Spans:
+    """A rollout as spans contiguous in time: span s of environment b is column s * B + b."""
+    advantages, returns = compute_advantages(
+        rollout.reward * ppo.reward_scale,
+        rollout.value,
+        rollout.terminated,
+        rollout.truncated,
+        rollout.final_value,
+        rollout.last_value,
+        gamma=ppo.gamma,
+        gae_lambda=ppo.gae_lambda,
+    )
+    num_steps = rollout.begins.shape[0]
+    every = rollout_stride(rollout, span)
+
+    def cut(leaf):
+        pieces = leaf.reshape(num_steps // span, span, *leaf.shape[1:])
+        return jnp.swapaxes(pieces, 0, 1).reshape(span, -1, *leaf.shape[2:])
+
+    return Spans(
+        observation=jax.tree.map(cut, rollout.observation),
+        begins=cut(rollout.begins),
+        action=cut(rollout.action),
+        log_prob=cut(rollout.log_prob),
+        value=cut(rollout.value),
+        advantage=cut(advantages),
+        returns=cut(returns),
+        core=jax.tree.map(lambda leaf: leaf[::every].reshape(-1, *leaf.shape[2:]), rollout.core),
+    )
+
+
+def rollout_stride(rollout: Rollout, span: int) -> int:
+    """How many of the rollout's kept recurrent states one span covers."""
+    num_steps, num_kept = rollout.begins.shape[0], jax.tree.leaves(rollout.core)[0].shape[0]
+    return span * num_kept // num_steps
+
+
+def select_spans(spans: Spans, chosen: Int[Array, " P"]) -> Spans:
+    """Some of the spans, by column."""
+    core = jax.tree.map(lambda leaf: leaf[chosen], spans.core)
+    return jax.tree.map(lambda leaf: leaf[:, chosen], spans._replace(core=()))._replace(core=core)
+
+
+def join_rollouts(rollouts: Rollout) -> Rollout:
+    """Consecutive rollouts, stacked along a leading axis, as one that is as long as all of them."""
+
+    def join(leaf):
+        return leaf.reshape(-1, *leaf.shape[2:])
+
+    return jax.tree.map(join, rollouts._replace(last_value=()))._replace(last_value=rollouts.last_value[-1])
+
+
+def explained_variance(values: Float[Array, "*B"], returns: Float[Array, "*B"]) -> Float[Array, ""]:
+    """1 - Var(return - value) / Var(return): 1 is a perfect critic, 0 one that knows nothing."""
+    return 1 - (returns - values).var() / (returns.var() + 1e-8)
