@@ -1,0 +1,185 @@
+"""Checkpoints: a whole training state on disk, with checksums, so that a damaged one is never taken for a whole one.
+
+Orbax writes the arrays. It reads a file with flipped bits without complaint where the values are stored plainly, so
+each checkpoint carries a manifest with the SHA-256 of every file, written last.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint.experimental.v1 as ocp
+
+from metarims.errors import UserError
+from metarims.runs.files import reason, sync_folder, sync_tree, write_atomic
+
+KEEP = 2
+"""Checkpoints kept: the last, and one to fall back on."""
+
+MANIFEST = "manifest.json"
+
+
+class Restored(NamedTuple):
+    """What was found on disk."""
+
+    state: Any
+    """The training state, or None where there is no whole checkpoint."""
+    notes: dict[str, Any]
+    """What was saved beside it: chunk, length of the metrics, ..."""
+    problems: tuple[str, ...]
+    """A sentence for each newer checkpoint that had to be passed over."""
+
+
+def save(folder: Path, chunk: int, state: Any, notes: dict[str, Any]) -> None:
+    """Write the checkpoint of ``chunk``, then remove those that are no longer kept.
+
+    It is built under another name and renamed when complete, so a process killed at any moment leaves the earlier
+    checkpoints whole.
+    """
+    final, scratch = folder / f"{chunk:08d}", folder / f"{chunk:08d}.tmp"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        with _quiet_orbax():
+            ocp.save((scratch / "state").absolute(), _arrays(state))
+        manifest = {"chunk": chunk, "notes": notes, "files": _checksums(scratch)}
+        sync_tree(scratch)
+        write_atomic(scratch / MANIFEST, _seal(manifest))
+        shutil.rmtree(final, ignore_errors=True)  # Only a damaged one, passed over at the start, can stand there.
+        os.replace(scratch, final)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    sync_folder(folder)
+    for chunk_kept in chunks(folder)[:-KEEP]:
+        _discard(folder / f"{chunk_kept:08d}")
+
+
+def chunks(folder: Path) -> list[int]:
+    """The chunks of the checkpoints in ``folder``, in order; whether they are whole is not looked at."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit() and path.is_dir())
+
+
+def restore(folder: Path, template: Any, acceptable: Any = None) -> Restored:
+    """The newest whole checkpoint, with every leaf as in ``template`` (arrays or their abstract shapes).
+
+    ``acceptable(notes) -> str | None`` may name a further reason to pass a checkpoint over.
+    """
+    problems = []
+    for chunk in reversed(chunks(folder)):
+        path = folder / f"{chunk:08d}"
+        notes, fault = verify(path)
+        if fault is None and acceptable is not None:
+            fault = acceptable(notes)
+        if fault is None:
+            return Restored(_load(path, template), notes, tuple(problems))
+        problems.append(f"Checkpoint {path} is damaged ({fault}) and is passed over.")
+    return Restored(None, {}, tuple(problems))
+
+
+def verify(path: Path) -> tuple[dict[str, Any], str | None]:
+    """A checkpoint's notes, and what is wrong with it (None: it is whole)."""
+    try:
+        sealed = json.loads((path / MANIFEST).read_bytes())
+        manifest = sealed["manifest"]
+        if sealed["sha256"] != _digest(_encode(manifest)):
+            return {}, f"{MANIFEST} does not match its checksum"
+        found = _checksums(path)
+    except FileNotFoundError:
+        return {}, f"{MANIFEST} is missing"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return {}, f"{MANIFEST} cannot be read: {reason(error)}"
+    for name, checksum in manifest["files"].items():
+        if name not in found:
+            return {}, f"{name} is missing"
+        if found[name] != checksum:
+            return {}, f"{name} does not match its checksum"
+    return manifest["notes"], None
+
+
+def clear_scratch(folder: Path) -> None:
+    """Remove what killed processes left half-written."""
+    for path in folder.glob("*.tmp"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _load(path: Path, template: Any) -> Any:
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    wanted = {
+        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here) for name, leaf in _arrays(template).items()
+    }
+    try:
+        with _quiet_orbax():
+            loaded = ocp.load((path / "state").absolute(), wanted)
+    except Exception as error:
+        raise UserError(
+            f"Checkpoint {path} is whole, but does not fit this version of metarims: {reason(error)}. "
+            "Go on with the version that wrote it, or start anew in another folder with --out."
+        ) from error
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
+    return jax.tree_util.tree_unflatten(treedef, [loaded.get(_name(keys), _absent(leaf)) for keys, leaf in leaves])
+
+
+def _absent(leaf: Any) -> Any:
+    """A leaf that is not on disk: static data as in the template, or an empty array."""
+    return jnp.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, jax.ShapeDtypeStruct) else leaf
+
+
+def _arrays(state: Any) -> dict[str, Any]:
+    """The arrays of a state by name. Empty arrays hold nothing and Orbax refuses them: they are left out."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
+    is_array = lambda leaf: eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)  # noqa: E731
+    return {_name(keys): leaf for keys, leaf in leaves if is_array(leaf) and leaf.size}
+
+
+def _name(keys: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(keys, simple=True, separator=".")
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST)
+    return {path.relative_to(folder).as_posix(): _digest(path.read_bytes()) for path in files}
+
+
+def _seal(manifest: dict[str, Any]) -> bytes:
+    return json.dumps({"sha256": _digest(_encode(manifest)), "manifest": manifest}, indent=1).encode()
+
+
+def _encode(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _discard(path: Path) -> None:
+    """Remove an old checkpoint; its name goes first, so that a half-removed one is never met again."""
+    doomed = path.with_name(path.name + ".tmp")
+    shutil.rmtree(doomed, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.replace(path, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _quiet_orbax() -> Iterator[None]:
+    """Orbax logs a traceback per thread for errors that are raised anyway."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,148 @@
+"""A run's folder: claimed by one process, of one configuration."""
+
+import dataclasses
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from metarims.config import Config, from_dict, to_json
+from metarims.errors import UserError
+from metarims.runs.files import reason, write_atomic
+
+MAY_CHANGE = ("frames",)
+"""Settings that may differ when a run goes on: training longer is the same run."""
+
+
+class RunFolder:
+    """The folder of one run, held for writing by one process at a time (a context manager).
+
+    ``config.json`` the settings; ``metrics.jsonl`` one line per seed and chunk; ``speed.jsonl`` wall-clock figures;
+    ``checkpoints/`` whole training states; ``agents/seed-N.safetensors`` the trained agents; ``run.lock`` the claim.
+    """
+
+    def __init__(self, path: str | Path, config: Config):
+        self.path, self.config = Path(path), config
+        self._lock = None
+
+    def __enter__(self) -> "RunFolder":
+        self._check_config()
+        try:
+            for folder in (self.path, self.agents, self.checkpoints):
+                folder.mkdir(parents=True, exist_ok=True)
+            self._claim()
+            self._check_config()  # Again, now that nobody else can write it.
+            write_atomic(self.path / "config.json", to_json(self.config).encode() + b"\n")
+        except OSError as error:
+            self._release()
+            raise UserError(f"Cannot write to the run folder {self.path}: {reason(error)}.") from error
+        except UserError:
+            self._release()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._release()
+
+    @property
+    def agents(self) -> Path:
+        return self.path / "agents"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def speed(self) -> Path:
+        return self.path / "speed.jsonl"
+
+    def _check_config(self) -> None:
+        if not (self.path / "config.json").exists():
+            return
+        found = read_config(self.path)
+        name = first_difference(found, self.config)
+        if name:
+            was, now = (_field(config, name) for config in (found, self.config))
+            raise UserError(
+                f"{self.path} holds a run with {name} = {_say(was)}, not {_say(now)}: name another folder with --out, "
+                f"or set {name} to {_say(was)} to go on with that run."
+            )
+
+    def _claim(self) -> None:
+        """Lock ``run.lock``; the system releases it however the process ends."""
+        lock = (self.path / "run.lock").open("a+")
+        if not _try_lock(lock.fileno()):
+            lock.seek(0)
+            holder = lock.read(200).strip() or "another process"
+            lock.close()
+            raise UserError(
+                f"{self.path} is being written by {holder}: wait for it to end, or name another folder with --out."
+            )
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        lock.flush()
+        self._lock = lock
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows: no claim; two processes there can still be told apart by their output.
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def read_config(folder: str | Path) -> Config:
+    """The settings of the run in ``folder``."""
+    path = Path(folder) / "config.json"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder} is not a run folder: it has no config.json. Train a run first: metarims train --out {folder}."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {reason(error)}.") from error
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}).") from error
+    return from_dict(Config, values, str(path))
+
+
+def first_difference(one: Any, other: Any, prefix: str = "") -> str | None:
+    """The dotted name of the first setting in which two configurations differ, or None."""
+    for field in dataclasses.fields(one):
+        name, a, b = prefix + field.name, getattr(one, field.name), getattr(other, field.name)
+        if dataclasses.is_dataclass(a):
+            inner = first_difference(a, b, name + ".")
+            if inner:
+                return inner
+        elif a != b and name not in MAY_CHANGE:
+            return name
+    return None
+
+
+def _field(config: Config, name: str) -> Any:
+    value: Any = config
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _say(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

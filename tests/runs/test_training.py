@@ -1,0 +1,164 @@
+import dataclasses
+import json
+import os
+import signal
+import threading
+
+import pytest
+
+from metarims.errors import UserError
+from metarims.runs import checkpoints
+
+
+class Watcher:
+    def __init__(self, act=None):
+        self.act, self.problems, self.start, self.reports = act, (), None, []
+
+    def begin(self, config, env_steps, problems):
+        self.start, self.problems = env_steps, problems
+
+    def chunk(self, report):
+        self.reports.append(report)
+        if self.act:
+            self.act(report)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def kill_after(chunk):
+    def act(report):
+        if report.chunk == chunk:
+            raise Killed
+
+    return Watcher(act)
+
+
+@pytest.fixture
+def whole(tmp_path, train, snapshot):
+    """What an uninterrupted run leaves."""
+    train(tmp_path / "whole")
+    return snapshot(tmp_path / "whole")
+
+
+def test_a_run_leaves_config_metrics_checkpoints_and_agents(tmp_path, train):
+    watcher = Watcher()
+    outcome = train(tmp_path / "run", watcher=watcher)
+    assert outcome == (True, 1200)
+    assert json.loads((tmp_path / "run/config.json").read_text())["seeds"] == [3, 5]
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [(row["seed"], row["chunk"], row["env_steps"]) for row in rows] == [
+        (seed, chunk, chunk * 100) for chunk in range(1, 13) for seed in (3, 5)
+    ]
+    assert any(row["success"] is None for row in rows), "an undefined success rate is null"
+    assert checkpoints.chunks(tmp_path / "run/checkpoints") == [9, 12], "the last two are kept"
+    assert sorted(path.name for path in (tmp_path / "run/agents").iterdir()) == [
+        "seed-3.safetensors",
+        "seed-5.safetensors",
+    ]
+    assert all(report.compile_seconds < 0.02 for report in watcher.reports[1:]), "one program serves every chunk"
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4, 6, 11, 12])
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, train, snapshot, whole, chunk):
+    with pytest.raises(Killed):
+        train(tmp_path / "run", watcher=kill_after(chunk))
+    watcher = Watcher()
+    train(tmp_path / "run", watcher=watcher)
+    assert watcher.start == (chunk - 1) // 3 * 300
+    assert snapshot(tmp_path / "run") == whole
+
+
+def test_going_on_compiles_the_same_program(tmp_path, train):
+    with pytest.raises(Killed):
+        train(tmp_path / "run", watcher=kill_after(5))
+    watcher = Watcher()
+    train(tmp_path / "run", watcher=watcher)
+    assert len(watcher.reports) == 9
+    assert all(report.compile_seconds < 0.02 for report in watcher.reports)
+
+
+def test_training_longer_is_the_same_run(tmp_path, fake, train, snapshot, whole):
+    train(tmp_path / "run", dataclasses.replace(fake.SMALL, frames=500))
+    watcher = Watcher()
+    train(tmp_path / "run", watcher=watcher)
+    assert watcher.start == 500
+    assert {**snapshot(tmp_path / "run")} == whole
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path, train, snapshot):
+    train(tmp_path / "run")
+    before = snapshot(tmp_path / "run")
+    (tmp_path / "run/agents/seed-3.safetensors").unlink()
+    watcher = Watcher()
+    assert train(tmp_path / "run", watcher=watcher) == (True, 1200)
+    assert not watcher.reports
+    assert snapshot(tmp_path / "run") == before, "a lost agent is exported again"
+
+
+def test_a_run_folder_can_be_moved(tmp_path, train, snapshot, whole):
+    with pytest.raises(Killed):
+        train(tmp_path / "here", watcher=kill_after(7))
+    (tmp_path / "here").rename(tmp_path / "there")
+    train(tmp_path / "there")
+    assert snapshot(tmp_path / "there") == whole
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_chunk_saves_and_returns(tmp_path, train, snapshot, whole, number):
+    watcher = Watcher(lambda report: os.kill(os.getpid(), number) if report.chunk == 4 else None)
+    before = signal.getsignal(number)
+    assert train(tmp_path / "run", watcher=watcher) == (False, 400)
+    assert signal.getsignal(number) is before
+    assert checkpoints.chunks(tmp_path / "run/checkpoints") == [3, 4]
+    train(tmp_path / "run")
+    assert snapshot(tmp_path / "run") == whole
+
+
+def test_another_configuration_is_refused_with_its_first_difference(tmp_path, fake, train):
+    train(tmp_path / "run")
+    other = dataclasses.replace(
+        fake.SMALL, ppo=dataclasses.replace(fake.SMALL.ppo, gamma=0.5), record_every=200, frames=2000
+    )
+    with pytest.raises(UserError, match=r"run with ppo\.gamma = 0\.99, not 0\.5"):
+        train(tmp_path / "run", other)
+    other = dataclasses.replace(fake.SMALL, seeds=(3, 5, 7))
+    with pytest.raises(UserError, match="run with seeds = 3 5, not 3 5 7"):
+        train(tmp_path / "run", other)
+
+
+def test_a_second_writer_is_refused(tmp_path, train):
+    refusals = []
+
+    def second(report):
+        with pytest.raises(UserError, match=f"being written by process {os.getpid()} on") as refused:
+            train(tmp_path / "run")
+        refusals.append(refused)
+
+    train(tmp_path / "run", watcher=Watcher(second))
+    assert len(refusals) == 12
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path, train, snapshot):
+    message = r"fast/value_loss became nan for seed 5 in updates 13 to 14 \(chunk 7\).*step 600"
+    with pytest.raises(UserError, match=message):
+        train(tmp_path / "run", poison={7: "loss"})
+    assert snapshot(tmp_path / "run")["chunk"] == "00000006"
+    assert (tmp_path / "run/metrics.jsonl").read_text().count("\n") == 12
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path, train, snapshot):
+    with pytest.raises(
+        UserError, match="parameter weight became infinite or undefined for seed 3 .*updates 11 to 12.*step 300"
+    ):
+        train(tmp_path / "run", poison={6: "weights"})
+    assert snapshot(tmp_path / "run")["chunk"] == "00000003"
+
+
+def test_training_outside_the_main_thread(tmp_path, train):
+    outcomes = []
+    thread = threading.Thread(target=lambda: outcomes.append(train(tmp_path / "run")))
+    thread.start()
+    thread.join()
+    assert outcomes == [(True, 1200)]
