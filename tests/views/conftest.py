@@ -1,4 +1,4 @@
-"""Episodes of real Farama environments, played by BabyAI's bot with an unsteady hand; what goes on inside is made up."""
+"""Episodes of real Farama environments, played by BabyAI's bot with an unsteady hand; the mind inside is made up."""
 
 import functools
 

@@ -1,51 +1,17 @@
 """One self-contained HTML page on a comparison of agents: table, learning curves, episodes, settings."""
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from metarims.evaluation.episodes import Episode
+from metarims.views import page, report_parts
+from metarims.views.episode_page import DATA_ID, SCRIPTS, STYLES, viewer_data
+from metarims.views.results import AgentResult, Measured
 
-
-@dataclass(frozen=True)
-class Measured:
-    """How an agent did over many episodes in one place."""
-
-    where: str
-    """``jax`` (our world) or ``farama`` (the real environment)."""
-    policy: str
-    """``greedy`` (the likeliest action) or ``sampled``."""
-    episodes: int
-    """Episodes played, over all seeds."""
-    success: float
-    """Success rate, 0 to 1."""
-    low: float
-    """Lower end of its 95 % interval."""
-    high: float
-    """Upper end of its 95 % interval."""
-    mean_return: float
-    """Mean undiscounted return."""
-    mean_length: float
-    """Mean steps per episode."""
-
-
-@dataclass(frozen=True)
-class AgentResult:
-    """One row of the report's table: what an agent is, what it cost and how it did."""
-
-    agent: str
-    """Name of the agent: metarims, modular, vanilla, ..."""
-    parameters: int
-    """Number of trained parameters."""
-    seeds: tuple[int, ...]
-    """The independent agents that were trained."""
-    frames: int
-    """Environment steps per seed, over both loops."""
-    frames_per_second: float
-    """Training speed, over all seeds together, without compilation."""
-    measured: tuple[Measured, ...]
-    """Evaluations, in any order; those absent leave a dash in the table."""
+__all__ = ["AgentResult", "Measured", "Report", "ShownEpisode", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -78,4 +44,17 @@ class Report:
 
 def write_report(path: str | Path, report: Report) -> Path:
     """Write ``report`` as one self-contained HTML file to ``path`` and return it."""
-    raise NotImplementedError
+    sections = [
+        f"<h1>{html.escape(report.title)}</h1>",
+        f'<p class="summary">{html.escape(report.summary)}</p>',
+        report_parts.results_table(report.agents),
+        report_parts.figures(report.metrics, report.env),
+    ]
+    data = None
+    if report.episodes:
+        data = {DATA_ID: viewer_data([s.episode for s in report.episodes], [s.label for s in report.episodes])}
+        sections += ["<h2>Episodes</h2>", page.asset("viewer.html")]
+    sections.append(report_parts.made_with(report.details, report.settings))
+    body = '<main class="page">\n' + "\n".join(sections) + "\n</main>"
+    styles, scripts = (*STYLES, "report.css"), SCRIPTS if report.episodes else ()
+    return page.write_text(path, page.assemble(report.title, body, styles, scripts, data))

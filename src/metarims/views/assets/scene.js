@@ -2,11 +2,27 @@
 
 // Draws the whole world and what the agent sees, both from minigrid's own tiles.
 
-/** @typedef {{image: HTMLImageElement, tile: number, columns: number}} Sheet */
+/** Each tile as a picture of its own: scaled straight from a sheet, a tile's edge takes colour from its neighbour.
+ * @typedef {HTMLCanvasElement[]} Tiles */
 
 const HEADINGS = [[1, 0], [0, 1], [-1, 0], [0, -1]];
 const COLOR_LETTERS = ["Rd", "Gn", "Bu", "Pu", "Ye", "Gy"];
 const FIRST_OBJECT = 5, FIRST_DOOR = 23, AGENT = 41;
+
+/** Cut a sheet of tiles apart. @param {{source: string, tile: number}} sheet @param {number} columns @param {number} count @returns {Promise<Tiles>} */
+async function loadTiles(sheet, columns, count) {
+  const image = new Image();
+  image.src = sheet.source;
+  await image.decode();
+  return Array.from({ length: count }, (_, code) => {
+    const tile = document.createElement("canvas");
+    tile.width = tile.height = sheet.tile;
+    const left = (code % columns) * sheet.tile, top = Math.floor(code / columns) * sheet.tile;
+    const ctx = /** @type {CanvasRenderingContext2D} */ (tile.getContext("2d"));
+    ctx.drawImage(image, left, top, sheet.tile, sheet.tile, 0, 0, sheet.tile, sheet.tile);
+    return tile;
+  });
+}
 
 /** Match a canvas to its size on screen, in device pixels. @param {HTMLCanvasElement} canvas @param {number} ratio height / width */
 function fitCanvas(canvas, ratio) {
@@ -21,12 +37,11 @@ function fitCanvas(canvas, ratio) {
 }
 
 /** Draw code at cell (x, y) of cells of the given size; edges are rounded so that no seam shows.
- * @param {CanvasRenderingContext2D} ctx @param {Sheet} sheet @param {number} code @param {number} x @param {number} y @param {number} cell */
-function drawTile(ctx, sheet, code, x, y, cell) {
+ * @param {CanvasRenderingContext2D} ctx @param {Tiles} tiles @param {number} code @param {number} x @param {number} y @param {number} cell */
+function drawTile(ctx, tiles, code, x, y, cell) {
   const left = Math.round(x * cell), top = Math.round(y * cell);
   const width = Math.round((x + 1) * cell) - left, height = Math.round((y + 1) * cell) - top;
-  const column = code % sheet.columns, row = Math.floor(code / sheet.columns);
-  ctx.drawImage(sheet.image, column * sheet.tile, row * sheet.tile, sheet.tile, sheet.tile, left, top, width, height);
+  ctx.drawImage(tiles[code], left, top, width, height);
 }
 
 /** Colour of the object or door that a tile shows, as an index; -1: it has none. @param {number} code */
@@ -62,14 +77,14 @@ function worldCell(episode, t, i, j) {
   return [episode.position[2 * t] + dx * ahead - dy * aside, episode.position[2 * t + 1] + dy * ahead + dx * aside];
 }
 
-/** @param {HTMLCanvasElement} canvas @param {Episode} episode @param {number} t @param {Sheet} sheet @param {boolean} letters */
-function drawWorld(canvas, episode, t, sheet, letters) {
+/** @param {HTMLCanvasElement} canvas @param {Episode} episode @param {number} t @param {Tiles} tiles @param {boolean} letters */
+function drawWorld(canvas, episode, t, tiles, letters) {
   const ctx = fitCanvas(canvas, episode.height / episode.width);
   const cell = canvas.width / episode.width;
   const grid = gridAt(episode, t);
   ctx.imageSmoothingQuality = "high";
   grid.forEach((code, index) => {
-    drawTile(ctx, sheet, code, Math.floor(index / episode.height), index % episode.height, cell);
+    drawTile(ctx, tiles, code, Math.floor(index / episode.height), index % episode.height, cell);
   });
   lightSeenCells(ctx, episode, t, cell);
   drawPath(ctx, episode, t, cell);
@@ -136,8 +151,8 @@ function drawAgent(ctx, episode, t, cell) {
 }
 
 /** The 7x7 view, as people draw it or in the very pixels that the agent gets.
- * @param {HTMLCanvasElement} canvas @param {Episode} episode @param {number} t @param {Sheet} sheet @param {boolean} letters @param {boolean} smooth */
-function drawView(canvas, episode, t, sheet, letters, smooth) {
+ * @param {HTMLCanvasElement} canvas @param {Episode} episode @param {number} t @param {Tiles} tiles @param {boolean} letters @param {boolean} smooth */
+function drawView(canvas, episode, t, tiles, letters, smooth) {
   const ctx = fitCanvas(canvas, 1);
   const cell = canvas.width / 7;
   ctx.imageSmoothingEnabled = smooth;
@@ -145,7 +160,7 @@ function drawView(canvas, episode, t, sheet, letters, smooth) {
   for (let index = 0; index < 49; index += 1) {
     const i = Math.floor(index / 7), j = index % 7;
     const code = viewAt(episode, t, i, j);
-    drawTile(ctx, sheet, code, i, j, cell);
+    drawTile(ctx, tiles, code, i, j, cell);
     if (letters) drawLetters(ctx, code, i, j, cell);
   }
 }

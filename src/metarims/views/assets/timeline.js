@@ -34,7 +34,7 @@ function fitStrip(canvas, height) {
 
 /** @param {number} width @param {number} count columns, one per state @param {number} widest @returns {TimeAxis} */
 function timeAxis(width, count, widest) {
-  const left = width < 600 ? 62 : 92;
+  const left = width < 600 ? 72 : 92;
   return { left, column: Math.min(widest, (width - left - PAD) / count), count };
 }
 
@@ -64,7 +64,7 @@ function tracksHeight(episode) {
 function drawTracks(canvas, episode, t, range) {
   const colors = readColors();
   const { ctx, width } = fitStrip(canvas, tracksHeight(episode));
-  const axis = timeAxis(width, episode.steps + 1, 40);
+  const axis = timeAxis(width, episode.steps + 1, 84);
   let top = PAD;
   const bottom = tracksHeight(episode) - AXIS_HEIGHT;
   ctx.fillStyle = colors.soft;
@@ -75,10 +75,11 @@ function drawTracks(canvas, episode, t, range) {
   top += episode.modules * ROW_HEIGHT + (episode.modules ? PAD / 2 : 0);
   drawActions(ctx, episode, axis, top, colors);
   drawTimeAxis(ctx, axis, bottom, colors);
-  ctx.strokeStyle = colors.ink;
-  ctx.lineWidth = 1;
-  const middle = axis.left + (t + 0.5) * axis.column;
-  line(ctx, middle, PAD / 2, middle, bottom);
+  if (axis.column < 14) {
+    ctx.strokeStyle = colors.ink;
+    ctx.lineWidth = 1;
+    line(ctx, axis.left + (t + 0.5) * axis.column, PAD / 2, axis.left + (t + 0.5) * axis.column, bottom);
+  }
   return axis;
 }
 
@@ -103,9 +104,9 @@ function drawValueTrack(ctx, episode, axis, top, range, colors) {
   const [low, high] = range;
   const y = (/** @type {number} */ value) => top + 6 + (VALUE_HEIGHT - 12) * (high - value) / (high - low);
   const right = axis.left + axis.count * axis.column;
-  gutter(ctx, "value", axis.left - 44, top + VALUE_HEIGHT / 2, colors.ink);
+  gutter(ctx, "value", axis.left - 40, top + VALUE_HEIGHT / 2, colors.ink);
   ctx.lineWidth = 1;
-  for (const tick of new Set([low, 0, high])) {
+  for (const tick of y(low) - y(0) > 14 ? [low, 0, high] : [0, high]) {
     ctx.strokeStyle = colors.line;
     line(ctx, axis.left, y(tick), right, y(tick));
     gutter(ctx, shortNumber(tick), axis.left - 6, y(tick), colors.muted);
@@ -115,11 +116,18 @@ function drawValueTrack(ctx, episode, axis, top, range, colors) {
     if (!reward) return;
     const x = axis.left + (t + 1.5) * axis.column;
     drawReward(ctx, x, y(reward), reward, colors);
-    ctx.textAlign = x > right - 60 ? "right" : "left";
-    ctx.textBaseline = "middle";
-    ctx.fillStyle = colors.mark;
-    ctx.fillText(`reward ${shortNumber(reward)}`, x + (x > right - 60 ? -9 : 9), y(reward));
+    labelReward(ctx, x, y(reward), reward, right, colors);
   });
+}
+
+/** The reward's amount, below its mark and inside the track.
+ * @param {CanvasRenderingContext2D} ctx @param {number} x @param {number} y @param {number} reward @param {number} right @param {Colors} colors */
+function labelReward(ctx, x, y, reward, right, colors) {
+  const text = `reward ${shortNumber(reward)}`;
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  ctx.fillStyle = colors.mark;
+  ctx.fillText(text, Math.min(x, right - ctx.measureText(text).width / 2), y + 15);
 }
 
 /** The value as a line that breaks where it is unknown; dots where there is room.
@@ -167,7 +175,7 @@ function drawRaster(ctx, episode, axis, top, colors) {
   const gap = axis.column > 6 ? 1 : 0;
   for (let m = 0; m < count; m += 1) {
     const base = top + (m + 1) * ROW_HEIGHT;
-    gutter(ctx, axis.left < 80 ? `mod. ${m + 1}` : `module ${m + 1}`, axis.left - 6, base - ROW_HEIGHT / 2, colors.ink);
+    gutter(ctx, `module ${m + 1}`, axis.left - 6, base - ROW_HEIGHT / 2, colors.ink);
     ctx.strokeStyle = colors.line;
     ctx.lineWidth = 1;
     line(ctx, axis.left, base - 0.5, axis.left + episode.steps * axis.column, base - 0.5);
@@ -220,7 +228,7 @@ function drawOverview(canvas, episodes, current, t, range) {
   const axis = timeAxis(width, episodes.reduce((sum, episode) => sum + episode.steps + 1, 0), 24);
   const [low, high] = range;
   const y = (/** @type {number} */ value) => 16 + (OVERVIEW_HEIGHT - 22) * (high - value) / (high - low);
-  gutter(ctx, "value", axis.left - 44, y((low + high) / 2), colors.ink);
+  gutter(ctx, "value", axis.left - 40, y((low + high) / 2), colors.ink);
   gutter(ctx, shortNumber(high), axis.left - 6, y(high), colors.muted);
   gutter(ctx, shortNumber(low), axis.left - 6, y(low), colors.muted);
   let start = 0;

@@ -8,9 +8,9 @@ const byId = (id) => document.getElementById(id);
 const PLACES = /** @type {Record<string, string>} */ ({ jax: "metarims' world", farama: "Farama's environment" });
 
 class Viewer {
-  /** @param {any} data @param {Record<string, Sheet>} sheets */
-  constructor(data, sheets) {
-    this.sheets = sheets;
+  /** @param {any} data @param {Record<string, Tiles>} tiles */
+  constructor(data, tiles) {
+    this.tiles = tiles;
     this.tileNames = /** @type {string[]} */ (data.tileNames);
     this.actionNames = /** @type {string[]} */ (data.actionNames);
     this.episodes = /** @type {Episode[]} */ (data.episodes.map(readEpisode));
@@ -19,6 +19,8 @@ class Viewer {
     this.t = 0;
     this.timer = 0;
     this.linkTimer = 0;
+    /** Where time lies in the two strips; set whenever they are drawn. */
+    this.trackAxis = this.overviewAxis = { left: 0, column: 1, count: 1 };
   }
 
   get episode() {
@@ -204,8 +206,8 @@ class Viewer {
 
   drawScene() {
     const letters = byId("letters").checked, pixels = byId("pixels").checked;
-    drawWorld(byId("world"), this.episode, this.t, this.sheets.world, letters);
-    drawView(byId("view"), this.episode, this.t, pixels ? this.sheets.pixels : this.sheets.view, letters, !pixels);
+    drawWorld(byId("world"), this.episode, this.t, this.tiles.world, letters);
+    drawView(byId("view"), this.episode, this.t, pixels ? this.tiles.pixels : this.tiles.view, letters, !pixels);
     const own = viewAt(this.episode, this.t, 3, 6);
     byId("fact-front").textContent = this.tileNames[viewAt(this.episode, this.t, 3, 5)];
     byId("fact-carrying").textContent = own > AGENT ? this.tileNames[own].replace("agent carrying ", "") : "nothing";
@@ -232,19 +234,12 @@ class Viewer {
   }
 }
 
-/** @param {{source: string, tile: number}} sheet @param {number} columns @returns {Promise<Sheet>} */
-async function loadSheet(sheet, columns) {
-  const image = new Image();
-  image.src = sheet.source;
-  await image.decode();
-  return { image, tile: sheet.tile, columns };
-}
-
 async function main() {
   const data = JSON.parse(byId("viewer-data").textContent);
-  const [world, view, pixels] = await Promise.all(
-    [data.worldSheet, data.viewSheet, data.pixelSheet].map((sheet) => loadSheet(sheet, data.columns)),
-  );
+  const load = (/** @type {any} */ sheet, /** @type {number} */ count) => loadTiles(sheet, data.columns, count);
+  const [world, view, pixels] = await Promise.all([
+    load(data.worldSheet, 41), load(data.viewSheet, 60), load(data.pixelSheet, 60),
+  ]);
   new Viewer(data, { world, view, pixels }).start();
 }
 
