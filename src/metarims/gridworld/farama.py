@@ -1,53 +1,150 @@
-"""The bridge to Farama's own environments."""
+"""Real Farama environments in lockstep on the host: where trained agents are evaluated."""
 
-from typing import Any
+import contextlib
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
+import gymnasium
+import minigrid  # registers the environments  # noqa: F401
 import numpy as np
-from minigrid.core.grid import Grid
-from minigrid.core.world_object import WorldObj
+from minigrid.wrappers import RGBImgPartialObsWrapper
 
-from metarims.gridworld.tiles import AGENT, EMPTY, NUM_TILES, SYMBOLS, TARGET, UNSEEN
+from metarims.errors import UserError, unknown_name
+from metarims.gridworld.bridge import draw_atlas, world_from_farama
+from metarims.gridworld.missions import MAX_WORDS, VOCABULARY, tokenize
 from metarims.gridworld.world import World
-from metarims.types import TILE
+from metarims.types import TILE, VIEW, Pixels
+
+__all__ = ["Episode", "FaramaBatch", "FaramaStep", "draw_atlas", "make_farama", "play", "world_from_farama"]
 
 
-def draw_atlas() -> np.ndarray:
-    """[60, 8, 8, 3] every tile of the agent's view as minigrid draws it (``atlas.npy`` is this array)."""
-    tiles = []
-    for code in range(NUM_TILES):
-        thing = WorldObj.decode(*map(int, SYMBOLS[code]))
-        direction = 3 if code >= AGENT else None
-        tiles.append(Grid.render_tile(thing, agent_dir=direction, highlight=code != UNSEEN, tile_size=TILE))
-    return np.stack(tiles).astype(np.uint8)
+class FaramaStep(NamedTuple):
+    """What a step of the batch returns; ended environments wait for their next ``begin`` and report zeros meanwhile."""
+
+    pixels: Pixels
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
 
 
-_CODE_OF = {tuple(map(int, symbol)): code for code, symbol in enumerate(SYMBOLS[:AGENT])}
+class Episode(NamedTuple):
+    """One episode played to its end."""
+
+    seed: int
+    mission: str
+    episode_return: float
+    length: int
+    terminated: bool
+    truncated: bool
+
+    @property
+    def success(self) -> bool:
+        """Every task of the support matrix pays a positive reward on success and only then."""
+        return self.episode_return > 0
 
 
-def world_from_farama(env: Any, mission: int = 0) -> World:
-    """The state of a Farama environment (after ``reset`` or any ``step``) as a ``World`` of numpy arrays."""
-    env = env.unwrapped
-    grid = np.array([[_code(env.grid.get(x, y)) for y in range(env.height)] for x in range(env.width)], np.uint8)
-    carrying = _code(env.carrying)
-    instruction = getattr(env, "instrs", None)
-    for thing in getattr(getattr(instruction, "desc", None), "obj_set", ()):
-        x, y = thing.cur_pos
-        if env.carrying is thing:
-            carrying |= TARGET
-        elif env.grid.get(x, y) is thing:
-            grid[x, y] |= TARGET
-    fields: dict[str, Any] = dict(
-        grid=grid,
-        x=np.int8(env.agent_pos[0]),
-        y=np.int8(env.agent_pos[1]),
-        direction=np.int8(env.agent_dir),
-        carrying=np.uint8(carrying),
-        mission=np.int16(mission),
-        step_count=np.int16(env.step_count),
-        task=np.uint8(0),
-    )
-    return World(**fields)
+class FaramaBatch:
+    """``num_envs`` environments ``gymnasium.make(env_id)`` behind ``RGBImgPartialObsWrapper``.
+
+    Row b of ``mission_tokens`` is environment b's mission, and ``Pixels.mission`` is simply 0 ... B-1. What happens
+    in an episode depends on its level seed and its actions alone, never on its neighbours.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        num_envs: int,
+        vocabulary: Sequence[str] = VOCABULARY,
+        max_words: int = MAX_WORDS,
+    ):
+        if num_envs < 1:
+            raise UserError(f"num_envs is {num_envs}: it must be at least 1.")
+        self.env_id, self.num_envs = env_id, num_envs
+        self._vocabulary, self._max_words = vocabulary, max_words
+        self.envs = [RGBImgPartialObsWrapper(make_farama(env_id)) for _ in range(num_envs)]
+        self.image = np.zeros((num_envs, VIEW * TILE, VIEW * TILE, 3), np.uint8)
+        self.missions = [""] * num_envs
+        self.mission_tokens = np.zeros((num_envs, max_words), np.int32)
+        self.active = np.zeros(num_envs, bool)
+        """Environments whose episode goes on."""
+
+    def reset(self, seeds: Sequence[int]) -> tuple[Pixels, np.ndarray]:
+        """Begin a level in each environment; returns the views and the missions [B, L]."""
+        if len(seeds) != self.num_envs:
+            raise UserError(f"{len(seeds)} seeds for {self.num_envs} environments: give one each.")
+        for index, seed in enumerate(seeds):
+            self.begin(index, seed)
+        return self.pixels(), self.mission_tokens
+
+    def begin(self, index: int, seed: int) -> None:
+        """Begin level ``seed`` in environment ``index``."""
+        with contextlib.redirect_stdout(io.StringIO()):  # BabyAI prints each level that it rejects
+            observation, _ = self.envs[index].reset(seed=int(seed))
+        self.image[index] = observation["image"]
+        self.missions[index] = observation["mission"]
+        self.mission_tokens[index] = tokenize(observation["mission"], self._vocabulary, self._max_words)
+        self.active[index] = True
+
+    def pixels(self) -> Pixels:
+        """What the agents see now."""
+        return Pixels(self.image.copy(), np.arange(self.num_envs))  # pyright: ignore[reportArgumentType]
+
+    def step(self, actions: Sequence[int] | np.ndarray) -> FaramaStep:
+        """One step of every active environment."""
+        reward = np.zeros(self.num_envs, np.float32)
+        terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
+        for index in np.flatnonzero(self.active).tolist():
+            observation, earned, over, cut, _ = self.envs[index].step(int(actions[index]))
+            self.image[index] = observation["image"]
+            reward[index], terminated[index], truncated[index] = earned, over, cut
+        self.active &= ~(terminated | truncated)
+        return FaramaStep(self.pixels(), reward, terminated, truncated)
+
+    def world(self, index: int) -> World:
+        """The whole state of environment ``index``, for a viewer."""
+        return world_from_farama(self.envs[index])
 
 
-def _code(thing: Any) -> int:
-    return EMPTY if thing is None else _CODE_OF[tuple(map(int, thing.encode()))]
+Policy = Callable[[Pixels, np.ndarray, np.ndarray], np.ndarray]
+"""(views, mission tokens [B, L], which environments have just begun a level [B]) -> actions [B]."""
+
+
+def play(batch: FaramaBatch, seeds: Sequence[int], policy: Policy) -> Iterator[Episode]:
+    """Play each level seed exactly once; episodes come as they end."""
+    waiting = list(reversed(seeds))
+    seed_of = np.zeros(batch.num_envs, np.int64)
+    returns, lengths = np.zeros(batch.num_envs), np.zeros(batch.num_envs, np.int64)
+    batch.active[:] = False
+    while True:
+        began = np.zeros(batch.num_envs, bool)
+        for index in np.flatnonzero(~batch.active).tolist():
+            if waiting:
+                seed_of[index] = waiting.pop()
+                batch.begin(index, int(seed_of[index]))
+                began[index], returns[index], lengths[index] = True, 0, 0
+        if not batch.active.any():
+            return
+        step = batch.step(np.asarray(policy(batch.pixels(), batch.mission_tokens, began)))
+        returns += step.reward
+        lengths += 1
+        for index in np.flatnonzero(step.terminated | step.truncated):
+            yield Episode(
+                seed=int(seed_of[index]),
+                mission=batch.missions[index],
+                episode_return=float(returns[index]),
+                length=int(lengths[index]),
+                terminated=bool(step.terminated[index]),
+                truncated=bool(step.truncated[index]),
+            )
+
+
+def make_farama(env_id: str) -> gymnasium.Env:
+    """``gymnasium.make``, with a sentence for an unknown id."""
+    if os.environ.get("BABYAI_DONE_ACTIONS"):
+        raise UserError("BABYAI_DONE_ACTIONS is set: BabyAI then ends episodes by other rules. Unset it.")
+    if env_id not in gymnasium.registry:
+        known = [name for name in gymnasium.registry if name.startswith(("BabyAI-", "MiniGrid-"))]
+        raise unknown_name("Farama environment", env_id, known)
+    return gymnasium.make(env_id, disable_env_checker=True)

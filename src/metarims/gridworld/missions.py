@@ -1,5 +1,7 @@
 """Instructions: the words, and the sentences that each family of levels speaks."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from metarims.errors import UserError
@@ -21,16 +23,17 @@ MAX_WORDS = 13
 _TOKEN = {word: 1 + index for index, word in enumerate(VOCABULARY)}
 
 
-def tokenize(text: str) -> np.ndarray:
-    """A mission as tokens [13], padded with 0; an unknown word is a ``UserError`` that names it."""
+def tokenize(text: str, vocabulary: Sequence[str] = VOCABULARY, max_words: int = MAX_WORDS) -> np.ndarray:
+    """A mission as tokens [max_words], padded with 0; an unknown word is a ``UserError`` that names it."""
     words = text.lower().replace(",", " ").split()
+    token = _TOKEN if vocabulary is VOCABULARY else {word: 1 + index for index, word in enumerate(vocabulary)}
     for word in words:
-        if word not in _TOKEN:
-            raise UserError(f"The mission '{text}' contains '{word}', which is not in the vocabulary.")
-    if len(words) > MAX_WORDS:
-        raise UserError(f"The mission '{text}' has {len(words)} words; at most {MAX_WORDS} fit.")
-    tokens = np.zeros(MAX_WORDS, np.int32)
-    tokens[: len(words)] = [_TOKEN[word] for word in words]
+        if word not in token:
+            raise UserError(f"The mission '{text}' contains the word '{word}', which is not in the vocabulary.")
+    if len(words) > max_words:
+        raise UserError(f"The mission '{text}' has {len(words)} words; at most {max_words} fit.")
+    tokens = np.zeros(max_words, np.int32)
+    tokens[: len(words)] = [token[word] for word in words]
     return tokens
 
 

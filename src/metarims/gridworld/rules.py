@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 
 
 def step(env, world: World, action: Int[Array, ""], key: Any = None) -> Outcome:
-    """One step of one environment (to be vmapped) of level ``env``; ``key`` counts only where the world itself moves."""
+    """One step of one environment (to be vmapped) of level ``env``; ``key`` only counts where worlds move."""
     del key
     return advance(env.rule_of(world), world, action)
 

@@ -51,4 +51,4 @@ SYMBOLS = _symbols()
 """[60, 3] Farama's (type, colour, state) of each code; the agent's cell shows what the agent carries."""
 
 TILE_ATLAS: np.ndarray = np.load(str(files("metarims.gridworld") / "atlas.npy"))
-"""[60, 8, 8, 3] minigrid's own picture of each code (``farama.draw_atlas`` made the file)."""
+"""[60, 8, 8, 3] minigrid's own picture of each code (``bridge.draw_atlas`` made the file)."""
