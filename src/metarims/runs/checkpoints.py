@@ -50,7 +50,7 @@ def save(folder: Path, chunk: int, state: Any, notes: dict[str, Any]) -> None:
     scratch.mkdir(parents=True)
     try:
         with _quiet_orbax():
-            ocp.save((scratch / "state").absolute(), _arrays(state))
+            ocp.save(str((scratch / "state").absolute()), _arrays(state))
         manifest = {"chunk": chunk, "notes": notes, "files": _checksums(scratch)}
         sync_tree(scratch)
         write_atomic(scratch / MANIFEST, _seal(manifest))
@@ -121,7 +121,7 @@ def _load(path: Path, template: Any) -> Any:
     }
     try:
         with _quiet_orbax():
-            loaded = ocp.load((path / "state").absolute(), wanted)
+            loaded = ocp.load(str((path / "state").absolute()), wanted)
     except Exception as error:
         raise UserError(
             f"Checkpoint {path} is whole, but does not fit this version of metarims: {reason(error)}. "

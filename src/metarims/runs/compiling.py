@@ -26,10 +26,10 @@ class CompileClock:
     ) -> None:
         jax.monitoring.unregister_event_duration_listener(self._listen)
 
-    def _listen(self, event: str, duration: float, **_: object) -> None:
+    def _listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         if event.startswith(_EVENTS):
             now = time.perf_counter()
-            self._intervals.append((now - duration, now))
+            self._intervals.append((now - duration_secs, now))
 
     @property
     def seconds(self) -> float:

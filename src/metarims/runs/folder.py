@@ -5,11 +5,14 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metarims.config import Config, from_dict, to_json
 from metarims.errors import UserError
 from metarims.runs.files import reason, write_atomic
+
+if TYPE_CHECKING:
+    from metarims.runs.export import SavedAgent
 
 MAY_CHANGE = ("frames",)
 """Settings that may differ when a run goes on: training longer is the same run."""
@@ -146,3 +149,18 @@ def _field(config: Config, name: str) -> Any:
 
 def _say(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def load_agents(path: str | Path) -> "list[SavedAgent]":
+    """The agents of a run's folder, one per seed in the run's order, or the one in a .safetensors file."""
+    from metarims.runs.export import load_agent
+
+    path = Path(path)
+    if not path.is_dir():
+        return [load_agent(path)]
+    config = read_config(path)
+    files = [path / "agents" / f"seed-{seed}.safetensors" for seed in config.seeds]
+    missing = [file for file in files if not file.exists()]
+    if missing:
+        raise UserError(f"{path} has no trained agent yet ({missing[0].name} is missing): train it to a checkpoint.")
+    return [load_agent(file) for file in files]

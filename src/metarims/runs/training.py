@@ -19,6 +19,9 @@ from metarims.runs.files import check_space, writing
 from metarims.runs.folder import RunFolder
 from metarims.runs.stopping import StopRequest
 
+LOSSES = ("loss", "entropy", "grad_norm")
+"""Endings of the metrics' names that must stay finite."""
+
 
 @runtime_checkable
 class Trainer(Protocol):
@@ -173,9 +176,9 @@ class _Run:
         return row | {name: records.number(value[index]) for name, value in values.items()}
 
     def _check_finite(self, values: dict[str, np.ndarray]) -> None:
-        """Losses must be finite (their names have a loop before the slash); a return may be undefined."""
+        """Losses must be finite; other figures may be undefined, as the mean return of no episode is."""
         for name, value in values.items():
-            for index in np.flatnonzero(~np.isfinite(value)) if "/" in name else ():
+            for index in np.flatnonzero(~np.isfinite(value)) if name.endswith(LOSSES) else ():
                 raise self._not_finite(f"{name} became {value[index]}", self.config.seeds[index], self.chunk)
 
     def _not_finite(self, what: str, seed: int, chunk: int) -> UserError:

@@ -1,0 +1,90 @@
+"""Named configurations: where the flags of ``metarims train --preset`` start from."""
+
+import dataclasses
+from typing import NamedTuple
+
+from metarims.config import PPO, Config, Loop, Network
+from metarims.errors import unknown_name
+
+_SMALL = Network(
+    image_dim=8,
+    word_dim=8,
+    mission_dim=8,
+    feature_dim=16,
+    lstm_dim=16,
+    num_modules=3,
+    num_active=2,
+    module_dim=8,
+    key_dim=8,
+    value_dim=8,
+    communication_heads=2,
+    communication_dim=8,
+    head_dim=8,
+)
+
+PRESETS: dict[str, Config] = {
+    "default": Config(),
+    # A tiny agent and a few updates: whether everything works, in seconds.
+    "debug": Config(
+        env="BabyAI-GoToRedBallNoDists-v0",
+        frames=4_096,
+        network=_SMALL,
+        ppo=PPO(num_envs=8),
+        fast=Loop(span=4, rollout=16, epochs=1, minibatches=2),
+        slow=Loop(span=16, rollout=32, epochs=1, minibatches=2),
+        record_every=512,
+        checkpoint_every=2,
+    ),
+    # What `make demo` trains: a task that two cores learn in minutes.
+    "demo": Config(env="BabyAI-GoToLocalS5N2-v0", frames=1_000_000, seeds=(0,)),
+    # BabyAI's PPO, whose gamma, lambda and reward the paper took over; outer spans are four inner ones.
+    "paper": Config(
+        ppo=PPO(
+            num_envs=64,
+            gamma=0.99,
+            gae_lambda=0.99,
+            clip=0.2,
+            clip_value=True,
+            value_coef=0.5,
+            entropy_coef=0.01,
+            reward_scale=20.0,
+            normalize_advantages=False,
+            adam_eps=1e-5,
+        ),
+        # Minibatches of 1280 steps: 64 x 40 / 2 and 64 x 80 / 4.
+        fast=Loop(span=20, rollout=40, epochs=4, minibatches=2, learning_rate=1e-4, max_grad_norm=0.5),
+        slow=Loop(span=80, rollout=80, epochs=4, minibatches=4, learning_rate=1e-4, max_grad_norm=0.5),
+    ),
+}
+
+
+class Demo(NamedTuple):
+    """What ``metarims demo`` does."""
+
+    agents: tuple[str, ...]
+    frames: dict[str, int]
+    """Environment steps per seed of each agent."""
+    episodes: int
+    """Evaluation episodes per agent in each world, shared out over its seeds."""
+    shown: int
+    """Episodes per agent in the viewer."""
+
+
+DEMO = Demo(
+    agents=("metarims", "modular", "vanilla"),
+    frames={"metarims": 1_000_000, "modular": 1_000_000, "vanilla": 1_000_000},
+    episodes=512,
+    shown=4,
+)
+
+
+def preset(name: str) -> Config:
+    """The configuration of a preset; an unknown one is a ``UserError`` with the nearest names."""
+    if name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS)
+    return PRESETS[name]
+
+
+def demo_config(agent: str) -> Config:
+    """The demo's run of one agent."""
+    return dataclasses.replace(PRESETS["demo"], agent=agent, frames=DEMO.frames[agent])

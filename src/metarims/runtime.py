@@ -1,0 +1,93 @@
+"""The machine: where compiled programs are kept, and what ``metarims doctor`` reports."""
+
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+PACKAGES = ("metarims", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "safetensors", "numpy", "scipy")
+PACKAGES += ("gymnasium", "minigrid", "tyro", "rich")
+
+
+def cache_folder() -> Path:
+    """``$METARIMS_CACHE``, or the user's cache folder."""
+    named = os.environ.get("METARIMS_CACHE")
+    if named:
+        return Path(named).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches/metarims"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "metarims"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metarims"
+
+
+def enable_compile_cache() -> str | None:
+    """Keep compiled programs on disk between runs; returns why that is not possible, or None.
+
+    Without the cache everything works, only each start compiles again.
+    """
+    import jax
+
+    folder = cache_folder() / "xla"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        return f"{folder} cannot be written ({error.strerror})"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    return None
+
+
+def describe() -> list[tuple[str, str]]:
+    """What a bug report needs, as (name, value) lines."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    import jax
+
+    lines = [("python", f"{platform.python_version()} ({sys.executable})"), ("system", platform.platform())]
+    for name in PACKAGES:
+        try:
+            lines.append((name, version(name)))
+        except PackageNotFoundError:
+            lines.append((name, "not installed"))
+    problem = enable_compile_cache()
+    cache = cache_folder()
+    lines += [
+        ("devices", ", ".join(f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices())),
+        ("cores", f"{_cores()} usable of {os.cpu_count()}"),
+        ("memory", _memory()),
+        ("compile cache", problem or f"{cache} ({_size(cache):,.0f} MiB)"),
+        ("free disk here", f"{shutil.disk_usage('.').free / 2**30:,.1f} GiB ({Path.cwd()})"),
+    ]
+    lines += [
+        (name, os.environ[name]) for name in ("JAX_PLATFORMS", "XLA_FLAGS", "METARIMS_CACHE") if name in os.environ
+    ]
+    return lines
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory() -> str:
+    """Free and total, from the system's own account where it has one."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        free, total = (int(fields[name].split()[0]) / 2**20 for name in ("MemAvailable", "MemTotal"))
+        return f"{free:.1f} GiB free of {total:.1f} GiB"
+    except (OSError, KeyError, ValueError):
+        pass
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB in all"
+    return "unknown"
+
+
+def _size(folder: Path) -> float:
+    try:
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
+    except OSError:
+        return 0.0
