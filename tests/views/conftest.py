@@ -1,8 +1,18 @@
 """Episodes of real Farama environments, played by BabyAI's bot with an unsteady hand; the mind inside is made up."""
 
+import base64
 import functools
+import io
+import json
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
 
 import gymnasium
+import matplotlib.image
 import minigrid  # noqa: F401  registers the environments
 import numpy as np
 import pytest
@@ -80,9 +90,15 @@ def _inside(rng, actions: np.ndarray, outcome: float, num_modules: int) -> dict:
     }
 
 
+@pytest.fixture(scope="session", name="play")
+def fixture_play():
+    """``play(env_id, seed, num_modules=5, mission=None)`` gives an ``Episode``."""
+    return play
+
+
 @pytest.fixture(scope="session")
 def episodes() -> list[Episode]:
-    """A few of each kind: solved, out of time, with doors and keys, and one of an agent without modules."""
+    """Solved, out of time, with doors and keys, with and without modules."""
     return [
         play("BabyAI-GoToLocal-v0", 3),
         play("BabyAI-GoToLocal-v0", 11),
@@ -90,3 +106,113 @@ def episodes() -> list[Episode]:
         play("MiniGrid-DoorKey-5x5-v0", 1),
         play("BabyAI-GoToRedBall-v0", 2, num_modules=0),
     ]
+
+
+class Browser:
+    """A headless Chromium, driven over the WebDriver protocol (W3C) with the standard library."""
+
+    def __init__(self, chromium: str, chromedriver: str, profile: Path):
+        self.driver = subprocess.Popen([chromedriver, "--port=0"], stdout=subprocess.PIPE, text=True)
+        assert self.driver.stdout is not None
+        started = next(line for line in self.driver.stdout if "started successfully on port" in line)
+        port = started.rsplit(" ", 1)[1].strip().rstrip(".")
+        self.root = f"http://127.0.0.1:{port}"
+        arguments = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
+        quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
+        options = {"binary": chromium, "args": [*arguments, *quiet, f"--user-data-dir={profile}"]}
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
+        session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self.root += f"/session/{session['sessionId']}"
+        self.resize(1280, 900)
+
+    def close(self) -> None:
+        self._call("DELETE", "")
+        self.driver.terminate()
+        self.driver.communicate(timeout=20)
+
+    def open(self, page: Path, link: str = "") -> None:
+        """Open a page afresh and wait until its viewer is ready."""
+        self._call("POST", "/url", {"url": "about:blank"})
+        self.console(), self.requests()
+        self._call("POST", "/url", {"url": page.as_uri() + link})
+        self.wait("document.getElementById('viewer').dataset.ready === 'true'")
+
+    def run(self, script: str, *arguments):
+        """What a script returns (``return ...``)."""
+        return self._call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    def text(self, name: str) -> str:
+        return self.run("return document.getElementById(arguments[0]).textContent", name)
+
+    def picture(self, name: str) -> np.ndarray:
+        """A canvas's content, RGB in rows and columns."""
+        uri = self.run("return document.getElementById(arguments[0]).toDataURL('image/png')", name)
+        image = matplotlib.image.imread(io.BytesIO(base64.b64decode(uri.split(",", 1)[1])), format="png")
+        return np.rint(image[..., :3] * 255).astype(np.uint8)
+
+    def click(self, name: str) -> None:
+        self._call("POST", f"/element/{self._find(name)}/click", {})
+
+    def press(self, *keys: str) -> None:
+        moves = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        self._call("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": moves}]})
+
+    def drag(self, name: str, start: float, end: float) -> None:
+        """Press on an element at a fraction of its width, move to another, let go."""
+        at = self.run(
+            "const b = document.getElementById(arguments[0]); b.scrollIntoView({block: 'center'});"
+            "const r = b.getBoundingClientRect(); return [r.left, r.width, r.top + r.height / 2]",
+            name,
+        )
+        move = [{"type": "pointerMove", "x": round(at[0] + at[1] * f), "y": round(at[2])} for f in (start, end)]
+        actions = [move[0], {"type": "pointerDown", "button": 0}, move[1], {"type": "pointerUp", "button": 0}]
+        self._call("POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": actions}]})
+
+    def wait(self, condition: str, seconds: float = 10) -> None:
+        end = time.monotonic() + seconds
+        while not self.run(f"return Boolean({condition})"):
+            assert time.monotonic() < end, f"still not after {seconds} s: {condition}"
+            time.sleep(0.02)
+
+    def resize(self, width: int, height: int) -> None:
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
+
+    def devtools(self, command: str, **parameters):
+        return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def console(self) -> list[str]:
+        """Messages on the console since the last call, errors of the page among them."""
+        return [entry["message"] for entry in self._call("POST", "/se/log", {"type": "browser"})]
+
+    def requests(self) -> list[str]:
+        """Addresses asked for since the last call."""
+        events = [
+            json.loads(entry["message"])["message"] for entry in self._call("POST", "/se/log", {"type": "performance"})
+        ]
+        return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+
+    def _find(self, name: str) -> str:
+        return next(iter(self._call("POST", "/element", {"using": "css selector", "value": f"#{name}"}).values()))
+
+    def _call(self, method: str, path: str, body: dict | None = None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.root + path, data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(error.read().decode()) from None
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """The one thing here that a machine may lack: the pages' tests in a browser need Debian's chromium and
+    chromium-driver, or the like."""
+    chromium, chromedriver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    if chromium is None or chromedriver is None:
+        pytest.skip("no Chromium with its chromedriver is installed on this machine")
+    browser = Browser(chromium, chromedriver, tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()

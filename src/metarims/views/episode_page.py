@@ -14,9 +14,6 @@ SCRIPTS = ("episodes.js", "scene.js", "mind.js", "timeline.js", "viewer.js")
 DATA_ID = "viewer-data"
 """Where ``viewer.js`` looks for the episodes."""
 
-_LARGE, _TRUE = 48, 8
-"""Pixels per tile: as drawn for people, and as the agent gets it."""
-
 
 def write_episode_page(
     path: str | Path, episodes: Sequence[Episode], title: str = "Episodes", labels: Sequence[str] = ()
@@ -38,9 +35,10 @@ def viewer_data(episodes: Sequence[Episode], labels: Sequence[str] = ()) -> dict
         raise UserError(f"There are {len(labels)} labels for {len(episodes)} episodes: give one per episode, or none.")
     return {
         "columns": tiles.COLUMNS,
-        "worldSheet": {"source": tiles.world_sheet(_LARGE), "tile": _LARGE},
-        "viewSheet": {"source": tiles.view_sheet(_LARGE), "tile": _LARGE},
-        "pixelSheet": {"source": tiles.view_sheet(_TRUE), "tile": _TRUE},
+        "sheets": {
+            name: {"source": tiles.sheet_uri(name), "tile": sheet.tile_size, "count": sheet.num_tiles}
+            for name, sheet in tiles.SHEETS.items()
+        },
         "tileNames": [tiles.tile_name(code) for code in range(tiles.VIEW_TILES)],
         "actionNames": list(packing.ACTIONS),
         "episodes": [

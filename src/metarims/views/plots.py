@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from metarims.errors import UserError
@@ -156,7 +157,7 @@ def _dress(axes: Axes, measure: str, title: str, colors: Mapping[str, str]) -> N
     legend = axes.legend(
         frameon=False, labelcolor=colors["ink"], fontsize=9, loc="best", handlelength=3.2, alignment="left"
     )
-    legend.set_title("mean of seeds, each seed thin, 95 % interval", prop={"size": 8})
+    legend.set_title("mean of seeds, each seed thin, 95 % interval", prop=FontProperties(size=8))
     legend.get_title().set_color(colors["muted"])
 
 

@@ -1,11 +1,13 @@
 """Pictures and names of the tiles, drawn by minigrid itself, as sheets that a page can carry.
 
-A sheet is one PNG image with the tile of code ``c`` at column ``c % COLUMNS`` and row ``c // COLUMNS``.
+A sheet is one PNG image with the tile of code ``c`` at column ``c % COLUMNS`` and row ``c // COLUMNS``. The sheets lie
+in ``assets``, for minigrid takes seconds to draw them; ``python -m metarims.views.tiles`` draws them anew.
 """
 
 import base64
-import functools
-import io
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.image
 import numpy as np
@@ -37,28 +39,55 @@ def tile_name(code: int) -> str:
     return "agent" if code == _AGENT else f"agent carrying {tile_name(_carried(code))}"
 
 
-@functools.cache
-def world_sheet(tile_size: int) -> str:
-    """Data URI of the tiles of a world seen from above, without highlight and without the agent."""
-    return _png_uri(_sheet([_draw(code, tile_size, highlight=False) for code in range(WORLD_TILES)]))
+class Sheet(NamedTuple):
+    """Which tiles a sheet shows, and how."""
+
+    num_tiles: int
+    tile_size: int
+    """Pixels along a tile's side."""
+    lit: bool
+    """Tiles that the agent sees are lit, as minigrid shows them."""
 
 
-@functools.cache
-def view_sheet(tile_size: int) -> str:
-    """Data URI of the tiles of a view, lit wherever the agent sees; at 8 pixels just what ``RGBImgPartialObsWrapper``
-    hands to the agent."""
-    return _png_uri(_sheet([_draw(code, tile_size, highlight=code != 0) for code in range(VIEW_TILES)]))
+SHEETS = {
+    "world": Sheet(WORLD_TILES, 48, lit=False),
+    "view": Sheet(VIEW_TILES, 48, lit=True),
+    "pixels": Sheet(VIEW_TILES, 8, lit=True),
+}
+"""The world from above; what the agent sees, drawn for people; and its pixels, as ``RGBImgPartialObsWrapper`` has them."""
+
+
+def sheet_uri(name: str) -> str:
+    """A sheet as a data URI."""
+    image = (resources.files("metarims.views") / "assets" / f"tiles-{name}.png").read_bytes()
+    return "data:image/png;base64," + base64.b64encode(image).decode()
+
+
+def draw_tile(code: int, sheet: Sheet) -> UInt8[np.ndarray, "size size 3"]:
+    """One tile of a sheet, by minigrid's own renderer."""
+    from minigrid.core.grid import Grid  # only drawing needs it, and it is slow to import
+
+    tile = Grid.render_tile(
+        _world_object(code),
+        agent_dir=3 if code >= _AGENT else None,  # facing up
+        highlight=sheet.lit and code != 0,
+        tile_size=sheet.tile_size,
+    )
+    return tile.astype(np.uint8)  # minigrid gives floats, and truncates them in its frames too
+
+
+def draw_sheet(sheet: Sheet) -> UInt8[np.ndarray, "height width 3"]:
+    """All tiles of a sheet in their places."""
+    size = sheet.tile_size
+    image = np.zeros((-(-sheet.num_tiles // COLUMNS) * size, COLUMNS * size, 3), np.uint8)
+    for code in range(sheet.num_tiles):
+        row, column = divmod(code, COLUMNS)
+        image[row * size : (row + 1) * size, column * size : (column + 1) * size] = draw_tile(code, sheet)
+    return image
 
 
 def _carried(code: int) -> int:
     return code - _AGENT + _FIRST_OBJECT - 1
-
-
-def _draw(code: int, tile_size: int, highlight: bool) -> UInt8[np.ndarray, "size size 3"]:
-    from minigrid.core.grid import Grid  # slow to import, and pages are the only place that needs it
-
-    facing_up = 3 if code >= _AGENT else None
-    return Grid.render_tile(_world_object(code), agent_dir=facing_up, highlight=highlight, tile_size=tile_size)
 
 
 def _world_object(code: int):
@@ -78,17 +107,12 @@ def _world_object(code: int):
     return world_object.Door(_COLORS[color], is_open=_DOORS[state] == "open", is_locked=_DOORS[state] == "locked")
 
 
-def _sheet(tiles: list[np.ndarray]) -> UInt8[np.ndarray, "height width 3"]:
-    size = tiles[0].shape[0]
-    num_rows = -(-len(tiles) // COLUMNS)
-    sheet = np.zeros((num_rows * size, COLUMNS * size, 3), np.uint8)
-    for code, tile in enumerate(tiles):
-        row, column = divmod(code, COLUMNS)
-        sheet[row * size : (row + 1) * size, column * size : (column + 1) * size] = tile
-    return sheet
+def main() -> None:
+    """Draw every sheet into ``assets``."""
+    for name, sheet in SHEETS.items():
+        file = Path(__file__).parent / "assets" / f"tiles-{name}.png"
+        matplotlib.image.imsave(file, draw_sheet(sheet))
 
 
-def _png_uri(image: UInt8[np.ndarray, "height width 3"]) -> str:
-    buffer = io.BytesIO()
-    matplotlib.image.imsave(buffer, image, format="png")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+if __name__ == "__main__":
+    main()

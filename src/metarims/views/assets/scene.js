@@ -9,12 +9,12 @@ const HEADINGS = [[1, 0], [0, 1], [-1, 0], [0, -1]];
 const COLOR_LETTERS = ["Rd", "Gn", "Bu", "Pu", "Ye", "Gy"];
 const FIRST_OBJECT = 5, FIRST_DOOR = 23, AGENT = 41;
 
-/** Cut a sheet of tiles apart. @param {{source: string, tile: number}} sheet @param {number} columns @param {number} count @returns {Promise<Tiles>} */
-async function loadTiles(sheet, columns, count) {
+/** Cut a sheet of tiles apart. @param {{source: string, tile: number, count: number}} sheet @param {number} columns @returns {Promise<Tiles>} */
+async function loadTiles(sheet, columns) {
   const image = new Image();
   image.src = sheet.source;
   await image.decode();
-  return Array.from({ length: count }, (_, code) => {
+  return Array.from({ length: sheet.count }, (_, code) => {
     const tile = document.createElement("canvas");
     tile.width = tile.height = sheet.tile;
     const left = (code % columns) * sheet.tile, top = Math.floor(code / columns) * sheet.tile;

@@ -236,10 +236,9 @@ class Viewer {
 
 async function main() {
   const data = JSON.parse(byId("viewer-data").textContent);
-  const load = (/** @type {any} */ sheet, /** @type {number} */ count) => loadTiles(sheet, data.columns, count);
-  const [world, view, pixels] = await Promise.all([
-    load(data.worldSheet, 41), load(data.viewSheet, 60), load(data.pixelSheet, 60),
-  ]);
+  const [world, view, pixels] = await Promise.all(
+    ["world", "view", "pixels"].map((name) => loadTiles(data.sheets[name], data.columns)),
+  );
   new Viewer(data, { world, view, pixels }).start();
 }
 

@@ -1,0 +1,182 @@
+"""The pages in a real browser: what a person does, and what the page must not do."""
+
+import time
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarims.gridworld.sight import render
+from metarims.views.episode_page import write_episode_page
+
+RIGHT, LEFT, HOME, END = "\ue014", "\ue012", "\ue011", "\ue010"
+
+
+@pytest.fixture(scope="module")
+def page(episodes, tmp_path_factory):
+    labels = [f"player {i + 1}" for i in range(len(episodes))]
+    return write_episode_page(tmp_path_factory.mktemp("page") / "page.html", episodes, "Five episodes", labels)
+
+
+@pytest.fixture
+def quiet(browser, page):
+    """Afterwards nothing may stand on the console, and nothing but the page itself have been asked for."""
+    yield
+    assert browser.console() == []
+    assert {url.split("#")[0] for url in browser.requests() if not url.startswith("data:")} == {page.as_uri()}
+
+
+def place(browser) -> tuple[int, int]:
+    """Episode and step that the page shows."""
+    chosen = browser.run("return document.getElementById('episode-select').selectedIndex + 1")
+    return chosen, int(browser.text("clock").split()[1])
+
+
+def test_the_page_opens_on_the_first_step(browser, page, episodes, quiet):
+    browser.open(page)
+    assert place(browser) == (1, 0)
+    assert browser.text("mission") == f"“{episodes[0].mission}”"
+    assert browser.text("outcome").startswith("Success after 12 steps")
+    assert "player 1" in browser.text("episode-facts")
+
+
+def test_play_runs_and_pauses(browser, page, quiet):
+    browser.open(page)
+    browser.run("document.getElementById('speed').value = '32'")
+    browser.click("play")
+    browser.wait("document.getElementById('clock').textContent.startsWith('step 5 ')")
+    assert browser.run("return document.getElementById('play').getAttribute('aria-label')") == "Pause"
+    browser.click("play")
+    paused = place(browser)
+    time.sleep(0.2)
+    assert place(browser) == paused
+    browser.click("play")
+    browser.wait("document.getElementById('episode-select').value === '1'")
+
+
+def test_scrubbing_moves_through_time(browser, page, quiet):
+    browser.open(page)
+    browser.drag("scrub", 0.02, 0.98)
+    assert place(browser) == (1, 12)
+    assert browser.text("fact-action") == "none: the end"
+    browser.drag("tracks", 0.9, 0.2)
+    assert 0 < place(browser)[1] < 4
+    browser.drag("overview", 0.5, 0.9)
+    assert place(browser)[0] > 3
+
+
+def test_the_keyboard_does_everything(browser, page, quiet):
+    browser.open(page)
+    browser.press(RIGHT, RIGHT, RIGHT, LEFT)
+    assert place(browser) == (1, 2)
+    browser.press(END)
+    assert place(browser) == (1, 12)
+    browser.press(RIGHT)
+    assert place(browser) == (1, 12)
+    browser.press("]", "]", "[")
+    assert place(browser) == (2, 0)
+    browser.press("+", "+", "+")
+    assert browser.run("return document.getElementById('speed').value") == "32"
+    browser.press(" ")
+    browser.wait("document.getElementById('clock').textContent.startsWith('step 3 ')")
+    browser.press(" ", HOME)
+    assert place(browser) == (2, 0)
+
+
+def test_links_lead_to_a_step(browser, page, quiet):
+    browser.open(page, "#e=2&t=7")
+    assert place(browser) == (2, 7)
+    browser.press(RIGHT)
+    browser.wait("location.hash === '#e=2&t=8'")
+    browser.run("location.hash = '#e=4&t=100'")
+    browser.wait("document.getElementById('clock').textContent === 'step 100 of 250'")
+    assert place(browser) == (4, 100)
+    for link, expected in (("#e=99&t=9999", (5, 10)), ("#e=0&t=-3", (1, 0)), ("#e=x&t=%00", (1, 0))):
+        browser.open(page, link)
+        assert place(browser) == expected
+
+
+def test_the_numbers_shown_are_the_episodes(browser, page, episodes, quiet):
+    browser.open(page, "#e=1&t=4")
+    episode = episodes[0]
+    script = "return [...document.querySelectorAll(arguments[0])].map((node) => node.textContent)"
+    states = browser.run(script, ".module-state")
+    assert states == ["acts" if active else "rests" for active in episode.active[4]]
+    assert browser.run(script, ".module-number") == [
+        f"{a:.2f}" for a in np.rint(episode.input_attention[4] * 255) / 255
+    ]
+    policy = [int(text.split()[0]) for text in browser.run(script, ".choice-number")]
+    np.testing.assert_allclose(policy, 100 * episode.policy[4], atol=0.51)
+    assert browser.run(script, ".chosen .choice-name") == [browser.text("fact-action")]
+    assert browser.text("fact-value") == f"{episode.values[4]:.2f}"
+    talk = np.array([float(text or 0) for text in browser.run(script, ".talk-cell")]).reshape(5, 5)
+    np.testing.assert_allclose(talk, episode.communication[4], atol=0.008)
+
+
+def test_an_agent_without_modules_says_so(browser, page, quiet):
+    browser.open(page, "#e=5&t=2")
+    visible = "return document.getElementById(arguments[0]).getClientRects().length > 0"
+    assert browser.run(visible, "no-modules")
+    assert not browser.run(visible, "talk-block")
+    browser.open(page, "#e=1&t=2")
+    assert not browser.run(visible, "no-modules")
+
+
+def test_its_pixels_are_those_that_the_agent_gets(browser, page, episodes, quiet):
+    browser.open(page, "#e=4&t=60")
+    browser.click("pixels")
+    shown = browser.picture("view")
+    at = ((np.arange(56) + 0.5) * len(shown) / 56).astype(int)
+    expected = np.asarray(render(jnp.asarray(episodes[3].view[60])))
+    np.testing.assert_array_equal(shown[np.ix_(at, at)], expected)
+
+
+def test_the_world_shows_the_agent_where_it_is(browser, page, episodes, quiet):
+    for e, t in ((1, 0), (1, 7), (4, 33)):
+        browser.open(page, f"#e={e}&t={t}")
+        shown, (x, y) = browser.picture("world"), episodes[e - 1].position[t]
+        cell = len(shown) / episodes[e - 1].grid.shape[2]
+        red = (shown == [255, 0, 0]).all(-1)
+        assert red[int((y + 0.5) * cell), int((x + 0.5) * cell)]
+
+
+@pytest.mark.parametrize("width", [390, 800, 1280])
+def test_nothing_spills_over_the_side(browser, page, quiet, width):
+    browser.resize(width, 900)
+    try:
+        browser.open(page, "#e=3&t=1")
+        assert browser.run("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    finally:
+        browser.resize(1280, 900)
+
+
+def test_the_page_follows_light_and_dark(browser, page, quiet):
+    browser.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])
+    browser.open(page)
+    lightness = "Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number))"
+    assert browser.run(f"return {lightness}") > 230
+    browser.run("window.light = document.getElementById('tracks').toDataURL()")
+    browser.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    browser.wait(f"{lightness} < 40")
+    browser.wait("document.getElementById('tracks').toDataURL() !== window.light")
+    browser.devtools("Emulation.setEmulatedMedia", features=[])
+
+
+def test_markup_in_a_mission_stays_text(browser, play, tmp_path):
+    evil = "</script><img src=x onerror='window.hurt = 1'>"
+    episode = play("BabyAI-GoToLocal-v0", 3, mission=evil)
+    browser.open(write_episode_page(tmp_path / "page.html", [episode], evil, [evil]))
+    assert browser.text("mission") == f"“{evil}”"
+    assert browser.run("return document.images.length") == 0
+    assert browser.run("return window.hurt === undefined")
+    assert browser.console() == []
+
+
+def test_twenty_long_episodes_open_within_two_seconds(browser, play, tmp_path):
+    episode = play("MiniGrid-DoorKey-8x8-v0", 1)
+    path = write_episode_page(tmp_path / "page.html", [episode] * 20)
+    begin = time.monotonic()
+    browser.open(path)
+    assert time.monotonic() - begin < 2
+    assert browser.console() == []
+    assert browser.run("return document.getElementById('episode-select').options.length") == 20

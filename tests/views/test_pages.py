@@ -1,0 +1,143 @@
+"""The pages as files: well-formed, self-contained, and deaf to markup in their data."""
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from metarims.errors import UserError
+from metarims.views import page
+from metarims.views.episode_page import write_episode_page
+from metarims.views.report import AgentResult, Measured, Report, ShownEpisode, write_report
+
+EVIL = "</script><img src=x onerror=\"window.hurt = 1\"><!-- go to 'the' & \u2028 ball"
+VOID = {"meta", "input", "img", "source", "br", "path"}
+LOADING = {"src", "srcset", "href", "data", "action", "poster", "background", "formaction"}
+
+
+class Reader(HTMLParser):
+    """Follows the nesting of elements, and notes what could load something."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.stack, self.ids, self.loads, self.policy, self.json, self.styles = [], [], [], "", {}, ""
+        self.feed(text)
+        self.close()
+        assert self.stack == []
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.ids += [values["id"]] if "id" in values else []
+        self.loads += [value for name, value in attrs if name in LOADING]
+        assert not any(name.startswith("on") for name in values)
+        if values.get("http-equiv") == "Content-Security-Policy":
+            self.policy = values["content"]
+        if tag not in VOID:
+            self.stack.append((tag, values))
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.stack.pop()[0] == tag
+
+    def handle_data(self, data):
+        tag, values = self.stack[-1] if self.stack else ("", {})
+        if tag == "style":
+            self.styles += data
+        if values.get("type") == "application/json":
+            self.json[values["id"]] = json.loads(data)
+
+
+def report(episodes, **changes) -> Report:
+    measured = tuple(
+        Measured(where, policy, 200, 0.97, 0.94, 0.99, 0.8, 11.5)
+        for where in ("jax", "farama")
+        for policy in ("greedy", "sampled")
+    )
+    rows = [
+        {"agent": agent, "seed": seed, "env_steps": steps, "success": steps / 4000, "return": steps / 5000}
+        for agent in ("metarims", "vanilla")
+        for seed in (0, 1, 2)
+        for steps in (1000, 2000, 4000)
+    ]
+    values = {
+        "title": "Three agents",
+        "summary": "What came out.",
+        "env": "BabyAI-GoToLocal-v0",
+        "agents": (AgentResult("metarims", 123456, (0, 1, 2), 1_000_000, 31234.5, measured),),
+        "metrics": rows,
+        "episodes": tuple(ShownEpisode(f"episode {i}", episode) for i, episode in enumerate(episodes)),
+        "details": {"commit": "0123abc"},
+        "settings": {"metarims": '{"frames": 1000000}'},
+    }
+    return Report(**{**values, **changes})
+
+
+def check(text: str) -> Reader:
+    reader = Reader(text)
+    assert len(set(reader.ids)) == len(reader.ids)
+    assert "default-src 'none'" in reader.policy
+    assert all(address.startswith("data:image/") for address in reader.loads)
+    assert "://" not in text
+    assert "url(" not in reader.styles
+    assert "@import" not in reader.styles
+    return reader
+
+
+def test_the_episode_page_is_one_file(episodes, tmp_path):
+    path = write_episode_page(tmp_path / "new" / "page.html", episodes, "Title", ["a", "b", "c", "d", "e"])
+    data = check(path.read_text(encoding="utf-8")).json["viewer-data"]
+    assert [episode["label"] for episode in data["episodes"]] == ["a", "b", "c", "d", "e"]
+    assert [episode["modules"] for episode in data["episodes"]] == [5, 5, 5, 5, 0]
+    assert len(data["tileNames"]) == 60
+    assert sorted(path.parent.iterdir()) == [path]
+
+
+def test_the_report_is_one_file_and_says_everything(episodes, tmp_path):
+    text = write_report(tmp_path / "report.html", report(episodes)).read_text(encoding="utf-8")
+    reader = check(text)
+    assert reader.loads, "the figures are inside"
+    assert len(reader.json["viewer-data"]["episodes"]) == 5
+    for said in ("What came out.", "123,456", "1,000,000", "31,234", "0.970", "0.940 – 0.990", "11.5", "0123abc"):
+        assert said in text
+
+
+def test_a_report_without_episodes_or_metrics_leaves_them_out(episodes, tmp_path):
+    text = write_report(tmp_path / "report.html", report((), metrics=())).read_text(encoding="utf-8")
+    assert check(text).json == {}
+    assert "<script" not in text
+    assert "<picture" not in text
+
+
+def test_markup_in_data_stays_text(play, tmp_path):
+    episode = play("BabyAI-GoToLocal-v0", 3, mission=EVIL)
+    viewer = check(write_episode_page(tmp_path / "a.html", [episode], EVIL, [EVIL]).read_text(encoding="utf-8"))
+    assert viewer.json["viewer-data"]["episodes"][0]["mission"] == EVIL
+    evil = report([episode], title=EVIL, summary=EVIL, env=EVIL, details={EVIL: EVIL}, settings={EVIL: EVIL})
+    text = write_report(tmp_path / "b.html", evil).read_text(encoding="utf-8")
+    check(text)
+    assert "<img src=x" not in text
+
+
+def test_what_cannot_be_shown_is_refused(episodes, tmp_path):
+    with pytest.raises(UserError, match="no episode to show"):
+        write_episode_page(tmp_path / "a.html", [])
+    with pytest.raises(UserError, match="2 labels for 1 episodes"):
+        write_episode_page(tmp_path / "a.html", episodes[:1], labels=["a", "b"])
+    strange = AgentResult("rim", 1, (0,), 1, 1.0, (Measured("moon", "greedy", 1, 1.0, 0.0, 1.0, 1.0, 1.0),))
+    with pytest.raises(UserError, match="where is jax or farama"):
+        write_report(tmp_path / "b.html", report((), agents=(strange,)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_page(tmp_path):
+    path = page.write_text(tmp_path / "page.html", "old")
+    with pytest.raises(UnicodeEncodeError):
+        page.write_text(path, "half \ud800 a character")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_twenty_episodes_stay_below_five_megabytes(play, tmp_path):
+    long = play("MiniGrid-DoorKey-8x8-v0", 1)
+    assert len(long.actions) == 640
+    assert write_episode_page(tmp_path / "page.html", [long] * 20).stat().st_size < 5e6

@@ -1,0 +1,109 @@
+import json
+
+import matplotlib
+import numpy as np
+import pytest
+
+from metarims.errors import UserError
+from metarims.views import plots
+from metarims.views.metrics import read_metrics
+
+
+def rows(agent: str, seed: int, steps, values) -> list[dict]:
+    return [
+        {"agent": agent, "seed": seed, "env_steps": int(x), "success": y} for x, y in zip(steps, values, strict=True)
+    ]
+
+
+def test_mean_over_seeds_on_common_steps():
+    data = rows("a", 0, (0, 100), (0.0, 1.0)) + rows("a", 1, (0, 50, 100), (0.2, 0.2, 0.4))
+    curve = plots.curves(data)["a"]
+    np.testing.assert_array_equal(curve.env_steps, [0, 50, 100])
+    np.testing.assert_allclose(curve.mean, [0.1, 0.35, 0.7])
+    assert curve.low is None
+
+
+def test_a_curve_ends_where_its_shortest_seed_ends():
+    data = rows("a", 0, (10, 20, 30), (0.0, 0.5, 1.0)) + rows("a", 1, (10, 20), (0.0, 0.5))
+    np.testing.assert_array_equal(plots.curves(data)["a"].env_steps, [10, 20])
+
+
+def test_chunks_without_an_episode_are_left_out():
+    data = rows("a", 0, (10, 20, 30), (float("nan"), None, 1.0)) + rows("b", 0, (10,), (None,))
+    curves = plots.curves(data)
+    assert list(curves) == ["a"]
+    np.testing.assert_array_equal(curves["a"].env_steps, [30])
+
+
+def test_bootstrap_interval_of_three_seeds_by_hand():
+    # Of the 27 equally likely resamples of (0, 0, 1) the mean is 0 in 8, 1/3 in 12, 2/3 in 6 and 1 in 1 (3.7 %):
+    # the 97.5 % quantile is 1, the 2.5 % quantile 0; with 3 of 4 at zero, P(mean = 1) is 1/256 and it is 3/4.
+    low, high = plots.bootstrap_interval(np.array([[0.0], [0.0], [1.0]]))
+    assert (low[0], high[0]) == (0.0, 1.0)
+    low, high = plots.bootstrap_interval(np.array([[0.0], [0.0], [0.0], [1.0]]))
+    assert (low[0], high[0]) == (0.0, 0.75)
+
+
+def test_bootstrap_interval_covers_the_mean():
+    rng = np.random.default_rng(1)
+    covered = []
+    for trial in range(200):
+        low, high = plots.bootstrap_interval(rng.normal(size=(20, 1)), key=trial)
+        covered.append(low[0] <= 0 <= high[0])
+    assert 0.87 < np.mean(covered) < 0.99
+
+
+def test_the_figure_tells_agents_apart_twice_and_counts_seeds():
+    data = [row for seed in range(3) for row in rows("metarims", seed, (0, 10), (0.1 * seed, 1.0))]
+    data += [row for seed in range(2) for row in rows("vanilla", seed, (0, 10), (0.1 * seed, 0.5))]
+    axes = plots.learning_curves(data, title="Task").axes[0]
+    means = [line for line in axes.lines if line.get_linewidth() > 2]
+    assert [line.get_label() for line in means] == ["metarims (3 seeds)", "vanilla (2 seeds, no interval)"]
+    assert len({line.get_color() for line in means}) == 2
+    assert len({str(line.get_linestyle()) for line in means}) == 2
+    assert len(axes.lines) == 2 + 3 + 2
+    assert len(axes.collections) == 1
+    assert axes.get_xlabel() == "environment steps"
+
+
+def test_figures_leave_no_global_state_and_repeat_exactly(tmp_path):
+    data = [row for seed in range(3) for row in rows("a", seed, (0, 10), (0.1 * seed, 1.0))]
+    before = dict(matplotlib.rcParams)
+    first, second = (plots.figure_bytes(plots.learning_curves(data)) for _ in range(2))
+    assert first == second
+    assert dict(matplotlib.rcParams) == before
+    for name, head in (("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.pdf", b"%PDF")):
+        assert plots.save_figure(plots.learning_curves(data), tmp_path / name).read_bytes().startswith(head)
+
+
+def test_what_cannot_be_drawn_is_refused(tmp_path):
+    data = rows("a", 0, (0, 10), (0.0, 1.0))
+    with pytest.raises(UserError, match="finite 'return'"):
+        plots.learning_curves(data, "return")
+    with pytest.raises(UserError, match=r"'a\.gif' ends in none of"):
+        plots.save_figure(plots.learning_curves(data), tmp_path / "a.gif")
+
+
+def test_step_numbers_are_short():
+    assert [plots.short_steps(x) for x in (0.0, 500.0, 4e4, 1.5e6, 2e9)] == ["0", "500", "40k", "1.5M", "2G"]
+
+
+def test_metrics_are_read_with_the_agents_name(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"agent": "modular"}))
+    file = tmp_path / "metrics.jsonl"
+    file.write_text('{"seed": 0, "env_steps": 10, "success": NaN}\n\n{"seed": 0, "env_steps": 20, "succ')
+    read = read_metrics(tmp_path)
+    assert [(row["agent"], row["seed"], row["env_steps"]) for row in read] == [("modular", 0, 10)]
+    assert read_metrics(file, "mine")[0]["agent"] == "mine"
+
+
+def test_metrics_that_are_none_are_refused(tmp_path):
+    with pytest.raises(UserError, match="There is no"):
+        read_metrics(tmp_path)
+    file = tmp_path / "metrics.jsonl"
+    file.write_text('{"seed": 0, "env_steps": 10}\n{oh no\n{"seed": 0, "env_steps": 20}\n')
+    with pytest.raises(UserError, match="Line 2 of"):
+        read_metrics(file)
+    file.write_text('{"seed": 0}\n')
+    with pytest.raises(UserError, match="lacks 'env_steps'"):
+        read_metrics(file)
