@@ -101,7 +101,7 @@ class View:
     """The page (default: episodes.html in the run's folder, or beside the agent)."""
 
     def run(self, command: str) -> int:
-        from metarims.evaluation.episodes import record_agents
+        from metarims.evaluation.recording import record_agents
         from metarims.runs.files import writing
         from metarims.runs.folder import load_agents
         from metarims.views.episode_page import write_episode_page
@@ -109,10 +109,12 @@ class View:
         agents = load_agents(self.path)
         _enable_cache()
         episodes = record_agents(agents, self.env, self.where, self.episodes, self.policy == "greedy", self.seed)
+        names = [f"{saved.config.agent}, seed {saved.seed}, {self.policy}" for saved in agents]
+        labels = [name for name in names for _ in range(self.episodes)]
         out = self.out or (self.path if self.path.is_dir() else self.path.parent) / "episodes.html"
-        with writing("the page", out.parent):
+        with writing("the page", out.parent, advice="Name another file."):
             out.parent.mkdir(parents=True, exist_ok=True)
-            write_episode_page(out, episodes, title=f"{agents[0].config.agent} on {episodes[0].env}")
+            write_episode_page(out, episodes, f"{agents[0].config.agent} on {episodes[0].env}", labels)
         print(f"Wrote {out} ({out.stat().st_size / 2**20:.1f} MiB): open it in a browser.")
         return 0
 

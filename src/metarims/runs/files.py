@@ -66,18 +66,21 @@ def reason(error: BaseException) -> str:
     return (text.strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 
+GO_ON = (
+    "What was written before is kept: mend that and give the same command again, and it goes on from the last "
+    "checkpoint."
+)
+
+
 @contextmanager
-def writing(what: str, folder: Path) -> Iterator[None]:
+def writing(what: str, folder: Path, advice: str = GO_ON) -> Iterator[None]:
     """Turn any failure to write ``what`` into a sentence; what was written before stays."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        raise UserError(
-            f"Could not write {what} in {folder}: {reason(error)}. What was written before is kept: "
-            "mend that and give the same command again, and it goes on from the last checkpoint."
-        ) from error
+        raise UserError(f"Could not write {what} in {folder}: {reason(error)}. {advice}".rstrip()) from error
 
 
 def check_space(folder: Path, num_bytes: int) -> None:

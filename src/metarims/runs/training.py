@@ -22,6 +22,9 @@ from metarims.runs.stopping import StopRequest
 LOSSES = ("loss", "entropy", "grad_norm")
 """Endings of the metrics' names that must stay finite."""
 
+EPISODE_MEANS = {"return", "success", "episode_length"}
+"""Metrics that are undefined (null) in a chunk in which no episode ended."""
+
 
 @runtime_checkable
 class Trainer(Protocol):
@@ -173,7 +176,10 @@ class _Run:
 
     def _row(self, index: int, seed: int, values: dict[str, np.ndarray]) -> dict[str, Any]:
         row: dict[str, Any] = {"seed": seed, "chunk": self.chunk, "env_steps": self.env_steps}
-        return row | {name: records.number(value[index]) for name, value in values.items()}
+        row |= {name: records.number(value[index]) for name, value in values.items()}
+        if row.get("episodes") == 0:
+            row |= dict.fromkeys(EPISODE_MEANS & row.keys())
+        return row
 
     def _check_finite(self, values: dict[str, np.ndarray]) -> None:
         """Losses must be finite; other figures may be undefined, as the mean return of no episode is."""

@@ -1,0 +1,159 @@
+"""How well an agent does: exactly N episodes, each played to its end, in our world or in Farama's.
+
+Every slot of a batch plays a number of episodes that is fixed beforehand. To stop when N have ended, whichever they
+are, would count short episodes too often.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
+
+from metarims.errors import UserError
+from metarims.gridworld import VectorWorld
+from metarims.types import Observation, Pixels
+
+EVALUATION_DOMAIN = 0x6576616C
+"""Folded into every evaluation key, so that no level or action is drawn from a key of training."""
+
+FIRST_FARAMA_SEED = 1_000_000_000
+"""Level seeds in Farama's environments begin here."""
+
+BATCH_JAX, BATCH_FARAMA = 256, 32
+
+
+class Evaluation(NamedTuple):
+    """N episodes of one agent."""
+
+    success: Bool[np.ndarray, " N"]
+    """The episode terminated with a positive reward."""
+    returns: Float[np.ndarray, " N"]
+    """Undiscounted."""
+    lengths: Int[np.ndarray, " N"]
+
+
+def evaluation_key(seed: int) -> PRNGKeyArray:
+    """The key of an evaluation: the same seed gives the same levels and draws, none of them training's."""
+    return jax.random.fold_in(jax.random.key(seed), EVALUATION_DOMAIN)
+
+
+def choose(logits: Float[Array, "B A"], key: PRNGKeyArray, greedy: Bool[Array, ""] | bool) -> Int[Array, " B"]:
+    """The likeliest action, or one drawn from the policy."""
+    return jnp.where(greedy, jnp.argmax(logits, axis=-1), jax.random.categorical(key, logits))
+
+
+def evaluate_jax(agent: Any, level: Any, num_episodes: int, key: PRNGKeyArray, greedy: bool) -> Evaluation:
+    """Play ``num_episodes`` in our world; one compiled program."""
+    _check(num_episodes)
+    num_envs = min(num_episodes, BATCH_JAX)
+    quota = num_episodes // num_envs + (np.arange(num_envs) < num_episodes % num_envs)
+    played = _play(agent, level, num_envs, int(quota.max()), jnp.asarray(quota), key, jnp.asarray(greedy))
+    counted = np.arange(quota.max()) < quota[:, None]
+    return Evaluation(*(np.asarray(leaf)[counted] for leaf in played))
+
+
+class _Slots(NamedTuple):
+    """Where the batch stands; Q episodes at most per slot."""
+
+    env: PyTree
+    observation: Observation
+    core: PyTree
+    begins: Bool[Array, " B"]
+    returns: Float[Array, " B"]
+    lengths: Int[Array, " B"]
+    ended: Int[Array, " B"]
+    """Episodes that this slot has finished."""
+    results: tuple[Shaped[Array, "B Q"], ...]
+    """Success, return and length of each finished episode."""
+    key: PRNGKeyArray
+
+
+@eqx.filter_jit
+def _play(
+    agent: Any,
+    level: Any,
+    num_envs: int,
+    most: int,
+    quota: Int[Array, " B"],
+    key: PRNGKeyArray,
+    greedy: Bool[Array, ""],
+) -> tuple[Shaped[Array, "B Q"], ...]:
+    envs, tables = VectorWorld(level, num_envs), agent.tables(level.mission_tokens)
+    slot = jnp.arange(num_envs)
+
+    def step(now: _Slots) -> _Slots:
+        key, key_act = jax.random.split(now.key)
+        core, output = agent.step(tables, now.observation, agent.reset(now.core, now.begins))
+        env, after = envs.step(now.env, choose(output.logits, key_act, greedy))
+        returns, lengths = now.returns + after.reward, now.lengths + 1
+        ends = after.terminated | after.truncated
+        place = jnp.where(ends & (now.ended < quota), now.ended, most)  # Beyond the last column: dropped.
+        fresh = after.terminated & (after.reward > 0), returns, lengths
+        results = tuple(
+            held.at[slot, place].set(new, mode="drop") for held, new in zip(now.results, fresh, strict=True)
+        )
+        zeroed = jnp.where(ends, 0, returns), jnp.where(ends, 0, lengths)
+        return _Slots(env, after.observation, core, ends, *zeroed, now.ended + ends, results, key)
+
+    key_levels, key_run = jax.random.split(key)
+    env, observation = envs.reset(key_levels)
+    none = jnp.zeros(num_envs, jnp.int32)
+    shape = num_envs, most
+    results = jnp.zeros(shape, bool), jnp.zeros(shape), jnp.zeros(shape, jnp.int32)
+    begins = jnp.ones(num_envs, bool)
+    start = _Slots(
+        env, observation, agent.initial_state(num_envs), begins, jnp.zeros(num_envs), none, none, results, key_run
+    )
+    return jax.lax.while_loop(lambda now: jnp.any(now.ended < quota), step, start).results
+
+
+def evaluate_farama(
+    agent: Any, env_id: str, num_episodes: int, first_seed: int, greedy: bool, key: PRNGKeyArray | None = None
+) -> Evaluation:
+    """Play the level seeds from ``first_seed`` on in the real environment, each once, from pixels and mission text."""
+    from metarims.gridworld.farama import FaramaBatch, play
+
+    _check(num_episodes)
+    batch = FaramaBatch(env_id, min(num_episodes, BATCH_FARAMA))
+    policy = PixelPolicy(agent, batch.num_envs, evaluation_key(first_seed) if key is None else key, greedy)
+    seeds = range(first_seed, first_seed + num_episodes)
+    episodes = sorted(play(batch, seeds, policy), key=lambda episode: episode.seed)
+    return Evaluation(
+        np.array([episode.success for episode in episodes]),
+        np.array([episode.episode_return for episode in episodes]),
+        np.array([episode.length for episode in episodes]),
+    )
+
+
+class PixelPolicy:
+    """An agent as a function from pictures and mission words to actions; it keeps the recurrent state."""
+
+    def __init__(self, agent: Any, num_envs: int, key: PRNGKeyArray, greedy: bool):
+        self.agent, self.key, self.greedy = agent, key, jnp.asarray(greedy)
+        self.state = agent.initial_state(num_envs)
+        self.output: Any = None
+        """What the agent said last."""
+
+    def __call__(
+        self, pixels: Pixels, mission_tokens: Int[np.ndarray, "B L"], begins: Bool[np.ndarray, " B"]
+    ) -> Int[np.ndarray, " B"]:
+        pixels = Pixels(jnp.asarray(pixels.image), jnp.asarray(pixels.mission))
+        self.key, self.state, self.output, action = _act(
+            self.agent, pixels, jnp.asarray(mission_tokens), self.state, jnp.asarray(begins), self.key, self.greedy
+        )
+        return np.asarray(action)
+
+
+@eqx.filter_jit
+def _act(agent, pixels, mission_tokens, state, begins, key, greedy):
+    key, key_act = jax.random.split(key)
+    state, output = agent.step(agent.tables(mission_tokens), pixels, agent.reset(state, begins))
+    return key, state, output, choose(output.logits, key_act, greedy)
+
+
+def _check(num_episodes: int) -> None:
+    if num_episodes < 1:
+        raise UserError(f"episodes is {num_episodes}: at least one must be played.")

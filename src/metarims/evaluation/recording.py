@@ -1,0 +1,230 @@
+"""Playing episodes with everything kept that the viewer shows."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Int, PRNGKeyArray, UInt8
+
+from metarims.errors import UserError
+from metarims.evaluation.episodes import Episode
+from metarims.evaluation.evaluate import FIRST_FARAMA_SEED, PixelPolicy, choose, evaluation_key
+from metarims.evaluation.tables import check_actions
+from metarims.gridworld import make, rules, sight
+from metarims.gridworld.tiles import AGENT, CODE, EMPTY, SYMBOLS
+from metarims.gridworld.world import World
+from metarims.runs.export import SavedAgent
+from metarims.types import VIEW
+
+LEVEL_KEYS = 1
+"""Folded into an evaluation's key for the levels of recorded episodes."""
+
+
+class Snapshot(NamedTuple):
+    """A batch of worlds at one moment, on the host."""
+
+    grid: UInt8[np.ndarray, "B W H"]
+    position: Int[np.ndarray, "B 2"]
+    direction: Int[np.ndarray, " B"]
+    view: UInt8[np.ndarray, "B 7 7"]
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """Where episodes are played, one step at a time."""
+
+    @property
+    def missions(self) -> Sequence[str]: ...
+    def snapshot(self) -> Snapshot: ...
+    def decide(self, begins: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
+        """The agent's actions, and its output."""
+        ...
+
+    def step(self, actions: Int[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Reward, terminated, truncated."""
+        ...
+
+
+def record_agents(
+    agents: Sequence[SavedAgent],
+    env: str | None,
+    where: Literal["jax", "farama"],
+    num_episodes: int,
+    greedy: bool,
+    seed: int = 0,
+) -> list[Episode]:
+    """``num_episodes`` of each agent, all on the same levels; ``env`` None is the one trained on."""
+    episodes = []
+    for saved in agents:
+        env_id = env or saved.config.env
+        if where == "jax":
+            check_actions(saved, env_id, make(env_id).num_actions)
+        episodes += record_episodes(saved.agent, env_id, num_episodes, greedy, where, seed)
+    return episodes
+
+
+def record_episodes(
+    agent: Any, env: str, num_episodes: int, greedy: bool, where: Literal["jax", "farama"] = "jax", seed: int = 0
+) -> list[Episode]:
+    """Play ``num_episodes`` levels that ``seed`` chooses, side by side, and keep what happens at each step."""
+    if num_episodes < 1:
+        raise UserError(f"episodes is {num_episodes}: at least one must be recorded.")
+    if not 0 <= seed < 2**31:
+        raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
+    first = FIRST_FARAMA_SEED + seed * num_episodes if where == "farama" else 0
+    stage = FaramaStage if where == "farama" else JaxStage
+    played = _play(stage(agent, env, num_episodes, first, evaluation_key(seed), greedy), num_episodes)
+    return [
+        _cut(played, index, env=env, mission=mission, where=where, level_seed=first + index)
+        for index, mission in enumerate(played.missions)
+    ]
+
+
+class JaxStage:
+    """Our world. The level seed is the episode's number under the evaluation's key."""
+
+    def __init__(self, agent: Any, env: str, num_envs: int, first: int, key: PRNGKeyArray, greedy: bool):
+        self.agent, self.level, self.greedy = agent, make(env), jnp.asarray(greedy)
+        key_levels, self.key = jax.random.split(key)
+        key_levels = jax.random.fold_in(key_levels, LEVEL_KEYS)
+        self.world, self.observation = _begin(self.level, num_envs, key_levels)
+        self.state = agent.initial_state(num_envs)
+        self.missions = [self.level.missions[row] for row in np.asarray(self.world.mission)]
+
+    def snapshot(self) -> Snapshot:
+        world = jax.tree.map(np.asarray, self.world)
+        return Snapshot(
+            world.grid & CODE, np.stack([world.x, world.y], -1), world.direction, np.asarray(self.observation.codes)
+        )
+
+    def decide(self, begins: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
+        self.key, self.state, output, actions = _decide(
+            self.agent, self.level, self.observation, self.state, self.key, self.greedy
+        )
+        return np.asarray(actions), output
+
+    def step(self, actions: Int[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        outcome, self.observation = _step(self.level, self.world, jnp.asarray(actions))
+        self.world = outcome.world
+        return np.asarray(outcome.reward), np.asarray(outcome.terminated), np.asarray(outcome.truncated)
+
+
+@eqx.filter_jit
+def _begin(level, num_envs, key):
+    keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(num_envs))
+    world = jax.vmap(level.reset)(keys)
+    return world, jax.vmap(lambda w: sight.observe(level, w))(world)
+
+
+@eqx.filter_jit
+def _decide(agent, level, observation, state, key, greedy):
+    key, key_act = jax.random.split(key)
+    state, output = agent.step(agent.tables(level.mission_tokens), observation, state)
+    return key, state, output, choose(output.logits, key_act, greedy)
+
+
+@eqx.filter_jit
+def _step(level, world, actions):
+    outcome = jax.vmap(lambda w, a: rules.step(level, w, a))(world, actions)
+    return outcome, jax.vmap(lambda w: sight.observe(level, w))(outcome.world)
+
+
+class FaramaStage:
+    """The real environments, seen through their own pictures."""
+
+    def __init__(self, agent: Any, env: str, num_envs: int, first: int, key: PRNGKeyArray, greedy: bool):
+        from metarims.gridworld.farama import FaramaBatch
+
+        self.batch = FaramaBatch(env, num_envs)
+        self.batch.reset(range(first, first + num_envs))
+        self.policy = PixelPolicy(agent, num_envs, key, greedy)
+        self.missions = list(self.batch.missions)
+
+    def snapshot(self) -> Snapshot:
+        unwrapped: list[Any] = [env.unwrapped for env in self.batch.envs]
+        worlds: list[World] = [self.batch.world(index) for index in range(self.batch.num_envs)]
+        return Snapshot(
+            np.stack([np.asarray(world.grid) & CODE for world in worlds]),
+            np.array([(world.x, world.y) for world in worlds]),
+            np.array([world.direction for world in worlds]),
+            np.stack([view_codes(env.gen_obs()["image"]) for env in unwrapped]),
+        )
+
+    def decide(self, begins: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
+        actions = self.policy(self.batch.pixels(), self.batch.mission_tokens, begins)
+        return actions, self.policy.output
+
+    def step(self, actions: Int[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        step = self.batch.step(actions)
+        return step.reward, step.terminated, step.truncated
+
+
+_CODE_OF = {tuple(map(int, symbol)): code for code, symbol in enumerate(SYMBOLS[:AGENT])}
+
+
+def view_codes(symbols: UInt8[np.ndarray, "7 7 3"]) -> UInt8[np.ndarray, "7 7"]:
+    """Tile codes of Farama's symbolic view."""
+    codes = np.array([_CODE_OF[tuple(map(int, symbol))] for symbol in symbols.reshape(-1, 3)], np.uint8)
+    codes = codes.reshape(VIEW, VIEW)
+    carried = codes[VIEW // 2, VIEW - 1]
+    codes[VIEW // 2, VIEW - 1] = AGENT if carried == EMPTY else AGENT + carried - 4
+    return codes
+
+
+class _Played(NamedTuple):
+    """A batch of episodes, time-major; each is meaningful up to its own end."""
+
+    missions: Sequence[str]
+    snapshots: list[Snapshot]
+    outputs: list[Any]
+    actions: np.ndarray
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+
+
+def _play(stage: Stage, num_episodes: int) -> _Played:
+    """Step all until each has ended; those that have stand by."""
+    begins, active = np.ones(num_episodes, bool), np.ones(num_episodes, bool)
+    snapshots, outputs, steps = [stage.snapshot()], [], []
+    while active.any():
+        actions, output = stage.decide(begins)
+        reward, terminated, truncated = stage.step(actions)
+        snapshots.append(stage.snapshot())
+        outputs.append(jax.tree.map(np.asarray, output))
+        steps.append((actions, reward, terminated, truncated))
+        active &= ~(terminated | truncated)
+        begins = np.zeros(num_episodes, bool)
+    columns = [np.stack(column) for column in zip(*steps, strict=True)]
+    return _Played(stage.missions, snapshots, outputs, *columns)
+
+
+def _cut(played: _Played, index: int, **known: Any) -> Episode:
+    """One episode of the batch, up to its end."""
+    length = int(np.argmax((played.terminated | played.truncated)[:, index])) + 1
+    snapshots = played.snapshots[: length + 1]
+    outputs = played.outputs[:length]
+    return Episode(
+        **known,
+        grid=np.stack([snapshot.grid[index] for snapshot in snapshots]),
+        position=np.stack([snapshot.position[index] for snapshot in snapshots]).astype(np.int32),
+        direction=np.array([snapshot.direction[index] for snapshot in snapshots], np.int32),
+        view=np.stack([snapshot.view[index] for snapshot in snapshots]),
+        actions=played.actions[:length, index].astype(np.int32),
+        rewards=played.rewards[:length, index].astype(np.float32),
+        values=np.array([output.value[index] for output in outputs], np.float32),
+        policy=np.stack([_softmax(output.logits[index]) for output in outputs]),
+        active=np.stack([output.metrics.active[index] for output in outputs]),
+        input_attention=np.stack([output.metrics.input_attention[index] for output in outputs]),
+        communication=np.stack([output.metrics.communication[index] for output in outputs]),
+        terminated=bool(played.terminated[length - 1, index]),
+        truncated=bool(played.truncated[length - 1, index]),
+    )
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max())
+    return weights / weights.sum()

@@ -1,0 +1,156 @@
+"""Evaluations of a run's agents, as a table on the terminal and as JSON."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from metarims.errors import UserError
+from metarims.evaluation.evaluate import (
+    FIRST_FARAMA_SEED,
+    Evaluation,
+    evaluate_farama,
+    evaluate_jax,
+    evaluation_key,
+)
+from metarims.evaluation.statistics import Interval, seed_interval, wilson_interval
+from metarims.runs.export import SavedAgent
+from metarims.runs.files import writing
+
+MIN_SEEDS = 3
+"""Fewest seeds whose spread says anything about further seeds."""
+
+
+class Result(NamedTuple):
+    """One agent under one policy in one place."""
+
+    agent: str
+    seed: int
+    env: str
+    where: Literal["farama", "jax"]
+    policy: str
+    """``greedy`` or ``sampled``."""
+    evaluation: Evaluation
+
+    @property
+    def success(self) -> Interval:
+        return wilson_interval(int(self.evaluation.success.sum()), len(self.evaluation.success))
+
+
+def evaluate_agents(
+    agents: Sequence[SavedAgent],
+    env: str | None,
+    where: Literal["farama", "jax"],
+    num_episodes: int,
+    policies: Sequence[str] = ("greedy", "sampled"),
+    seed: int = 0,
+) -> list[Result]:
+    """Play every agent under every policy, all on the same levels; ``env`` None is the one trained on."""
+    if not 0 <= seed < 2**31:
+        raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
+    results = []
+    for policy in policies:
+        for saved in agents:
+            env_id = env or saved.config.env
+            evaluation = _evaluate(saved, env_id, where, num_episodes, policy == "greedy", seed)
+            results.append(Result(saved.config.agent, saved.seed, env_id, where, policy, evaluation))
+    return results
+
+
+def _evaluate(saved: SavedAgent, env: str, where: str, num_episodes: int, greedy: bool, seed: int) -> Evaluation:
+    from metarims.gridworld import make
+
+    if where == "farama":
+        first_seed = FIRST_FARAMA_SEED + seed * num_episodes
+        return evaluate_farama(saved.agent, env, num_episodes, first_seed, greedy, evaluation_key(seed))
+    level = make(env)
+    check_actions(saved, env, level.num_actions)
+    return evaluate_jax(saved.agent, level, num_episodes, evaluation_key(seed), greedy)
+
+
+def check_actions(saved: SavedAgent, env: str, num_actions: int) -> None:
+    """Raise ``UserError`` if the agent has other actions than the environment."""
+    if saved.num_actions != num_actions:
+        raise UserError(
+            f"The agent has {saved.num_actions} actions, but {env} has {num_actions}: evaluate it on a task "
+            f"with the actions of {saved.config.env}, on which it was trained."
+        )
+
+
+def pooled(results: Sequence[Result], policy: str) -> Interval:
+    """Success over all episodes of all seeds under one policy, with Wilson's interval."""
+    success = np.concatenate([result.evaluation.success for result in results if result.policy == policy])
+    return wilson_interval(int(success.sum()), len(success))
+
+
+def over_seeds(results: Sequence[Result], policy: str) -> Interval:
+    """The mean of the seeds' success rates, with Student's t interval over seeds."""
+    rates = [result.evaluation.success.mean() for result in results if result.policy == policy]
+    return seed_interval(np.array(rates))
+
+
+def print_table(results: Sequence[Result], console: Console | None = None) -> None:
+    """One row per seed and policy; with several seeds, also one for all their episodes, and for the mean over seeds."""
+    console, first = console or Console(), results[0]
+    place = "Farama's environment" if first.where == "farama" else "our world (JAX)"
+    num_episodes = len(first.evaluation.success)
+    table = Table(caption="[..]: 95 % interval, Wilson's over episodes, Student's t over seeds", caption_justify="left")
+    for name in ("policy", "seed", "success", "return", "length"):
+        table.add_column(name, justify="left" if name == "policy" else "right")
+    for policy in dict.fromkeys(result.policy for result in results):
+        rows = [result for result in results if result.policy == policy]
+        for result in rows:
+            table.add_row(policy, str(result.seed), interval_text(result.success), *_means([result]))
+        if len(rows) > 1:
+            table.add_row(policy, "all", interval_text(pooled(results, policy)), *_means(rows))
+        if len(rows) >= MIN_SEEDS:
+            table.add_row(policy, "over seeds", interval_text(over_seeds(results, policy)), *_means(rows))
+        table.add_section()
+    title = f"{first.agent} on {first.env} in {place}, {num_episodes} episodes per seed and policy"
+    console.print(title, highlight=False, soft_wrap=True)
+    console.print(table)
+
+
+def interval_text(interval: Interval) -> str:
+    """As ``0.950 [0.910, 0.973]``."""
+    return f"{interval.value:.3f} [{max(0.0, interval.low):.3f}, {min(1.0, interval.high):.3f}]"
+
+
+def write_json(path: Path, results: Sequence[Result]) -> None:
+    """Every figure of the table, and every episode."""
+    from metarims.runs.files import write_atomic
+
+    with writing("the results", path.parent, advice="Name another file."):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, (json.dumps([as_dict(result) for result in results], indent=1) + "\n").encode())
+
+
+def as_dict(result: Result) -> dict[str, Any]:
+    """A result as plain data."""
+    interval, evaluation = result.success, result.evaluation
+    return {
+        "agent": result.agent,
+        "seed": result.seed,
+        "env": result.env,
+        "in": result.where,
+        "policy": result.policy,
+        "episodes": len(evaluation.success),
+        "success": interval.value,
+        "success_low": interval.low,
+        "success_high": interval.high,
+        "mean_return": float(evaluation.returns.mean()),
+        "mean_length": float(evaluation.lengths.mean()),
+        "episode_success": evaluation.success.astype(int).tolist(),
+        "episode_return": [round(float(value), 6) for value in evaluation.returns],
+        "episode_length": evaluation.lengths.tolist(),
+    }
+
+
+def _means(results: Sequence[Result]) -> tuple[str, str]:
+    returns = np.mean([result.evaluation.returns.mean() for result in results])
+    lengths = np.mean([result.evaluation.lengths.mean() for result in results])
+    return f"{returns:.3f}", f"{lengths:.1f}"
