@@ -54,7 +54,7 @@ SHEETS = {
     "view": Sheet(VIEW_TILES, 48, lit=True),
     "pixels": Sheet(VIEW_TILES, 8, lit=True),
 }
-"""The world from above, the view as people draw it, and the view as ``RGBImgPartialObsWrapper`` hands it to the agent."""
+"""The world from above, the view drawn for people, and the view as ``RGBImgPartialObsWrapper`` gives it to agents."""
 
 
 def sheet_uri(name: str) -> str:
