@@ -1,6 +1,6 @@
 """What every recurrent core offers, and how a core runs over a span."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ class CoreMetrics(NamedTuple):
     """Attention of each module (first M) to the others' candidate states (second M), mean over heads."""
 
 
+@runtime_checkable
 class Core(Protocol):
     """A recurrent core. ``read`` is what of a step needs no state, and so runs for a whole span at once."""
 
