@@ -1,12 +1,13 @@
 """From Farama's objects to our arrays: the state of an environment, and the pictures of the tiles."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from minigrid.core.grid import Grid
 from minigrid.core.world_object import WorldObj
 
-from metarims.gridworld.tiles import AGENT, EMPTY, NUM_TILES, SYMBOLS, TARGET, UNSEEN
+from metarims.gridworld.tiles import AGENT, EMPTY, LANDMARK, NUM_TILES, SYMBOLS, TARGET, UNSEEN
 from metarims.gridworld.world import World
 from metarims.types import TILE
 
@@ -25,17 +26,22 @@ _CODE_OF = {tuple(map(int, symbol)): code for code, symbol in enumerate(SYMBOLS[
 
 
 def world_from_farama(env: Any, mission: int = 0) -> World:
-    """The state of a Farama environment (after ``reset`` or any ``step``) as a ``World`` of numpy arrays."""
+    """The state of a Farama environment (after ``reset`` or any ``step``) as a ``World`` of numpy arrays.
+
+    ``mission`` is the row of the level's table that holds ``env.mission``.
+    """
     env = env.unwrapped
     grid = np.array([[_code(env.grid.get(x, y)) for y in range(env.height)] for x in range(env.width)], np.uint8)
     carrying = _code(env.carrying)
-    instruction = getattr(env, "instrs", None)
-    for thing in getattr(getattr(instruction, "desc", None), "obj_set", ()):
-        x, y = thing.cur_pos
-        if env.carrying is thing:
-            carrying |= TARGET
-        elif env.grid.get(x, y) is thing:
-            grid[x, y] |= TARGET
+    for thing, flag in _named_objects(env):
+        if thing is env.carrying:
+            carrying |= flag
+        elif thing.type != "wall":  # BabyAI's "grey object" matches walls too
+            x, y = thing.cur_pos
+            grid[x, y] |= flag if env.grid.get(x, y) is thing else 0
+    for cell, flag in _named_cells(env):
+        grid[tuple(map(int, cell))] |= flag
+    obstacles = [ball.cur_pos for ball in getattr(env, "obstacles", ())]
     fields: dict[str, Any] = {
         "grid": grid,
         "x": np.int8(env.agent_pos[0]),
@@ -45,8 +51,37 @@ def world_from_farama(env: Any, mission: int = 0) -> World:
         "mission": np.int16(mission),
         "step_count": np.int16(env.step_count),
         "task": np.uint8(0),
+        "obstacles": np.array([x * env.height + y for x, y in obstacles], np.int16),
     }
     return World(**fields)
+
+
+def _named_objects(env: Any) -> Iterator[tuple[Any, int]]:
+    """The objects that the task is about, with their flags."""
+    instruction = getattr(env, "instrs", None)
+    for name, flag in (("desc", TARGET), ("desc_move", TARGET), ("desc_fixed", LANDMARK)):
+        for thing in getattr(getattr(instruction, name, None), "obj_set", ()):
+            yield thing, flag
+    wanted = _wanted(env)
+    for thing in [*env.grid.grid, env.carrying]:
+        if thing is not None and wanted is not None and (thing.type, thing.color) == wanted:
+            yield thing, TARGET
+
+
+def _wanted(env: Any) -> tuple[str, str] | None:
+    """Type and colour of what Fetch wants fetched and PutNear wants moved."""
+    if hasattr(env, "targetType"):
+        return env.targetType, env.targetColor
+    return (env.move_type, env.moveColor) if hasattr(env, "move_type") else None
+
+
+def _named_cells(env: Any) -> Iterator[tuple[Any, int]]:
+    """The places that the task is about, with their flags."""
+    if hasattr(env, "success_pos"):
+        yield env.success_pos, TARGET
+        yield env.failure_pos, LANDMARK
+    if hasattr(env, "move_type"):
+        yield env.target_pos, LANDMARK
 
 
 def _code(thing: Any) -> int:

@@ -6,6 +6,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int32, UInt32
 
 
+def multiply_high(word: UInt32[Array, ""], bound: Any) -> Int32[Array, ""]:
+    """Uniform integer in [0, bound), bound < 2**16: the high half of word x bound (bias below bound / 2**32)."""
+    bound = jnp.asarray(bound, jnp.uint32)
+    high = (word >> 16) * bound + (((word & 0xFFFF) * bound) >> 16)
+    return (high >> 16).astype(jnp.int32)
+
+
 class Dice:
     """Reads random words one after the other. Tracing-time object; an exhausted row is an ``IndexError``."""
 
@@ -14,11 +21,8 @@ class Dice:
         self.used = 0
 
     def below(self, bound: Any) -> Int32[Array, ""]:
-        """Uniform integer in [0, bound), bound < 2**16: the high half of word x bound (bias below bound / 2**32)."""
+        """Uniform integer in [0, bound)."""
         if self.used >= self._words.shape[0]:
             raise IndexError(f"a level draws more than its {self._words.shape[0]} random words")
-        word = self._words[self.used]
         self.used += 1
-        bound = jnp.asarray(bound, jnp.uint32)
-        high = (word >> 16) * bound + (((word & 0xFFFF) * bound) >> 16)
-        return (high >> 16).astype(jnp.int32)
+        return multiply_high(self._words[self.used - 1], bound)

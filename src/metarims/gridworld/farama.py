@@ -4,11 +4,12 @@ import contextlib
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium
 import minigrid  # registers the environments  # noqa: F401
 import numpy as np
+from minigrid.envs.fourrooms import FourRoomsEnv
 from minigrid.wrappers import RGBImgPartialObsWrapper
 
 from metarims.errors import UserError, unknown_name
@@ -138,6 +139,17 @@ def play(batch: FaramaBatch, seeds: Sequence[int], policy: Policy) -> Iterator[E
                 terminated=bool(step.terminated[index]),
                 truncated=bool(step.truncated[index]),
             )
+
+
+class FourRoomsS13(FourRoomsEnv):
+    """The paper's 13 x 13 FourRooms: Farama's class with another size, which its constructor does not offer."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.size = self.width = self.height = 13
+
+
+gymnasium.register("MiniGrid-FourRoomsS13-v0", entry_point=FourRoomsS13)
 
 
 def make_farama(env_id: str) -> gymnasium.Env:

@@ -43,4 +43,44 @@ OBJECTS = tuple(f"{color} {kind}" for kind in KINDS for color in COLORS)
 GO_TO = tuple(f"go to {article} {thing}" for article in ("the", "a") for thing in OBJECTS)
 """Row: 18 x (are there several?) + (code - KEY)."""
 
+PICKUP_DIST = (
+    *(f"pick up the {thing}" for thing in OBJECTS),
+    *(f"pick up {article} {kind}" for article in ("the", "a") for kind in KINDS),
+    *(f"pick up {article} {color} object" for article in ("a", "the") for color in COLORS),
+)[:-1]
+"""By colour and kind, by kind, by colour. "The grey object" never occurs: in Farama it matches the walls as well."""
+
+PLACES = ("", " on your left", " on your right", " in front of you", " behind you")
+
+PICKUP_LOC = tuple(
+    f"pick up {article} {color}{kind}{place}"
+    for article in ("the", "a")
+    for color in ("", *(f"{color} " for color in COLORS))
+    for kind in KINDS
+    for place in PLACES
+)
+"""Row: 105 x (are there several?) + 15 x (0 for any colour, or 1 + colour) + 5 x kind + place."""
+
+
+def _pairs(phrase: str) -> tuple[str, ...]:
+    return tuple(phrase.format(move, fixed) for move in OBJECTS for fixed in OBJECTS if move != fixed)
+
+
+PUT_NEAR = _pairs("put the {} near the {}")
+"""Row: 17 x (object to move) + (the other object, counted without the first)."""
+PUT_NEXT = _pairs("put the {} next to the {}")
+
+FETCH = tuple(
+    f"{verb} {thing}"
+    for verb in ("get a", "go get a", "fetch a", "go fetch a", "you must fetch a")
+    for thing in OBJECTS[:12]
+)
+"""Row: 12 x verb + (code - KEY)."""
+
 DOOR_KEY = ("use the key to open the door and then get to the goal",)
+GOAL_SQUARE = ("get to the green goal square",)
+MULTI_ROOM = ("traverse the rooms to get to the goal",)
+LAVA_CROSSING = ("avoid the lava and get to the green goal square",)
+SIMPLE_CROSSING = ("find the opening and get to the green goal square",)
+FOUR_ROOMS = ("reach the goal",)
+MEMORY = ("go to the matching object at the end of the hallway",)

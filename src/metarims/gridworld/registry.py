@@ -5,8 +5,16 @@ from functools import cache, partial
 
 from metarims.errors import unknown_name
 from metarims.gridworld.levels.base import Level
+from metarims.gridworld.levels.crossing import crossing
 from metarims.gridworld.levels.doorkey import door_key
+from metarims.gridworld.levels.empty import dynamic_obstacles, empty
+from metarims.gridworld.levels.fetch import fetch
+from metarims.gridworld.levels.fourrooms import four_rooms
 from metarims.gridworld.levels.goto import go_to_local, go_to_red_ball
+from metarims.gridworld.levels.memory import memory
+from metarims.gridworld.levels.multiroom import multi_room
+from metarims.gridworld.levels.pickup import pickup_dist, pickup_loc
+from metarims.gridworld.levels.putting import put_near, put_next_local
 
 _LOCAL = ((5, 2), (6, 2), (6, 3), (6, 4), (7, 4), (7, 5), (8, 2), (8, 3), (8, 4), (8, 5), (8, 6), (8, 7))
 
@@ -22,7 +30,42 @@ LEVELS: dict[str, Callable[[str], Level]] = {
     "BabyAI-GoToRedBall-v0": go_to_red_ball,
     "BabyAI-GoToRedBallGrey-v0": partial(go_to_red_ball, grey=True),
     "BabyAI-GoToRedBallNoDists-v0": partial(go_to_red_ball, num_dists=0),
+    "BabyAI-PickupDist-v0": pickup_dist,
+    "BabyAI-PickupLoc-v0": pickup_loc,
+    "BabyAI-PutNextLocal-v0": put_next_local,
+    "BabyAI-PutNextLocalS5N3-v0": partial(put_next_local, room_size=5, num_objects=3),
+    "BabyAI-PutNextLocalS6N4-v0": partial(put_next_local, room_size=6, num_objects=4),
     **{f"MiniGrid-DoorKey-{size}x{size}-v0": partial(door_key, size=size) for size in (5, 6, 8, 16)},
+    **{f"MiniGrid-Empty-{size}x{size}-v0": partial(empty, size=size) for size in (5, 6, 8, 16)},
+    **{f"MiniGrid-Empty-Random-{size}x{size}-v0": partial(empty, size=size, random_start=True) for size in (5, 6)},
+    **{
+        f"MiniGrid-Dynamic-Obstacles-{start}{size}x{size}-v0": partial(
+            dynamic_obstacles, size=size, num_obstacles=number, random_start=bool(start)
+        )
+        for size, number, starts in ((5, 2, ("", "Random-")), (6, 3, ("", "Random-")), (8, 4, ("",)), (16, 8, ("",)))
+        for start in starts
+    },
+    "MiniGrid-PutNear-6x6-N2-v0": partial(put_near, size=6, num_objects=2),
+    "MiniGrid-PutNear-8x8-N3-v0": partial(put_near, size=8, num_objects=3),
+    **{
+        f"MiniGrid-Fetch-{size}x{size}-N{number}-v0": partial(fetch, size=size, num_objects=number)
+        for size, number in ((5, 2), (6, 2), (8, 3))
+    },
+    "MiniGrid-MultiRoom-N2-S4-v0": partial(multi_room, num_rooms=2, max_size=4),
+    "MiniGrid-MultiRoom-N4-S5-v0": partial(multi_room, num_rooms=6, max_size=5),  # six rooms, upstream too
+    "MiniGrid-MultiRoom-N4-S5-v1": partial(multi_room, num_rooms=4, max_size=5),
+    "MiniGrid-MultiRoom-N6-v0": partial(multi_room, num_rooms=6),
+    **{
+        f"MiniGrid-{kind}CrossingS{size}N{number}-v0": partial(
+            crossing, size=size, num_rivers=number, lava=kind == "Lava"
+        )
+        for kind in ("Lava", "Simple")
+        for size, number in ((9, 1), (9, 2), (9, 3), (11, 5))
+    },
+    "MiniGrid-FourRooms-v0": four_rooms,
+    "MiniGrid-FourRoomsS13-v0": partial(four_rooms, size=13),
+    **{f"MiniGrid-MemoryS{size}-v0": partial(memory, size=size) for size in (7, 9, 11, 13)},
+    **{f"MiniGrid-MemoryS{size}Random-v0": partial(memory, size=size, random_length=True) for size in (13, 17)},
 }
 
 

@@ -1,22 +1,23 @@
-"""The rules: what each action does, and when an episode ends."""
+"""The rules: when an episode ends, and what it pays."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
-from metarims.gridworld.tiles import BOX, CODE, DOOR, EMPTY, GOAL, KEY, LAVA, TARGET
+from metarims.gridworld import obstacles
+from metarims.gridworld.physics import DROP, FORWARD, LEFT, PICKUP, TOGGLE, Deed, act, cell_at, front_cell
+from metarims.gridworld.tiles import CODE, EMPTY, GOAL, LANDMARK, LAVA, TARGET
 from metarims.gridworld.world import World, heading
-
-LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
-ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
 
 
 class Rule(NamedTuple):
     """What distinguishes one task's rules from another's.
 
-    Fields are Python values where one level is compiled alone (what it lacks then costs nothing), and arrays,
-    one value per environment, where a batch mixes several tasks.
+    Fields are Python values where one level is compiled alone (what it lacks then costs nothing), and arrays, the
+    values of one environment's task, where a batch mixes several.
     """
 
     max_steps: Any
@@ -27,10 +28,24 @@ class Rule(NamedTuple):
     """The level may hold doors."""
     walled: bool = True
     """The outermost cells are all walls."""
-    face: Any = False
-    """Success when a target stands in front of the agent (BabyAI's "go to")."""
     reach: Any = False
     """Goal squares end the episode with success, lava without."""
+    face: Any = False
+    """Success when a target stands in front of the agent (BabyAI's "go to")."""
+    pick: Any = False
+    """Success when a target is picked up (BabyAI's "pick up")."""
+    fetch: Any = False
+    """The first object picked up ends the episode; a target with success."""
+    near: Any = False
+    """The target must be dropped at most one cell, also diagonally, from the landmark. Any other pick-up fails, and any
+    attempt to drop ends the episode, even one that is blocked."""
+    next_to: Any = False
+    """Success when the target is dropped beside the landmark, not diagonally (BabyAI's "put next to")."""
+    recall: Any = False
+    """Entering the target cell succeeds, entering the landmark cell fails; pick-up toggles instead (Memory)."""
+    bump: Any = False
+    """Moving into what stood in front of the agent costs -1 and ends the episode; other actions than the three moves
+    turn left (Dynamic-Obstacles)."""
 
 
 class Outcome(NamedTuple):
@@ -42,74 +57,74 @@ class Outcome(NamedTuple):
     truncated: Bool[Array, ""]
 
 
-def step(env, world: World, action: Int[Array, ""], key: Any = None) -> Outcome:
-    """One step of one environment (to be vmapped) of level ``env``; ``key`` only counts where worlds move."""
-    del key
-    return advance(env.rule_of(world), world, action)
+def step(env: Any, world: World, action: Int[Array, ""], key: PRNGKeyArray | None = None) -> Outcome:
+    """One step of one environment (to be vmapped) of level ``env``; ``key`` only counts where obstacles move."""
+    wander = None
+    if env.num_obstacles and key is not None:
+        words = jax.random.bits(key, (env.num_obstacles,))
+        wander = lambda world: obstacles.wander(world, words)  # noqa: E731
+    return advance(env.rule_of(world), world, action, wander)
 
 
-def advance(rule: Rule, world: World, action: Int[Array, ""]) -> Outcome:
-    """One step by ``rule``: first the world's own physics, then the task's success and failure."""
-    world, entered = act(rule, world, action)
+def advance(
+    rule: Rule, world: World, action: Int[Array, ""], wander: Callable[[World], World] | None = None
+) -> Outcome:
+    """One step by ``rule``: obstacles move (``wander``), then the agent acts, then the task judges."""
+    if rule.recall is not False:
+        action = jnp.where(rule.recall & (action == PICKUP), TOGGLE, action)
+    bumps = jnp.bool_(False)
+    if rule.bump is not False:
+        action = jnp.where(rule.bump & (action > FORWARD), LEFT, action)
+        faced = front_cell(world) & CODE  # before the obstacles move: walls count as well
+        bumps = (action == FORWARD) & (faced != EMPTY) & (faced != GOAL) & rule.bump
+    if wander is not None:
+        world = wander(world)
+    after, deed = act(world, action, rule.doors, rule.near)
+    success, failure = judge(rule, world, after, action, deed)
+    count = after.step_count
+    earned = 1 - 0.9 * (count.astype(jnp.float32) / rule.max_steps)
+    reward = jnp.where(bumps, -1.0, jnp.where(success, earned, 0.0))
+    return Outcome(after, reward, success | failure | bumps, count >= rule.max_steps)
+
+
+def judge(
+    rule: Rule, before: World, after: World, action: Int[Array, ""], deed: Deed
+) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
+    """Has the task succeeded, has it failed?"""
     success, failure = jnp.bool_(False), jnp.bool_(False)
     if rule.reach is not False:
-        success |= (entered == GOAL) & rule.reach
-        failure |= (entered == LAVA) & rule.reach
+        success |= (deed.entered == GOAL) & rule.reach
+        failure |= (deed.entered == LAVA) & rule.reach
     if rule.face is not False:
-        success |= ((front_cell(world) & TARGET) != 0) & rule.face
-    count = world.step_count
-    earned = 1 - 0.9 * (count.astype(jnp.float32) / rule.max_steps)
-    return Outcome(world, jnp.where(success, earned, 0.0), success | failure, count >= rule.max_steps)
+        success |= ((front_cell(after) & TARGET) != 0) & rule.face
+    if rule.pick is not False:
+        success |= deed.picked & _has(deed.front, TARGET) & rule.pick
+    if rule.fetch is not False:
+        success |= _has(after.carrying, TARGET) & rule.fetch
+        failure |= ((after.carrying & CODE) != EMPTY) & rule.fetch
+    if rule.near is not False or rule.next_to is not False:
+        dropped_target = deed.dropped & _has(before.carrying, TARGET)
+        across, beside = _landmark_around(before)  # what is dropped may cover it
+        success |= dropped_target & ((across & rule.near) | (beside & rule.next_to))
+        wrong = (action == PICKUP) & ((after.carrying & CODE) != EMPTY) & ~_has(after.carrying, TARGET)
+        failure |= (wrong | ((action == DROP) & ((before.carrying & CODE) != EMPTY))) & rule.near
+    if rule.recall is not False:
+        cell = cell_at(after, after.x, after.y)
+        success |= _has(cell, TARGET) & rule.recall
+        failure |= _has(cell, LANDMARK) & rule.recall
+    return success, failure
 
 
-def front_cell(world: World) -> UInt8[Array, ""]:
-    """The cell before the agent."""
+def _has(cell: UInt8[Array, ""], flag: int) -> Bool[Array, ""]:
+    return (cell & flag) != 0
+
+
+def _landmark_around(world: World) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
+    """Is a landmark within one cell of the one in front, counting diagonals; and straight beside it?"""
     dx, dy = heading(world.direction)
-    return cell_at(world, world.x + dx, world.y + dy)
-
-
-def cell_at(world: World, x: Int[Array, ""], y: Int[Array, ""]) -> UInt8[Array, ""]:
-    """The cell (x, y), flags included."""
-    index = x.astype(jnp.int32) * world.grid.shape[1] + y
-    return world.grid.reshape(-1).at[index].get(mode="clip")
-
-
-def act(rule: Rule, world: World, action: Int[Array, ""]) -> tuple[World, UInt8[Array, ""]]:
-    """Turn, move, pick up, drop or toggle; also returns the tile code of the cell just entered (``EMPTY`` if none)."""
     width, height = world.grid.shape
-    dx, dy = heading(world.direction)
-    fx, fy = world.x + dx, world.y + dy
-    front = cell_at(world, fx, fy)
-    code = front & CODE
-    carried = world.carrying & CODE
-
-    can_enter = (code == EMPTY) | (code == GOAL) | (code == LAVA)
-    toggled = jnp.where((code >= BOX) & (code < DOOR), jnp.uint8(EMPTY), front)
-    if rule.doors:
-        is_door = (code >= DOOR) & (code < DOOR + 18)
-        state = (code - DOOR) % 3
-        can_enter |= is_door & (state == 0)
-        unlocks = carried == KEY + (code - DOOR) // 3
-        swing = jnp.where(state == 0, front + 1, jnp.where(state == 1, front - 1, jnp.where(unlocks, front - 2, front)))
-        toggled = jnp.where(is_door, swing, toggled)
-
-    moves = (action == FORWARD) & can_enter
-    empty_handed = carried == EMPTY
-    picks = (action == PICKUP) & (code >= KEY) & (code < DOOR) & empty_handed
-    drops = (action == DROP) & (code == EMPTY) & ~empty_handed
-
-    changed = jnp.where(picks, jnp.uint8(EMPTY), front)
-    changed = jnp.where(drops, world.carrying, changed)
-    changed = jnp.where(action == TOGGLE, toggled, changed)
-    at_x = jnp.arange(width, dtype=jnp.int8)[:, None] == fx
-    at_y = jnp.arange(height, dtype=jnp.int8)[None, :] == fy
-    turn = (action == RIGHT).astype(jnp.int8) - (action == LEFT).astype(jnp.int8)
-    after = world._replace(
-        grid=jnp.where(at_x & at_y, changed, world.grid),
-        x=jnp.where(moves, fx, world.x),
-        y=jnp.where(moves, fy, world.y),
-        direction=(world.direction + turn) & jnp.int8(3),
-        carrying=jnp.where(picks, front, jnp.where(drops, jnp.uint8(EMPTY), world.carrying)),
-        step_count=world.step_count + jnp.int16(1),
-    )
-    return after, jnp.where(moves, code, jnp.uint8(EMPTY))
+    away_x = jnp.abs(jnp.arange(width, dtype=jnp.int8) - (world.x + dx))[:, None]
+    away_y = jnp.abs(jnp.arange(height, dtype=jnp.int8) - (world.y + dy))[None, :]
+    marked = (world.grid & LANDMARK) != 0
+    across = (marked & (away_x <= 1) & (away_y <= 1)).any()
+    return across, (marked & (away_x + away_y == 1)).any()

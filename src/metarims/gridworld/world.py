@@ -1,6 +1,6 @@
 """The whole state of one environment."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Int8, Int16, UInt8
@@ -24,11 +24,14 @@ class World(NamedTuple):
     step_count: Int16[Array, "*B"]
     task: UInt8[Array, "*B"]
     """Which level of a mixture this is; 0 where there is only one."""
+    obstacles: Int16[Array, "*B N"]
+    """Cell (x H + y) of each obstacle that moves by itself, in the order of moving; -1 if absent. Mostly N = 0."""
 
 
-def new_world(grid: UInt8[Array, "W H"], x, y, direction, mission) -> World:
+def new_world(
+    grid: UInt8[Array, "W H"], x: Any, y: Any, direction: Any, mission: Any = 0, obstacles: Any = ()
+) -> World:
     """A world at the start of an episode: empty hands, clock at zero."""
-    zero = jnp.int16(0)
     return World(
         grid=grid,
         x=jnp.asarray(x, jnp.int8),
@@ -36,8 +39,9 @@ def new_world(grid: UInt8[Array, "W H"], x, y, direction, mission) -> World:
         direction=jnp.asarray(direction, jnp.int8),
         carrying=jnp.uint8(EMPTY),
         mission=jnp.asarray(mission, jnp.int16),
-        step_count=zero,
+        step_count=jnp.int16(0),
         task=jnp.uint8(0),
+        obstacles=jnp.asarray(obstacles, jnp.int16).reshape(-1),
     )
 
 

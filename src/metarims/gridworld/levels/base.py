@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Array, Bool, PRNGKeyArray, UInt32
 
 from metarims.gridworld.missions import tokenize
-from metarims.gridworld.rules import ACTIONS, Rule
+from metarims.gridworld.physics import ACTIONS
+from metarims.gridworld.rules import Rule
 from metarims.gridworld.tiles import EMPTY, WALL
 from metarims.gridworld.world import World
 
@@ -27,6 +28,8 @@ class Level:
     missions: tuple[str, ...] = dataclasses.field(compare=False, repr=False)
     """Every instruction the level can give; ``World.mission`` is a row of it."""
     num_actions: int = dataclasses.field(default=len(ACTIONS), kw_only=True)
+    num_obstacles: int = dataclasses.field(default=0, kw_only=True)
+    """Obstacles that move by themselves."""
 
     @property
     def max_steps(self) -> int:

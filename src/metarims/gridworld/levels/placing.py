@@ -5,7 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int32
+from jaxtyping import Array, Bool, Int32, UInt8
+
+from metarims.gridworld.dice import Dice
 
 Number = Any
 
@@ -81,3 +83,24 @@ def all_reachable(cells: Sequence[Int32[Array, ""]], agent: Int32[Array, ""], si
             near = near | reached[other] if 0 <= other < side else near
         touched &= (blocked[x] & ~near) == 0
     return touched
+
+
+def nth(mask: Bool[Array, "n"], rank: Number) -> Int32[Array, ""]:
+    """Index of the ``rank``-th true entry."""
+    return (jnp.cumsum(mask, dtype=jnp.int32) <= rank).sum(dtype=jnp.int32)
+
+
+def distinct(dice: Dice, number: int, bound: int) -> list[Int32[Array, ""]]:
+    """``number`` different integers below ``bound``, every order equally likely."""
+    taken, drawn = [], []
+    for index in range(number):
+        value = skip(dice.below(bound - index), [(other, True) for other in taken])
+        taken = insert(taken, value)
+        drawn.append(value)
+    return drawn
+
+
+def place(grid: UInt8[Array, "W H"], x: Number, y: Number, cell: Number) -> UInt8[Array, "W H"]:
+    """The grid with one cell set."""
+    here = (jnp.arange(grid.shape[0])[:, None] == x) & (jnp.arange(grid.shape[1])[None, :] == y)
+    return jnp.where(here, jnp.asarray(cell).astype(jnp.uint8), grid)

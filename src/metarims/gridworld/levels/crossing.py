@@ -1,0 +1,67 @@
+"""LavaCrossing and SimpleCrossing: rivers of lava or walls across the room, each with one opening."""
+
+import dataclasses
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, UInt32
+
+from metarims.gridworld.dice import Dice
+from metarims.gridworld.levels.base import Level, walled_room
+from metarims.gridworld.levels.placing import distinct, insert, place
+from metarims.gridworld.missions import LAVA_CROSSING, SIMPLE_CROSSING
+from metarims.gridworld.rules import Rule
+from metarims.gridworld.tiles import EMPTY, GOAL, LAVA, WALL
+from metarims.gridworld.world import World, new_world
+
+
+@dataclasses.dataclass(frozen=True)
+class Crossing(Level):
+    """Rivers on even coordinates; the openings follow a random path of crossings from corner to corner."""
+
+    num_rivers: int = 1
+    material: int = LAVA
+
+    def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
+        """Every level is kept."""
+        dice, size, number = Dice(words), self.width, self.num_rivers
+        half = (size - 3) // 2  # rivers per orientation
+        rivers: list = []
+        for river in distinct(dice, number, 2 * half):
+            rivers = insert(rivers, river)
+        upright = sum((river < half).astype(jnp.int32) for river in rivers)
+        at = [2 + 2 * (river % half) for river in rivers]
+
+        room = walled_room(size, size)
+        room[size - 2, size - 2] = GOAL
+        grid = jnp.asarray(room)
+        inside = jnp.zeros((size, size), bool).at[1:-1, 1:-1].set(True)
+        x, y = jnp.arange(size)[:, None], jnp.arange(size)[None, :]
+        for river, position in zip(rivers, at, strict=True):
+            wet = inside & jnp.where(river < half, x == position, y == position)
+            grid = jnp.where(wet, jnp.uint8(self.material), grid)
+
+        # Borders between which the openings lie: 0, the rivers in order, and the far wall.
+        places = jnp.stack([*at, jnp.int32(size - 1)])
+        order = jnp.arange(number + 1)
+        columns = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.where(order < upright, places, size - 1)])
+        shifted = jnp.where(order < number - upright, places[jnp.minimum(order + upright, number)], size - 1)
+        rows = jnp.concatenate([jnp.zeros(1, jnp.int32), shifted])
+
+        column, row = jnp.int32(0), jnp.int32(0)
+        for done in range(number):
+            eastward = dice.below(number - done) < upright - column  # a uniformly shuffled path
+            free_x = columns[column] + 1 + dice.below(columns[column + 1] - columns[column] - 1)
+            free_y = rows[row] + 1 + dice.below(rows[row + 1] - rows[row] - 1)
+            open_x = jnp.where(eastward, columns[column + 1], free_x)
+            open_y = jnp.where(eastward, free_y, rows[row + 1])
+            grid = place(grid, open_x, open_y, jnp.int32(EMPTY))
+            column, row = column + eastward, row + ~eastward
+        return new_world(grid, 1, 1, 0), jnp.bool_(True)
+
+
+def crossing(id: str, size: int, num_rivers: int, lava: bool) -> Crossing:
+    """A crossing of side ``size``."""
+    missions = LAVA_CROSSING if lava else SIMPLE_CROSSING
+    rule = Rule(max_steps=4 * size**2, reach=True)
+    material = LAVA if lava else WALL
+    return Crossing(id, size, size, rule, 4 * num_rivers, missions, num_rivers=num_rivers, material=material)

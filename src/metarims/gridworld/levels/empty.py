@@ -1,0 +1,59 @@
+"""A room with a goal in its corner: Empty, and Dynamic-Obstacles with balls that wander about."""
+
+import dataclasses
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, UInt32
+
+from metarims.gridworld.dice import Dice
+from metarims.gridworld.levels.base import Level, walled_room
+from metarims.gridworld.levels.placing import insert, place, skip
+from metarims.gridworld.missions import GOAL_SQUARE
+from metarims.gridworld.obstacles import OBSTACLE
+from metarims.gridworld.rules import Rule
+from metarims.gridworld.tiles import GOAL
+from metarims.gridworld.world import World, new_world
+
+
+@dataclasses.dataclass(frozen=True)
+class GoalRoom(Level):
+    """The goal is bottom right; the agent top left facing right, or anywhere; obstacles on other cells."""
+
+    random_start: bool = False
+
+    def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
+        """Every level is kept."""
+        dice, side = Dice(words), self.width - 2
+        agent, direction = jnp.int32(0), jnp.int32(0)
+        if self.random_start:
+            agent, direction = dice.below(side * side - 1), dice.below(4)  # the goal is the last cell
+        room = walled_room(self.width, self.height)
+        room[side, side] = GOAL
+        grid = jnp.asarray(room)
+        taken, obstacles = [agent], []
+        for index in range(self.num_obstacles):
+            cell = skip(dice.below(side * side - 2 - index), [(other, True) for other in taken])
+            taken = insert(taken, cell)
+            x, y = cell // side + 1, cell % side + 1
+            grid = place(grid, x, y, jnp.int32(OBSTACLE))
+            obstacles.append(x * self.height + y)
+        placed = jnp.stack(obstacles) if obstacles else ()
+        world = new_world(grid, agent // side + 1, agent % side + 1, direction, 0, placed)
+        return world, jnp.bool_(True)
+
+
+def empty(id: str, size: int, random_start: bool = False) -> GoalRoom:
+    """Empty of side ``size``."""
+    rule = Rule(max_steps=4 * size**2, see_through=True, reach=True)
+    return GoalRoom(id, size, size, rule, 2, GOAL_SQUARE, random_start=random_start)
+
+
+def dynamic_obstacles(id: str, size: int, num_obstacles: int, random_start: bool = False) -> GoalRoom:
+    """Dynamic-Obstacles of side ``size``; three actions."""
+    rule = Rule(max_steps=4 * size**2, see_through=True, reach=True, bump=True)
+    return GoalRoom(
+        *(id, size, size, rule, 2 + num_obstacles, GOAL_SQUARE),
+        random_start=random_start,
+        num_actions=3,
+        num_obstacles=num_obstacles,
+    )

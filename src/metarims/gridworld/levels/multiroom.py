@@ -1,0 +1,123 @@
+"""MultiRoom: a chain of rooms joined by doors, the goal in the last."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int32, UInt8, UInt32
+
+from metarims.gridworld.dice import Dice
+from metarims.gridworld.levels.base import Level
+from metarims.gridworld.levels.placing import place
+from metarims.gridworld.missions import MULTI_ROOM
+from metarims.gridworld.rules import Rule
+from metarims.gridworld.tiles import DOOR, EMPTY, GOAL, WALL
+from metarims.gridworld.world import World, new_world
+
+MIN_SIZE = 4
+TRIES = 8
+"""Rooms tried after each room; the first that fits is kept, and there is no way back."""
+DRAWS = 5
+
+
+class Room(NamedTuple):
+    """A room with its walls, and the door by which one enters it."""
+
+    left: Int32[Array, "*n"]
+    top: Int32[Array, "*n"]
+    width: Int32[Array, "*n"]
+    height: Int32[Array, "*n"]
+    wall: Int32[Array, "*n"]
+    """The wall with the entry door: 0 right, 1 bottom, 2 left, 3 top."""
+    door_x: Int32[Array, "*n"]
+    door_y: Int32[Array, "*n"]
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiRoom(Level):
+    """``num_rooms`` rooms, at most ``max_size`` wide and high."""
+
+    num_rooms: int = 2
+    max_size: int = 10
+
+    def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
+        """Kept if the chain reaches its full length (Farama throws shorter ones away)."""
+        start = 8 + self.num_rooms
+        dice = Dice(words[:start])
+        tries = words[start:].reshape(self.num_rooms - 1, TRIES, DRAWS)
+        left, top = dice.below(self.width - 2), dice.below(self.width - 2)
+        sizes = MIN_SIZE + dice.below(self.max_size - 3), MIN_SIZE + dice.below(self.max_size - 3)
+        rooms = [Room(left, top, *sizes, jnp.int32(2), left, top)]
+        complete = self._inside(rooms[0])
+        for draws in tries:
+            options = jax.vmap(self._next, in_axes=(None, 0))(rooms[-1], draws)
+            fits = self._inside(options)
+            for other in rooms[:-1]:
+                fits &= ~_overlap(options, other)
+            rooms.append(Room(*(leaf[jnp.argmax(fits)] for leaf in options)))
+            complete &= fits.any()
+        return self._furnish(dice, rooms), complete
+
+    def _inside(self, room: Room) -> Bool[Array, "*n"]:
+        """Within the grid; Farama keeps one row more free at the bottom than it must."""
+        within = (room.left >= 0) & (room.top >= 0)
+        return within & (room.left + room.width <= self.width) & (room.top + room.height < self.height)
+
+    def _next(self, room: Room, draws: UInt32[Array, "5"]) -> Room:
+        """A random room behind a random door of ``room``, not in the wall by which one came."""
+        dice = Dice(draws)
+        choice = dice.below(3)
+        leave = choice + (choice >= room.wall)
+        width, height = MIN_SIZE + dice.below(self.max_size - 3), MIN_SIZE + dice.below(self.max_size - 3)
+        sideways = (leave == 0) | (leave == 2)
+        along = 1 + dice.below(jnp.where(sideways, room.height, room.width) - 2)
+        door_x = jnp.where(leave == 0, room.left + room.width - 1, room.left + jnp.where(sideways, 0, along))
+        door_y = jnp.where(leave == 1, room.top + room.height - 1, room.top + jnp.where(sideways, along, 0))
+        back = dice.below(jnp.where(sideways, height, width) - 2) + 2
+        left = jnp.where(sideways, door_x - jnp.where(leave == 2, width - 1, 0), door_x - width + back)
+        top = jnp.where(sideways, door_y - height + back, door_y - jnp.where(leave == 3, height - 1, 0))
+        return Room(left, top, width, height, (leave + 2) % 4, door_x, door_y)
+
+    def _furnish(self, dice: Dice, rooms: list[Room]) -> World:
+        """Walls, doors (each of another colour than the last), the agent in the first room, the goal in the last."""
+        grid = jnp.full((self.width, self.height), EMPTY, jnp.uint8)
+        color = jnp.int32(0)
+        for index, room in enumerate(rooms):
+            grid = _walls(grid, room)
+            if index > 0:
+                other = dice.below(6 if index == 1 else 5)
+                color = other if index == 1 else other + (other >= color)
+                grid = place(grid, room.door_x, room.door_y, DOOR + 3 * color + 1)
+        x, y = _cell(dice, rooms[0])
+        goal_x, goal_y = _cell(dice, rooms[-1])
+        grid = place(grid, goal_x, goal_y, jnp.int32(GOAL))
+        return new_world(grid, x, y, dice.below(4))
+
+
+def _cell(dice: Dice, room: Room):
+    """A uniform cell inside the walls of a room."""
+    cell = dice.below((room.width - 2) * (room.height - 2))
+    inner = room.height - 2
+    return room.left + 1 + cell // inner, room.top + 1 + cell % inner
+
+
+def _walls(grid: UInt8[Array, "W H"], room: Room) -> UInt8[Array, "W H"]:
+    x, y = jnp.arange(grid.shape[0])[:, None] - room.left, jnp.arange(grid.shape[1])[None, :] - room.top
+    in_x, in_y = (x >= 0) & (x < room.width), (y >= 0) & (y < room.height)
+    edge_x, edge_y = (x == 0) | (x == room.width - 1), (y == 0) | (y == room.height - 1)
+    return jnp.where((in_x & in_y) & (edge_x | edge_y), jnp.uint8(WALL), grid)
+
+
+def _overlap(a: Room, b: Room) -> Bool[Array, "*n"]:
+    """Farama's test, which also keeps one column and one row free to the right of and below ``a``."""
+    apart_x = (a.left + a.width < b.left) | (b.left + b.width <= a.left)
+    apart_y = (a.top + a.height < b.top) | (b.top + b.height <= a.top)
+    return ~(apart_x | apart_y)
+
+
+def multi_room(id: str, num_rooms: int, max_size: int = 10) -> MultiRoom:
+    """MultiRoom on Farama's 25 x 25 cells."""
+    rule = Rule(max_steps=20 * num_rooms, doors=True, walled=False, reach=True)
+    words = 8 + num_rooms + (num_rooms - 1) * TRIES * DRAWS
+    return MultiRoom(id, 25, 25, rule, words, MULTI_ROOM, num_rooms=num_rooms, max_size=max_size)

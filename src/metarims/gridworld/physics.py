@@ -1,0 +1,81 @@
+"""What each action does to the world, whatever the task."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, UInt8
+
+from metarims.gridworld.tiles import BOX, CODE, DOOR, EMPTY, GOAL, KEY, LANDMARK, LAVA
+from metarims.gridworld.world import World, heading
+
+LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
+ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
+
+
+class Deed(NamedTuple):
+    """What an action came to."""
+
+    entered: UInt8[Array, ""]
+    """Code of the cell just entered; ``EMPTY`` where none was."""
+    picked: Bool[Array, ""]
+    dropped: Bool[Array, ""]
+    front: UInt8[Array, ""]
+    """The cell before the agent as it was before the action, flags included."""
+
+
+def act(world: World, action: Int[Array, ""], doors: bool = True, stain: Any = False) -> tuple[World, Deed]:
+    """Turn, move, pick up, drop or toggle, and advance the clock.
+
+    ``doors`` False leaves out the arithmetic of doors; with ``stain`` a box toggled away leaves its ``LANDMARK``.
+    """
+    width, height = world.grid.shape
+    dx, dy = heading(world.direction)
+    fx, fy = world.x + dx, world.y + dy
+    front = cell_at(world, fx, fy)
+    code = front & CODE
+    carried = world.carrying & CODE
+
+    can_enter = (code == EMPTY) | (code == GOAL) | (code == LAVA)
+    # Farama keeps nothing inside boxes here, so toggling one deletes it.
+    left_behind = EMPTY if stain is False else jnp.where(stain, EMPTY | (front & LANDMARK), EMPTY).astype(jnp.uint8)
+    toggled = jnp.where((code >= BOX) & (code < DOOR), jnp.uint8(left_behind), front)
+    if doors:
+        is_door = code >= DOOR
+        color, state = (code - DOOR) // 3, (code - DOOR) % 3
+        can_enter |= is_door & (state == 0)
+        unlocked = jnp.where(carried == KEY + color, front - 2, front)  # the key is kept
+        swung = jnp.where(state == 0, front + 1, jnp.where(state == 1, front - 1, unlocked))
+        toggled = jnp.where(is_door, swung, toggled)
+
+    moves = (action == FORWARD) & can_enter
+    empty_handed = carried == EMPTY
+    picked = (action == PICKUP) & (code >= KEY) & (code < DOOR) & empty_handed
+    dropped = (action == DROP) & (code == EMPTY) & ~empty_handed
+
+    changed = jnp.where(picked, jnp.uint8(EMPTY), front)
+    changed = jnp.where(dropped, world.carrying, changed)
+    changed = jnp.where(action == TOGGLE, toggled, changed)
+    at_x = jnp.arange(width, dtype=jnp.int8)[:, None] == fx
+    at_y = jnp.arange(height, dtype=jnp.int8)[None, :] == fy
+    turn = (action == RIGHT).astype(jnp.int8) - (action == LEFT).astype(jnp.int8)
+    after = world._replace(
+        grid=jnp.where(at_x & at_y, changed, world.grid),
+        x=jnp.where(moves, fx, world.x),
+        y=jnp.where(moves, fy, world.y),
+        direction=(world.direction + turn) & jnp.int8(3),
+        carrying=jnp.where(picked, front, jnp.where(dropped, jnp.uint8(EMPTY), world.carrying)),
+        step_count=world.step_count + jnp.int16(1),
+    )
+    return after, Deed(jnp.where(moves, code, jnp.uint8(EMPTY)), picked, dropped, front)
+
+
+def cell_at(world: World, x: Int[Array, ""], y: Int[Array, ""]) -> UInt8[Array, ""]:
+    """The cell (x, y), flags included."""
+    index = x.astype(jnp.int32) * world.grid.shape[1] + y
+    return world.grid.reshape(-1).at[index].get(mode="clip")
+
+
+def front_cell(world: World) -> UInt8[Array, ""]:
+    """The cell before the agent, flags included."""
+    dx, dy = heading(world.direction)
+    return cell_at(world, world.x + dx, world.y + dy)

@@ -1,0 +1,141 @@
+"""Play Farama with random actions that favour objects, then replay the same actions in our world."""
+
+import contextlib
+import io
+from functools import partial
+from typing import Any, NamedTuple
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from minigrid.wrappers import RGBImgPartialObsWrapper
+
+from metarims.gridworld import obstacles, rules, sight
+from metarims.gridworld.bridge import world_from_farama
+from metarims.gridworld.farama import make_farama
+from metarims.gridworld.world import World
+
+UNBIASED = np.array([0.15, 0.15, 0.3, 0.15, 0.1, 0.1, 0.05])
+AT_AN_OBJECT = np.array([0.05, 0.05, 0.2, 0.35, 0.05, 0.3, 0.0])
+
+
+class Record(NamedTuple):
+    """What Farama did; ``start`` is the world put in place before the step where ``begins``."""
+
+    begins: np.ndarray
+    start: World
+    actions: np.ndarray
+    image: np.ndarray
+    direction: np.ndarray
+    mission: np.ndarray
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    moved: np.ndarray
+    """Where each obstacle went (flat cell indices), for worlds that move by themselves."""
+
+
+def quiet_reset(env: gymnasium.Env, seed: int | None = None) -> Any:
+    """``reset`` without BabyAI's printed notices."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return env.reset(seed=seed)[0]
+
+
+def record(level, num_steps: int, seed: int, rgb_every: int = 10) -> tuple[Record, dict[int, np.ndarray]]:
+    """At least ``num_steps`` steps of whole episodes; also the RGB images of every ``rgb_every``-th step."""
+    rng = np.random.default_rng(seed)
+    wrapped = RGBImgPartialObsWrapper(make_farama(level.id))
+    env: Any = wrapped.unwrapped
+    rows, images, world, fresh = [], {}, None, True
+    while len(rows) < num_steps or not fresh:
+        if fresh:
+            quiet_reset(env, int(rng.integers(2**31)))
+            world, roams = None, rng.random() < 0.5
+        if roams and rng.random() < 0.15 and _beside_an_object(env, rng):
+            world = None  # the agent was carried elsewhere
+        begins = world is None
+        if begins:
+            world = world_from_farama(env, level.missions.index(env.mission))
+        action = _choose(env, level.num_actions, rng)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        moved = [x * env.height + y for x, y in (ball.cur_pos for ball in getattr(env, "obstacles", ()))]
+        fresh = terminated or truncated
+        mission = level.missions.index(observation["mission"])
+        if len(rows) % rgb_every == 0:
+            images[len(rows)] = wrapped.observation(observation)["image"]
+        step = (begins, world, action, observation["image"], observation["direction"], mission)
+        rows.append((*step, reward, terminated, truncated, np.array(moved, np.int32)))
+    columns = list(zip(*rows, strict=True))
+    starts = jax.tree.map(lambda *leaves: np.stack(leaves), *columns[1])
+    rest = [np.array(column) for column in columns[2:]]
+    return Record(np.array(columns[0]), starts, *rest), images
+
+
+def replay(level, history: Record) -> tuple[np.ndarray, Any]:
+    """Our tile codes and outcomes for the same actions."""
+
+    def one(world, inputs):
+        begins, start, action, moved = inputs
+        world = jax.tree.map(lambda new, old: jnp.where(begins, new, old), start, world)
+        outcome = rules.advance(
+            level.rule, world, action, partial(_follow, moved=moved) if level.num_obstacles else None
+        )
+        observation = sight.observe(level, outcome.world)
+        return outcome.world, (observation, outcome.reward, outcome.terminated, outcome.truncated)
+
+    start = jax.tree.map(jnp.asarray, history.start)
+    first = jax.tree.map(lambda leaf: leaf[0], start)
+    inputs = history.begins, start, jnp.asarray(history.actions), jnp.asarray(history.moved)
+    _, out = jax.jit(lambda first, inputs: jax.lax.scan(one, first, inputs))(first, inputs)
+    return jax.tree.map(np.asarray, out)
+
+
+def _follow(world: World, moved: jax.Array) -> World:
+    """The obstacles go where Farama's went."""
+    for index in range(moved.shape[0]):
+        world = obstacles.relocate(world, index, moved[index])
+    return world
+
+
+def mismatches(level, num_steps: int, seed: int, rgb_every: int = 10) -> dict[str, int]:
+    """Steps on which anything differs, by what differs; also how many steps, successes and failures were seen."""
+    history, images = record(level, num_steps, seed, rgb_every)
+    observation, reward, terminated, truncated = replay(level, history)
+    codes = observation.codes
+    rendered = sight.render_host(codes[list(images)])
+    return {
+        "image": int((sight.SYMBOLS[codes] != history.image).any((1, 2, 3)).sum()),
+        "direction": int((observation.direction != history.direction).sum()),
+        "mission": int((observation.mission != history.mission).sum()),
+        "reward": int((np.abs(reward - history.reward) > 1e-6).sum()),
+        "terminated": int((terminated != history.terminated).sum()),
+        "truncated": int((truncated != history.truncated).sum()),
+        "rgb": int((rendered != np.stack(list(images.values()))).any((1, 2, 3)).sum()),
+        "steps": len(history.actions),
+        "paid": int((history.reward > 0).sum()),
+        "ended": int((history.terminated | history.truncated).sum()),
+    }
+
+
+def _choose(env: Any, num_actions: int, rng: np.random.Generator) -> int:
+    front = env.grid.get(*env.front_pos)
+    weights = UNBIASED if front is None or front.type == "wall" else AT_AN_OBJECT
+    weights = weights[:num_actions] / weights[:num_actions].sum()
+    return int(rng.choice(num_actions, p=weights))
+
+
+def _beside_an_object(env: Any, rng: np.random.Generator) -> bool:
+    """Put the agent on an empty cell facing something other than a wall; False if there is no such cell."""
+    places = []
+    for x in range(1, env.width - 1):
+        for y in range(1, env.height - 1):
+            for direction, (dx, dy) in enumerate(((1, 0), (0, 1), (-1, 0), (0, -1))):
+                front = env.grid.get(x + dx, y + dy)
+                if env.grid.get(x, y) is None and front is not None and front.type != "wall":
+                    places.append((x, y, direction))
+    if not places:
+        return False
+    x, y, env.agent_dir = map(int, places[rng.integers(len(places))])
+    env.agent_pos = (x, y)
+    return True
