@@ -61,18 +61,18 @@ PRESETS: dict[str, Config] = {
 class Demo(NamedTuple):
     """What ``metarims demo`` does."""
 
-    agents: tuple[str, ...]
-    frames: dict[str, int]
-    """Environment steps per seed of each agent."""
+    configs: tuple[Config, ...]
+    """The runs."""
     episodes: int
-    """Evaluation episodes per agent in each world, shared out over its seeds."""
+    """Evaluation episodes per agent, policy and world, shared out over its seeds."""
     shown: int
     """Episodes per agent in the viewer."""
 
 
+DEMO_AGENTS = ("metarims", "modular", "vanilla")
+
 DEMO = Demo(
-    agents=("metarims", "modular", "vanilla"),
-    frames={"metarims": 1_000_000, "modular": 1_000_000, "vanilla": 1_000_000},
+    configs=tuple(dataclasses.replace(PRESETS["demo"], agent=agent) for agent in DEMO_AGENTS),
     episodes=512,
     shown=4,
 )
@@ -83,8 +83,3 @@ def preset(name: str) -> Config:
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS)
     return PRESETS[name]
-
-
-def demo_config(agent: str) -> Config:
-    """The demo's run of one agent."""
-    return dataclasses.replace(PRESETS["demo"], agent=agent, frames=DEMO.frames[agent])

@@ -63,6 +63,8 @@ def reason(error: BaseException) -> str:
         return "the file would exceed the size that the system allows"
     if number in (errno.EACCES, errno.EPERM, errno.EROFS) or "PERMISSION_DENIED" in text:
         return "writing there is not permitted"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
     return (text.strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 

@@ -37,8 +37,8 @@ class Progress:
         for problem in problems:
             self.console.print(f"[yellow]Note:[/] {problem}", highlight=False, soft_wrap=True)
         seeds = f"seed {config.seeds[0]}" if len(config.seeds) == 1 else f"{len(config.seeds)} seeds"
-        start = f", going on from step {env_steps:,}" if env_steps else ""
-        title = f"{config.agent} on {config.env}, {config.frames:,} steps, {seeds}{start}"
+        done = "already finished" if env_steps >= config.frames else f"going on from step {env_steps:,}"
+        title = f"{config.agent} on {config.env}, {config.frames:,} steps, {seeds}" + f", {done}" * bool(env_steps)
         self.console.print(title, highlight=False, soft_wrap=True)
         if env_steps < config.frames:
             self.console.print("Compiling ...", highlight=False)

@@ -1,4 +1,4 @@
-"""Metrics as JSON lines: appended, cut back to a checkpoint, and read."""
+"""Metrics as JSON lines: appended, and cut back to a checkpoint (``views.metrics`` reads them)."""
 
 import hashlib
 import json
@@ -48,18 +48,3 @@ def cut(path: Path, num_bytes: int) -> None:
     """Drop everything after the first ``num_bytes``: lines that a restored state has yet to write."""
     if size(path) > num_bytes:
         os.truncate(path, num_bytes)
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines; a last line cut short by a crash, or any other unreadable line, is left out."""
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_bytes().splitlines():
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
