@@ -10,7 +10,7 @@ from metarims.evaluation.episodes import Episode
 from metarims.views import packing, page, tiles
 
 STYLES = ("base.css", "viewer.css")
-SCRIPTS = ("episodes.js", "scene.js", "mind.js", "timeline.js", "viewer.js")
+SCRIPTS = ("episodes.js", "scene.js", "mind.js", "strips.js", "tracks.js", "overview.js", "viewer.js")
 DATA_ID = "viewer-data"
 """Where ``viewer.js`` looks for the episodes."""
 

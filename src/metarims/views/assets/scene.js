@@ -8,6 +8,7 @@
 const HEADINGS = [[1, 0], [0, 1], [-1, 0], [0, -1]];
 const COLOR_LETTERS = ["Rd", "Gn", "Bu", "Pu", "Ye", "Gy"];
 const FIRST_OBJECT = 5, FIRST_DOOR = 23, AGENT = 41;
+const TRAIL = 60;
 
 /** Cut a sheet of tiles apart. @param {{source: string, tile: number, count: number}} sheet @param {number} columns @returns {Promise<Tiles>} */
 async function loadTiles(sheet, columns) {
@@ -114,14 +115,14 @@ function lightSeenCells(ctx, episode, t, cell) {
   ctx.setLineDash([]);
 }
 
-/** Where the agent has been so far. @param {CanvasRenderingContext2D} ctx @param {Episode} episode @param {number} t @param {number} cell */
+/** The agent's last steps, and a dot where it began. @param {CanvasRenderingContext2D} ctx @param {Episode} episode @param {number} t @param {number} cell */
 function drawPath(ctx, episode, t, cell) {
   ctx.strokeStyle = "rgba(255, 255, 255, 0.6)";
   ctx.fillStyle = "rgba(255, 255, 255, 0.75)";
   ctx.lineWidth = Math.max(1, cell * 0.05);
   ctx.lineJoin = "round";
   ctx.beginPath();
-  for (let s = 0; s <= t; s += 1) {
+  for (let s = Math.max(0, t - TRAIL); s <= t; s += 1) {
     ctx.lineTo((episode.position[2 * s] + 0.5) * cell, (episode.position[2 * s + 1] + 0.5) * cell);
   }
   ctx.stroke();

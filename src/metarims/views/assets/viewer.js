@@ -38,6 +38,7 @@ class Viewer {
     });
     byId("overview-panel").hidden = this.episodes.length < 2;
     byId("overview-legend").textContent = "full diamond: success, hollow: none";
+    byId("letters").checked = window.matchMedia("(prefers-contrast: more)").matches;
     this.connect();
     this.followLink();
     byId("viewer").dataset.ready = "true";
@@ -93,6 +94,8 @@ class Viewer {
       "-": () => this.changeSpeed(-1),
       "+": () => this.changeSpeed(1),
       "=": () => this.changeSpeed(1),
+      l: () => byId("letters").click(),
+      p: () => byId("pixels").click(),
     };
     const action = actions[event.key];
     if (!action) return;
@@ -182,7 +185,7 @@ class Viewer {
     this.drawHead();
     this.drawScene();
     this.drawMind();
-    this.trackAxis = drawTracks(byId("tracks"), this.episode, this.t, this.range);
+    this.trackAxis = drawTracks(byId("tracks"), this.episodes, this.e, this.t, this.range);
     if (this.episodes.length > 1) {
       this.overviewAxis = drawOverview(byId("overview"), this.episodes, this.e, this.t, this.range);
     }
