@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 
 def step_lstm(
-    gates: Float[Array, "*B 4*H"], cell: Float[Array, "*B H"]
+    gates: Float[Array, "*B H4"], cell: Float[Array, "*B H"]
 ) -> tuple[Float[Array, "*B H"], Float[Array, "*B H"]]:
     """New hidden and cell state from the gates' pre-activations."""
     enter, forget, candidate, output = jnp.split(gates, 4, axis=-1)
@@ -14,14 +14,14 @@ def step_lstm(
     return jax.nn.sigmoid(output) * jnp.tanh(cell), cell
 
 
-def forget_one(*shape: int) -> Float[Array, "*M 4*H"]:
+def forget_one(*shape: int) -> Float[Array, "*M H4"]:
     """Zero biases but for the forget gate's, which are one, so that memory lasts from the start."""
     bias = jnp.zeros((*shape[:-1], 4, shape[-1]))
     return bias.at[..., 1, :].set(1.0).reshape(*shape[:-1], 4 * shape[-1])
 
 
 def step_gru(
-    inputs: Float[Array, "*B 3*H"], recurrent: Float[Array, "*B 3*H"], hidden: Float[Array, "*B H"]
+    inputs: Float[Array, "*B H3"], recurrent: Float[Array, "*B H3"], hidden: Float[Array, "*B H"]
 ) -> Float[Array, "*B H"]:
     """New hidden state of a GRU (Cho et al., 2014), gates in the order reset, update, candidate."""
     reset_x, update_x, new_x = jnp.split(inputs, 3, axis=-1)

@@ -25,7 +25,7 @@ class Tables(NamedTuple):
     """What an agent computes once per call: features of every tile and of every mission that can occur."""
 
     tiles: Float[Array, "60 C"]
-    film: Float[Array, "num_missions 2*C"]
+    film: Float[Array, "num_missions C2"]
     """Scale and shift of the tiles' features."""
     missions: Float[Array, "num_missions D"]
     """What the mission adds to the features."""
@@ -73,9 +73,9 @@ class MissionEncoder(eqx.Module):
     """Words' embeddings read by a GRU."""
 
     words: Float[Array, "V W"]
-    from_input: Float[Array, "W 3*H"]
-    from_hidden: Float[Array, "H 3*H"]
-    bias: Float[Array, " 3*H"]
+    from_input: Float[Array, "W H3"]
+    from_hidden: Float[Array, "H H3"]
+    bias: Float[Array, " H3"]
 
     def __init__(self, num_words: int, word_dim: int, dim: int, *, key: PRNGKeyArray):
         key_words, key_input, key_hidden = jax.random.split(key, 3)
@@ -103,8 +103,8 @@ class Encoder(eqx.Module):
     tile_kernel: Float[Array, "192 C"]
     tile_bias: Float[Array, " C"]
     mission: MissionEncoder
-    film: Float[Array, "H 2*C"] | None
-    from_tiles: Float[Array, "49*C D"]
+    film: Float[Array, "H C2"] | None
+    from_tiles: Float[Array, "C49 D"]
     from_mission: Float[Array, "H D"]
     bias: Float[Array, " D"]
 

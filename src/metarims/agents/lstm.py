@@ -20,9 +20,9 @@ class LSTMState(NamedTuple):
 class LSTMModule(eqx.Module):
     """The weights of one LSTM; gates in the order input, forget, candidate, output."""
 
-    from_input: Float[Array, "D 4*H"]
-    from_hidden: Float[Array, "H 4*H"]
-    bias: Float[Array, " 4*H"]
+    from_input: Float[Array, "D H4"]
+    from_hidden: Float[Array, "H H4"]
+    bias: Float[Array, " H4"]
 
 
 class LSTMCore(eqx.Module):
@@ -47,11 +47,11 @@ class LSTMCore(eqx.Module):
         zeros = jnp.zeros((num_envs, self.output_dim))
         return LSTMState(zeros, zeros)
 
-    def read(self, x: Float[Array, "*B D"]) -> Float[Array, "*B 4*H"]:
+    def read(self, x: Float[Array, "*B D"]) -> Float[Array, "*B H4"]:
         return x @ self.modules.from_input + self.modules.bias
 
     def step(
-        self, read: Float[Array, "B 4*H"], state: LSTMState
+        self, read: Float[Array, "B H4"], state: LSTMState
     ) -> tuple[LSTMState, tuple[Float[Array, "B H"], CoreMetrics]]:
         hidden, cell = step_lstm(read + state.hidden @ self.modules.from_hidden, state.cell)
         batch = hidden.shape[0]
