@@ -19,6 +19,7 @@ import pytest
 from minigrid.utils.baby_ai_bot import BabyAIBot
 
 from metarims.evaluation.episodes import Episode
+from metarims.views.report import AgentResult, Measured, Report, ShownEpisode
 
 NUM_MODULES, NUM_ACTIVE, NUM_ACTIONS = 5, 3, 7
 
@@ -106,6 +107,32 @@ def episodes() -> list[Episode]:
         play("MiniGrid-DoorKey-5x5-v0", 1),
         play("BabyAI-GoToRedBall-v0", 2, num_modules=0),
     ]
+
+
+@pytest.fixture(scope="session")
+def report(episodes) -> Report:
+    """One agent, measured in every way, two learning curves, all episodes."""
+    measured = tuple(
+        Measured(where, policy, 200, 0.97, 0.94, 0.99, 0.8, 11.5)
+        for where in ("jax", "farama")
+        for policy in ("greedy", "sampled")
+    )
+    metrics = [
+        {"agent": agent, "seed": seed, "env_steps": steps, "success": steps / 4000, "return": steps / 5000}
+        for agent in ("metarims", "vanilla")
+        for seed in (0, 1, 2)
+        for steps in (1000, 2000, 4000)
+    ]
+    return Report(
+        title="Three agents",
+        summary="What came out.",
+        env="BabyAI-GoToLocal-v0",
+        agents=(AgentResult("metarims", 123456, (0, 1, 2), 1_000_000, 31234.5, measured),),
+        metrics=metrics,
+        episodes=tuple(ShownEpisode(f"episode {i}", episode) for i, episode in enumerate(episodes)),
+        details={"commit": "0123abc"},
+        settings={"metarims": '{"frames": 1000000}'},
+    )
 
 
 class Browser:

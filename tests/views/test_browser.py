@@ -8,6 +8,7 @@ import pytest
 
 from metarims.gridworld.sight import render
 from metarims.views.episode_page import write_episode_page
+from metarims.views.report import write_report
 
 RIGHT, LEFT, HOME, END = "\ue014", "\ue012", "\ue011", "\ue010"
 
@@ -113,6 +114,16 @@ def test_the_numbers_shown_are_the_episodes(browser, page, episodes, quiet):
     np.testing.assert_allclose(talk, episode.communication[4], atol=0.008)
 
 
+def test_letters_name_the_colours_of_objects(browser, page, quiet):
+    browser.open(page)
+    plain = browser.picture("world")
+    browser.press("l")
+    assert browser.run("return document.getElementById('letters').checked")
+    assert (browser.picture("world") != plain).any()
+    browser.press("l")
+    np.testing.assert_array_equal(browser.picture("world"), plain)
+
+
 def test_an_agent_without_modules_says_so(browser, page, quiet):
     browser.open(page, "#e=5&t=2")
     visible = "return document.getElementById(arguments[0]).getClientRects().length > 0"
@@ -160,6 +171,20 @@ def test_the_page_follows_light_and_dark(browser, page, quiet):
     browser.wait(f"{lightness} < 40")
     browser.wait("document.getElementById('tracks').toDataURL() !== window.light")
     browser.devtools("Emulation.setEmulatedMedia", features=[])
+
+
+def test_the_report_shows_its_figures_and_its_episodes(browser, report, tmp_path):
+    path = write_report(tmp_path / "report.html", report)
+    browser.open(path, "#e=2&t=3")
+    assert place(browser) == (2, 3)
+    assert (
+        browser.run("return [...document.querySelectorAll('.figures img')].map((i) => i.naturalWidth > 300)")
+        == [True] * 2
+    )
+    scale = "return [...document.querySelectorAll('.scale b')].map((b) => b.offsetLeft / b.parentNode.clientWidth)"
+    np.testing.assert_allclose(browser.run(scale), 0.97, atol=0.03)
+    assert browser.console() == []
+    assert {url.split("#")[0] for url in browser.requests() if not url.startswith("data:")} == {path.as_uri()}
 
 
 def test_markup_in_a_mission_stays_text(browser, play, tmp_path):

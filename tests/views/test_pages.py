@@ -1,6 +1,7 @@
 """The pages as files: well-formed, self-contained, and deaf to markup in their data."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from metarims.errors import UserError
 from metarims.views import page
 from metarims.views.episode_page import write_episode_page
-from metarims.views.report import AgentResult, Measured, Report, ShownEpisode, write_report
+from metarims.views.report import AgentResult, Measured, ShownEpisode, write_report
 
 EVIL = "</script><img src=x onerror=\"window.hurt = 1\"><!-- go to 'the' & \u2028 ball"
 VOID = {"meta", "input", "img", "source", "br", "path"}
@@ -47,31 +48,6 @@ class Reader(HTMLParser):
             self.json[values["id"]] = json.loads(data)
 
 
-def report(episodes, **changes) -> Report:
-    measured = tuple(
-        Measured(where, policy, 200, 0.97, 0.94, 0.99, 0.8, 11.5)
-        for where in ("jax", "farama")
-        for policy in ("greedy", "sampled")
-    )
-    rows = [
-        {"agent": agent, "seed": seed, "env_steps": steps, "success": steps / 4000, "return": steps / 5000}
-        for agent in ("metarims", "vanilla")
-        for seed in (0, 1, 2)
-        for steps in (1000, 2000, 4000)
-    ]
-    values = {
-        "title": "Three agents",
-        "summary": "What came out.",
-        "env": "BabyAI-GoToLocal-v0",
-        "agents": (AgentResult("metarims", 123456, (0, 1, 2), 1_000_000, 31234.5, measured),),
-        "metrics": rows,
-        "episodes": tuple(ShownEpisode(f"episode {i}", episode) for i, episode in enumerate(episodes)),
-        "details": {"commit": "0123abc"},
-        "settings": {"metarims": '{"frames": 1000000}'},
-    }
-    return Report(**{**values, **changes})
-
-
 def check(text: str) -> Reader:
     reader = Reader(text)
     assert len(set(reader.ids)) == len(reader.ids)
@@ -92,8 +68,8 @@ def test_the_episode_page_is_one_file(episodes, tmp_path):
     assert sorted(path.parent.iterdir()) == [path]
 
 
-def test_the_report_is_one_file_and_says_everything(episodes, tmp_path):
-    text = write_report(tmp_path / "report.html", report(episodes)).read_text(encoding="utf-8")
+def test_the_report_is_one_file_and_says_everything(report, tmp_path):
+    text = write_report(tmp_path / "report.html", report).read_text(encoding="utf-8")
     reader = check(text)
     assert reader.loads, "the figures are inside"
     assert len(reader.json["viewer-data"]["episodes"]) == 5
@@ -101,31 +77,32 @@ def test_the_report_is_one_file_and_says_everything(episodes, tmp_path):
         assert said in text
 
 
-def test_a_report_without_episodes_or_metrics_leaves_them_out(episodes, tmp_path):
-    text = write_report(tmp_path / "report.html", report((), metrics=())).read_text(encoding="utf-8")
+def test_a_report_without_episodes_or_metrics_leaves_them_out(report, tmp_path):
+    text = write_report(tmp_path / "report.html", replace(report, episodes=(), metrics=())).read_text(encoding="utf-8")
     assert check(text).json == {}
     assert "<script" not in text
     assert "<picture" not in text
 
 
-def test_markup_in_data_stays_text(play, tmp_path):
+def test_markup_in_data_stays_text(play, report, tmp_path):
     episode = play("BabyAI-GoToLocal-v0", 3, mission=EVIL)
     viewer = check(write_episode_page(tmp_path / "a.html", [episode], EVIL, [EVIL]).read_text(encoding="utf-8"))
     assert viewer.json["viewer-data"]["episodes"][0]["mission"] == EVIL
-    evil = report([episode], title=EVIL, summary=EVIL, env=EVIL, details={EVIL: EVIL}, settings={EVIL: EVIL})
+    shown, named = (ShownEpisode(EVIL, episode),), {EVIL: EVIL}
+    evil = replace(report, title=EVIL, summary=EVIL, env=EVIL, episodes=shown, details=named, settings=named)
     text = write_report(tmp_path / "b.html", evil).read_text(encoding="utf-8")
     check(text)
     assert "<img src=x" not in text
 
 
-def test_what_cannot_be_shown_is_refused(episodes, tmp_path):
+def test_what_cannot_be_shown_is_refused(episodes, report, tmp_path):
     with pytest.raises(UserError, match="no episode to show"):
         write_episode_page(tmp_path / "a.html", [])
     with pytest.raises(UserError, match="2 labels for 1 episodes"):
         write_episode_page(tmp_path / "a.html", episodes[:1], labels=["a", "b"])
     strange = AgentResult("rim", 1, (0,), 1, 1.0, (Measured("moon", "greedy", 1, 1.0, 0.0, 1.0, 1.0, 1.0),))
     with pytest.raises(UserError, match="where is jax or farama"):
-        write_report(tmp_path / "b.html", report((), agents=(strange,)))
+        write_report(tmp_path / "b.html", replace(report, agents=(strange,)))
     assert list(tmp_path.iterdir()) == []
 
 

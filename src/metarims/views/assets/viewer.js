@@ -213,6 +213,9 @@ class Viewer {
     drawView(byId("view"), this.episode, this.t, pixels ? this.tiles.pixels : this.tiles.view, letters, !pixels);
     const own = viewAt(this.episode, this.t, 3, 6);
     byId("fact-front").textContent = this.tileNames[viewAt(this.episode, this.t, 3, 5)];
+    const [x, y] = this.episode.position.subarray(2 * this.t, 2 * this.t + 2);
+    const heading = ["right", "down", "left", "up"][this.episode.direction[this.t]];
+    byId("world").setAttribute("aria-label", `The whole world; the agent is in column ${x}, row ${y}, facing ${heading}`);
     byId("fact-carrying").textContent = own > AGENT ? this.tileNames[own].replace("agent carrying ", "") : "nothing";
   }
 
