@@ -33,8 +33,8 @@ class Viewer {
 
   start() {
     this.episodes.forEach((episode, index) => {
-      const text = `${index + 1} of ${this.episodes.length} · ${episode.label || episode.mission || episode.env}`;
-      byId("episode-select").append(new Option(text, `${index}`));
+      const parts = [`${index + 1} of ${this.episodes.length}`, episode.mission || episode.env, episode.label];
+      byId("episode-select").append(new Option(parts.filter(Boolean).join(" · "), `${index}`));
     });
     byId("overview-panel").hidden = this.episodes.length < 2;
     byId("overview-legend").textContent = "full diamond: success, hollow: none";
