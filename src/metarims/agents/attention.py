@@ -17,9 +17,9 @@ class InputAttention(eqx.Module):
     a_m = softmax([q_m . k / sqrt(d), 0]), whose first entry is sigmoid(q_m . k / sqrt(d)) (paper, section 2.1).
     """
 
-    query: Float[Array, "M H heads*key"]
-    key: Float[Array, "D heads*key"]
-    value: Float[Array, "D heads*value"]
+    query: Float[Array, "M H hk"]
+    key: Float[Array, "D hk"]
+    value: Float[Array, "D hv"]
     num_heads: int = eqx.field(static=True)
 
     def __init__(
@@ -39,9 +39,7 @@ class InputAttention(eqx.Module):
         self.value = init_fan_in(key_v, (input_dim, num_heads * value_dim))
         self.num_heads = num_heads
 
-    def weigh(
-        self, queries: Float[Array, "M B heads*key"], keys: Float[Array, "B heads*key"]
-    ) -> Float[Array, "M B heads"]:
+    def weigh(self, queries: Float[Array, "M B hk"], keys: Float[Array, "B hk"]) -> Float[Array, "M B heads"]:
         """How much each module attends to the input, per head; the rest of one goes to the null slot."""
         products = (queries * keys).reshape(*queries.shape[:-1], self.num_heads, -1)
         return jax.nn.sigmoid(products.sum(-1) * products.shape[-1] ** -0.5)

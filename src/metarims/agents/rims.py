@@ -25,16 +25,16 @@ class RIMState(NamedTuple):
 class RIMRead(NamedTuple):
     """What of the input's reading needs no state: keys, and the values already carried through each module's weights."""
 
-    keys: Float[Array, "*B heads*key"]
-    gates: Float[Array, "*B M heads G*H"]
+    keys: Float[Array, "*B hk"]
+    gates: Float[Array, "*B M heads GH"]
 
 
 class RIMModules(eqx.Module):
     """The recurrent weights of all modules, each with its own."""
 
-    from_input: Float[Array, "M heads value G*H"]
-    from_hidden: Float[Array, "M H G*H"]
-    bias: Float[Array, "M G*H"]
+    from_input: Float[Array, "M heads value GH"]
+    from_hidden: Float[Array, "M H GH"]
+    bias: Float[Array, "M GH"]
 
 
 class RIMAttention(eqx.Module):
@@ -77,9 +77,7 @@ class RIMCore(eqx.Module):
             bias=forget_one(num_modules, module_dim) if cell == "lstm" else jnp.zeros((num_modules, 3 * module_dim)),
         )
         self.attention = RIMAttention(
-            input=InputAttention(
-                num_modules, module_dim, input_dim, input_heads, key_dim, value_dim, key=key_read
-            ),
+            input=InputAttention(num_modules, module_dim, input_dim, input_heads, key_dim, value_dim, key=key_read),
             communication=Communication(
                 num_modules, module_dim, communication_dim, communication_heads, communication_gate, key=key_talk
             )
@@ -106,7 +104,7 @@ class RIMCore(eqx.Module):
         gates = jnp.einsum("...hv,mhvo->...mho", values, self.modules.from_input)
         return RIMRead(x @ self.attention.input.key, gates)
 
-    def step(self, read: RIMRead, state: RIMState) -> tuple[RIMState, tuple[Float[Array, "B M*H"], CoreMetrics]]:
+    def step(self, read: RIMRead, state: RIMState) -> tuple[RIMState, tuple[Float[Array, "B O"], CoreMetrics]]:
         hidden, cell = jnp.swapaxes(state.hidden, 0, 1), jnp.swapaxes(state.cell, 0, 1)
         # Read. The query and the recurrent part of the gates share one product over the state.
         weights = jnp.concatenate([self.attention.input.query, self.modules.from_hidden], axis=-1)
@@ -132,8 +130,8 @@ class RIMCore(eqx.Module):
 
     def _step_cells(
         self,
-        inputs: Float[Array, "M B G*H"],
-        recurrent: Float[Array, "M B G*H"],
+        inputs: Float[Array, "M B GH"],
+        recurrent: Float[Array, "M B GH"],
         hidden: Float[Array, "M B H"],
         cell: Float[Array, "M B H"],
     ) -> tuple[Float[Array, "M B H"], Float[Array, "M B H"]]:
