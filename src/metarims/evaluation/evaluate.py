@@ -16,8 +16,8 @@ from metarims.errors import UserError
 from metarims.gridworld import VectorWorld
 from metarims.types import Observation, Pixels
 
-EVALUATION_DOMAIN = 0x6576616C
-"""Folded into every evaluation key, so that no level or action is drawn from a key of training."""
+EVALUATION_DOMAIN = (0x6576616C, 0x75617465)
+"""The two words of the key from which every evaluation's come. A training seed's key has a first word of 0."""
 
 FIRST_FARAMA_SEED = 1_000_000_000
 """Level seeds in Farama's environments begin here."""
@@ -37,7 +37,9 @@ class Evaluation(NamedTuple):
 
 def evaluation_key(seed: int) -> PRNGKeyArray:
     """The key of an evaluation: the same seed gives the same levels and draws, none of them training's."""
-    return jax.random.fold_in(jax.random.key(seed), EVALUATION_DOMAIN)
+    root = jax.random.wrap_key_data(jnp.array(EVALUATION_DOMAIN, jnp.uint32), impl="threefry2x32")
+    key = jax.random.fold_in(root, seed >> 32)
+    return jax.random.fold_in(key, seed & 0xFFFFFFFF)
 
 
 def choose(logits: Float[Array, "B A"], key: PRNGKeyArray, greedy: Bool[Array, ""] | bool) -> Int[Array, " B"]:
@@ -81,7 +83,7 @@ def _play(
     key: PRNGKeyArray,
     greedy: Bool[Array, ""],
 ) -> tuple[Shaped[Array, "B Q"], ...]:
-    envs, tables = VectorWorld(level, num_envs), agent.tables(level.mission_tokens)
+    envs, tables = VectorWorld(level, num_envs), agent.tables(jnp.asarray(level.mission_tokens))
     slot = jnp.arange(num_envs)
 
     def step(now: _Slots) -> _Slots:
@@ -110,15 +112,13 @@ def _play(
     return jax.lax.while_loop(lambda now: jnp.any(now.ended < quota), step, start).results
 
 
-def evaluate_farama(
-    agent: Any, env_id: str, num_episodes: int, first_seed: int, greedy: bool, key: PRNGKeyArray | None = None
-) -> Evaluation:
+def evaluate_farama(agent: Any, env_id: str, num_episodes: int, first_seed: int, greedy: bool) -> Evaluation:
     """Play the level seeds from ``first_seed`` on in the real environment, each once, from pixels and mission text."""
     from metarims.gridworld.farama import FaramaBatch, play
 
     _check(num_episodes)
     batch = FaramaBatch(env_id, min(num_episodes, BATCH_FARAMA))
-    policy = PixelPolicy(agent, batch.num_envs, evaluation_key(first_seed) if key is None else key, greedy)
+    policy = PixelPolicy(agent, batch.num_envs, evaluation_key(first_seed), greedy)
     seeds = range(first_seed, first_seed + num_episodes)
     episodes = sorted(play(batch, seeds, policy), key=lambda episode: episode.seed)
     return Evaluation(

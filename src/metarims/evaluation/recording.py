@@ -122,7 +122,7 @@ def _begin(level, num_envs, key):
 @eqx.filter_jit
 def _decide(agent, level, observation, state, key, greedy):
     key, key_act = jax.random.split(key)
-    state, output = agent.step(agent.tables(level.mission_tokens), observation, state)
+    state, output = agent.step(agent.tables(jnp.asarray(level.mission_tokens)), observation, state)
     return key, state, output, choose(output.logits, key_act, greedy)
 
 

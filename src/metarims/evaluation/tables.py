@@ -49,27 +49,30 @@ def evaluate_agents(
     policies: Sequence[str] = ("greedy", "sampled"),
     seed: int = 0,
 ) -> list[Result]:
-    """Play every agent under every policy, all on the same levels; ``env`` None is the one trained on."""
+    """Play every agent under every policy; ``env`` None is the one trained on.
+
+    Each agent plays levels of its own, so that the episodes of all are independent; greedy and sampled share them.
+    """
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
     results = []
     for policy in policies:
-        for saved in agents:
-            env_id = env or saved.config.env
-            evaluation = _evaluate(saved, env_id, where, num_episodes, policy == "greedy", seed)
+        for index, saved in enumerate(agents):
+            env_id, block = env or saved.config.env, seed * len(agents) + index
+            evaluation = _evaluate(saved, env_id, where, num_episodes, policy == "greedy", block)
             results.append(Result(saved.config.agent, saved.seed, env_id, where, policy, evaluation))
     return results
 
 
-def _evaluate(saved: SavedAgent, env: str, where: str, num_episodes: int, greedy: bool, seed: int) -> Evaluation:
+def _evaluate(saved: SavedAgent, env: str, where: str, num_episodes: int, greedy: bool, block: int) -> Evaluation:
+    """``block``: which levels to play; those of different blocks differ."""
     from metarims.gridworld import make
 
     if where == "farama":
-        first_seed = FIRST_FARAMA_SEED + seed * num_episodes
-        return evaluate_farama(saved.agent, env, num_episodes, first_seed, greedy, evaluation_key(seed))
+        return evaluate_farama(saved.agent, env, num_episodes, FIRST_FARAMA_SEED + block * num_episodes, greedy)
     level = make(env)
     check_actions(saved, env, level.num_actions)
-    return evaluate_jax(saved.agent, level, num_episodes, evaluation_key(seed), greedy)
+    return evaluate_jax(saved.agent, level, num_episodes, evaluation_key(block), greedy)
 
 
 def check_actions(saved: SavedAgent, env: str, num_actions: int) -> None:

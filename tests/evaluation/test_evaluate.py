@@ -1,0 +1,150 @@
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarims.agents.agent import AgentOutput
+from metarims.agents.core import CoreMetrics
+from metarims.errors import UserError
+from metarims.evaluation import evaluate
+from metarims.evaluation.evaluate import evaluate_farama, evaluate_jax, evaluation_key
+from metarims.gridworld import make
+from metarims.types import Pixels
+
+ENV = "BabyAI-GoToRedBallNoDists-v0"
+
+
+class Biased(eqx.Module):
+    """Acts by fixed odds; its recurrent state counts the steps since the last reset and is its value."""
+
+    logits: jax.Array
+
+    def tables(self, mission_tokens):
+        return mission_tokens
+
+    def initial_state(self, num_envs):
+        return jnp.zeros(num_envs)
+
+    def reset(self, state, done):
+        return jnp.where(done, 0, state)
+
+    def step(self, tables, observation, state):
+        num_envs = len(state)
+        image = observation.image if isinstance(observation, Pixels) else observation.codes
+        assert image.shape[0] == num_envs
+        logits = jnp.broadcast_to(self.logits, (num_envs, 7))
+        nothing = CoreMetrics(jnp.zeros((num_envs, 0), bool), jnp.zeros((num_envs, 0)), jnp.zeros((num_envs, 0, 0)))
+        return state + 1, AgentOutput(logits, state, nothing)
+
+
+def biased(**odds):
+    names = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
+    return Biased(jnp.log(jnp.array([odds.get(name, 1e-9) for name in names])))
+
+
+@pytest.fixture(scope="module")
+def wanderer():
+    return biased(left=0.25, right=0.15, forward=0.6)
+
+
+@pytest.mark.parametrize("num_episodes", [1, 5, 256, 300, 515])
+def test_exactly_so_many_episodes_are_counted(wanderer, num_episodes):
+    found = evaluate_jax(wanderer, make(ENV), num_episodes, evaluation_key(0), greedy=False)
+    assert [len(leaf) for leaf in found] == [num_episodes] * 3
+    assert (found.lengths >= 1).all()
+    assert (found.lengths <= make(ENV).max_steps).all()
+
+
+def test_return_success_and_length_agree(wanderer):
+    """BabyAI pays 1 - 0.9 n / n_max on success and nothing else."""
+    found = evaluate_jax(wanderer, make(ENV), 400, evaluation_key(0), greedy=False)
+    expected = np.where(found.success, 1 - 0.9 * found.lengths / make(ENV).max_steps, 0)
+    np.testing.assert_allclose(found.returns, expected, atol=1e-6)
+    assert (found.lengths[~found.success] == make(ENV).max_steps).all()
+
+
+def test_short_episodes_do_not_count_too_often(wanderer, monkeypatch):
+    """Few slots with many episodes each, and one episode per slot, must show the same success rate."""
+    one_each = evaluate_jax(wanderer, make(ENV), 256, evaluation_key(1), greedy=False).success
+    monkeypatch.setattr(evaluate, "BATCH_JAX", 8)
+    many_each = evaluate_jax(wanderer, make(ENV), 256, evaluation_key(2), greedy=False).success
+    p = (one_each.mean() + many_each.mean()) / 2
+    assert 0.1 < p < 0.9
+    assert abs(one_each.mean() - many_each.mean()) < 4 * (2 * p * (1 - p) / 256) ** 0.5
+
+
+def test_both_worlds_agree_on_an_agent_that_sees_nothing(wanderer):
+    ours = evaluate_jax(wanderer, make(ENV), 2000, evaluation_key(0), greedy=False)
+    theirs = evaluate_farama(wanderer, ENV, 200, 5, greedy=False)
+    p = ours.success.mean()
+    assert abs(theirs.success.mean() - p) < 4 * (p * (1 - p) * (1 / 200 + 1 / 2000)) ** 0.5
+    spread = (ours.lengths.var() / 2000 + theirs.lengths.var() / 200) ** 0.5
+    assert abs(ours.lengths.mean() - theirs.lengths.mean()) < 4 * spread
+
+
+def test_greedy_takes_the_likeliest_action_always():
+    turner = biased(left=0.6, forward=0.4)
+    ours = evaluate_jax(turner, make(ENV), 20, evaluation_key(0), greedy=True)
+    theirs = evaluate_farama(turner, ENV, 5, 0, greedy=True)
+    for found in (ours, theirs):
+        short = found.lengths < make(ENV).max_steps
+        assert (found.lengths[short] <= 4).all(), "whoever only turns meets the ball at once or never"
+    sampled = evaluate_jax(turner, make(ENV), 20, evaluation_key(0), greedy=False)
+    assert (sampled.lengths > 4).any()
+    assert sampled.success.mean() > ours.success.mean()
+
+
+def test_the_same_key_gives_the_same_episodes_and_another_key_others(wanderer):
+    first, again, other = (
+        evaluate_jax(wanderer, make(ENV), 100, evaluation_key(seed), greedy=False) for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first.lengths, again.lengths)
+    assert (first.lengths != other.lengths).any()
+
+
+def test_evaluation_keys_are_not_keys_of_training():
+    data = [tuple(jax.random.key_data(evaluation_key(seed)).tolist()) for seed in (0, 1, 2**31 - 1, 2**31, 2**40)]
+    assert len(set(data)) == 5
+    assert all(words[0] != 0 for words in data), "a training seed's key begins with 0"
+    assert evaluate.EVALUATION_DOMAIN[0] != 0
+
+
+def test_a_farama_episode_depends_on_its_seed_alone():
+    turner = biased(right=0.6, forward=0.4)
+    together = evaluate_farama(turner, ENV, 40, 100, greedy=True)
+    alone = evaluate_farama(turner, ENV, 1, 117, greedy=True)
+    assert together.lengths[17] == alone.lengths[0]
+    assert together.success[17] == alone.success[0]
+
+
+class Probe(NamedTuple):
+    begins: list
+    values: list
+
+
+def test_the_recurrent_state_begins_anew_with_each_episode(wanderer, monkeypatch):
+    probe, act = Probe([], []), evaluate._act
+
+    def spy(agent, pixels, mission_tokens, state, begins, key, greedy):
+        result = act(agent, pixels, mission_tokens, state, begins, key, greedy)
+        probe.begins.append(np.asarray(begins))
+        probe.values.append(np.asarray(result[2].value))
+        return result
+
+    monkeypatch.setattr(evaluate, "_act", spy)
+    monkeypatch.setattr(evaluate, "BATCH_FARAMA", 4)
+    evaluate_farama(wanderer, ENV, 12, 0, greedy=False)
+    begins, values = np.stack(probe.begins), np.stack(probe.values)
+    assert begins.sum() == 12
+    assert (values[begins] == 0).all()
+    assert (values[1:][~begins[1:]] == values[:-1][~begins[1:]] + 1).all()
+
+
+def test_no_episodes_is_bad_input(wanderer):
+    with pytest.raises(UserError, match="episodes is 0"):
+        evaluate_jax(wanderer, make(ENV), 0, evaluation_key(0), greedy=True)
+    with pytest.raises(UserError, match="episodes is -3"):
+        evaluate_farama(wanderer, ENV, -3, 0, greedy=True)

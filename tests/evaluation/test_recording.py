@@ -1,0 +1,121 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarims.agents.agent import make_agent
+from metarims.errors import UserError
+from metarims.evaluation.recording import record_agents, record_episodes
+from metarims.gridworld import VOCABULARY, make, tokenize
+from metarims.gridworld.tiles import AGENT, LAVA, WALL
+from metarims.presets import PRESETS
+from metarims.runs.export import SavedAgent
+from metarims.types import Observation
+
+ENV = "BabyAI-GoToLocalS5N2-v0"
+SMALL = PRESETS["debug"].network
+
+
+def new_agent(core="rim", num_actions=7):
+    return make_agent(SMALL, core, num_actions=num_actions, num_words=len(VOCABULARY), key=jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def agent():
+    return new_agent()
+
+
+@pytest.fixture(scope="module", params=["jax", "farama"])
+def where(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def episodes(agent, where):
+    return record_episodes(agent, ENV, 6, greedy=False, where=where, seed=3)
+
+
+def test_shapes_and_ends(episodes, where):
+    level = make(ENV)
+    for episode in episodes:
+        steps, modules = len(episode.actions), SMALL.num_modules
+        assert episode.where == where
+        assert episode.env == ENV
+        assert episode.grid.shape == (steps + 1, level.width, level.height)
+        assert episode.view.shape == (steps + 1, 7, 7)
+        assert episode.position.shape == (steps + 1, 2)
+        assert episode.policy.shape == (steps, 7)
+        assert episode.active.shape == episode.input_attention.shape == (steps, modules)
+        assert episode.communication.shape == (steps, modules, modules)
+        assert episode.terminated != episode.truncated
+        assert episode.truncated == (steps == level.max_steps and episode.rewards[-1] == 0)
+        assert (episode.rewards[:-1] == 0).all()
+    assert len({episode.level_seed for episode in episodes}) == len(episodes)
+
+
+def test_codes_are_tile_codes(episodes):
+    for episode in episodes:
+        assert episode.grid.dtype == episode.view.dtype == np.uint8
+        assert episode.grid.max() < AGENT
+        assert (episode.grid[:, 0] == WALL).all()
+        assert LAVA not in episode.grid
+        assert (episode.view[:, 3, 6] >= AGENT).all()
+
+
+def test_probabilities_and_active_modules(episodes):
+    for episode in episodes:
+        np.testing.assert_allclose(episode.policy.sum(-1), 1, atol=1e-5)
+        assert (episode.active.sum(-1) == SMALL.num_active).all()
+
+
+def test_the_agent_moves_as_its_actions_say(episodes):
+    turns = {0: -1, 1: 1}
+    moved = 0
+    for episode in episodes:
+        for step, action in enumerate(episode.actions):
+            here, there = episode.position[step], episode.position[step + 1]
+            assert episode.direction[step + 1] == (episode.direction[step] + turns.get(int(action), 0)) % 4
+            ahead = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])[episode.direction[step]]
+            assert (there == here).all() or (action == 2 and (there == here + ahead).all())
+            moved += int((there != here).any())
+    assert moved >= 5
+
+
+def test_values_are_those_of_the_views_shown(agent, episodes):
+    """Also in Farama, where the agent read pixels: its values are those that the tile codes give."""
+    for episode in episodes[:3]:
+        tables = agent.tables(jnp.asarray(tokenize(episode.mission)[None]))
+        state, values = agent.initial_state(1), []
+        for view, direction in zip(episode.view[:-1], episode.direction[:-1], strict=True):
+            seen = Observation(jnp.asarray(view[None]), jnp.asarray(direction[None]), jnp.zeros(1, int))
+            state, output = agent.step(tables, seen, state)
+            values.append(float(output.value[0]))
+        np.testing.assert_allclose(values, episode.values, atol=1e-5)
+
+
+def test_the_same_seed_records_the_same_episodes(agent, episodes, where):
+    again = record_episodes(agent, ENV, 6, greedy=False, where=where, seed=3)
+    for one, other in zip(episodes, again, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, one, other)
+    other = record_episodes(agent, ENV, 6, greedy=False, where=where, seed=4)
+    assert any(not np.array_equal(a.grid[0], b.grid[0]) for a, b in zip(episodes, other, strict=True))
+
+
+def test_an_lstm_agent_has_no_modules(where):
+    episode = record_episodes(new_agent("lstm"), ENV, 1, greedy=True, where=where)[0]
+    steps = len(episode.actions)
+    assert episode.active.shape == (steps, 0)
+    assert episode.communication.shape == (steps, 0, 0)
+
+
+def test_bad_requests_are_refused(agent):
+    config = PRESETS["debug"]
+    with pytest.raises(UserError, match="episodes is 0"):
+        record_episodes(agent, ENV, 0, greedy=True)
+    with pytest.raises(UserError, match="seed is -1"):
+        record_episodes(agent, ENV, 1, greedy=True, seed=-1)
+    with pytest.raises(UserError, match=r"'BabyAI-GoToLokal-v0'\. Did you mean BabyAI-GoToLocal-v0"):
+        record_episodes(agent, "BabyAI-GoToLokal-v0", 1, greedy=True)
+    small = SavedAgent(new_agent(num_actions=3), config, 0, 0, 3, len(VOCABULARY))
+    with pytest.raises(UserError, match=r"has 3 actions, but .* has 7"):
+        record_agents([small], ENV, "jax", 1, greedy=True)
