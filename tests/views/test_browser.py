@@ -1,6 +1,7 @@
 """The pages in a real browser: what a person does, and what the page must not do."""
 
 import time
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from metarims.gridworld.sight import render
 from metarims.views.episode_page import write_episode_page
-from metarims.views.report import write_report
+from metarims.views.report import ShownEpisode, write_report
 
 RIGHT, LEFT, HOME, END = "\ue014", "\ue012", "\ue011", "\ue010"
 
@@ -151,12 +152,15 @@ def test_the_world_shows_the_agent_where_it_is(browser, page, episodes, quiet):
         assert red[int((y + 0.5) * cell), int((x + 0.5) * cell)]
 
 
-@pytest.mark.parametrize("width", [390, 800, 1280])
-def test_nothing_spills_over_the_side(browser, page, quiet, width):
+@pytest.mark.parametrize("width", [360, 800, 1280])
+def test_nothing_spills_over_the_side(browser, episodes, report, tmp_path, width):
+    wordy = episodes[0]._replace(mission="go to " + "the very " * 20 + "red" * 40)
+    shown = tuple(ShownEpisode("a player with a long name, seed 0, greedy", episode) for episode in (wordy, *episodes))
+    path = write_report(tmp_path / "report.html", replace(report, episodes=shown))
     browser.resize(width, 900)
     try:
-        browser.open(page, "#e=3&t=1")
-        assert browser.run("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        browser.open(path, "#e=1&t=1")
+        assert browser.run("return document.documentElement.scrollWidth") <= width
     finally:
         browser.resize(1280, 900)
 

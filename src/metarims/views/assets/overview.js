@@ -8,7 +8,7 @@ const OVERVIEW_HEIGHT = 64;
  * @param {HTMLCanvasElement} canvas @param {Episode[]} episodes @param {number} current @param {number} t @param {[number, number]} range @returns {TimeAxis} */
 function drawOverview(canvas, episodes, current, t, range) {
   const colors = readColors();
-  const axis = timeAxis(canvas.clientWidth, episodes.reduce((sum, episode) => sum + episode.steps + 1, 0), 24);
+  const axis = timeAxis(canvas.clientWidth, episodes.reduce((sum, episode) => sum + episode.steps + 1, 0), 84);
   const before = episodes.slice(0, current).reduce((sum, episode) => sum + episode.steps + 1, 0);
   const left = axis.left + before * axis.column, now = left + (t + 0.5) * axis.column;
   drawStrip(canvas, OVERVIEW_HEIGHT, "all", (ctx) => {
