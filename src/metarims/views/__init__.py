@@ -1,0 +1,1 @@
+"""What people look at: learning curves, the episode viewer, the report."""
