@@ -1,3 +1,4 @@
+import dataclasses
 import importlib.util
 import warnings
 from pathlib import Path
@@ -23,6 +24,12 @@ def train(fake):
         return train(config, out, watcher, lambda config: fake.FakeTrainer(config, **options))
 
     return run
+
+
+@pytest.fixture
+def short(fake):
+    """Settings of a run with two checkpoints."""
+    return dataclasses.replace(fake.SMALL, frames=600)
 
 
 @pytest.fixture

@@ -149,9 +149,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path, train, snapshot):
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path, train, snapshot):
-    with pytest.raises(
-        UserError, match="parameter weight became infinite or undefined for seed 3 .*updates 11 to 12.*step 300"
-    ):
+    message = r"parameter weight became infinite or undefined for seed 3 .*updates 11 to 12.*step 300"
+    with pytest.raises(UserError, match=message):
         train(tmp_path / "run", poison={6: "weights"})
     assert snapshot(tmp_path / "run")["chunk"] == "00000003"
 

@@ -40,7 +40,7 @@ class RunFolder:
         except OSError as error:
             self._release()
             raise UserError(f"Cannot write to the run folder {self.path}: {reason(error)}.") from error
-        except UserError:
+        except BaseException:
             self._release()
             raise
         return self

@@ -1,0 +1,171 @@
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from metarims.errors import UserError
+from metarims.runs import checkpoints
+
+
+def make_state(seed=0):
+    key = jax.random.key(seed)
+    key_weights, key_kept = jax.random.split(key)
+    weights = {"a": jax.random.normal(key_weights, (3, 4)), "b": jnp.array([np.nan, -np.inf, -0.0])}
+    return {
+        "weights": weights,
+        "optimizer": optax.adam(1e-3).init(weights),
+        "keys": jax.random.split(key_kept, 3),
+        "codes": jnp.arange(256, dtype=jnp.uint8).reshape(4, 8, 8),
+        "flags": jnp.array([True, False]),
+        "count": jnp.int32(seed),
+        "empty": jnp.zeros((0, 5)),
+        "static": "name",
+    }
+
+
+def words(state):
+    """Every leaf as bytes."""
+
+    def one(leaf):
+        if not isinstance(leaf, jax.Array):
+            return leaf
+        data = jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+        return str(leaf.dtype), leaf.shape, np.asarray(data).tobytes()
+
+    return jax.tree.map(one, state)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Checkpoints of the chunks 4 and 6."""
+    for chunk in (2, 4, 6):
+        checkpoints.save(tmp_path, chunk, make_state(chunk), {"chunk": chunk})
+    return tmp_path
+
+
+def files_of(folder, chunk):
+    return [path for path in sorted((folder / f"{chunk:08d}").rglob("*")) if path.is_file()]
+
+
+def test_every_bit_comes_back(folder):
+    found = checkpoints.restore(folder, make_state())
+    assert words(found.state) == words(make_state(6))
+    assert found.notes == {"chunk": 6}
+    assert found.problems == ()
+    jax.random.split(found.state["keys"][0])
+
+
+def test_a_template_of_shapes_suffices(folder):
+    template = jax.eval_shape(lambda: {k: v for k, v in make_state().items() if k != "static"})
+    found = checkpoints.restore(folder, template)
+    expected = make_state(6)
+    del expected["static"]
+    assert words(found.state) == words(expected)
+
+
+def test_the_last_two_are_kept(folder):
+    assert checkpoints.chunks(folder) == [4, 6]
+
+
+def test_nothing_there(tmp_path):
+    assert checkpoints.restore(tmp_path / "absent", make_state()) == (None, {}, ())
+
+
+def test_each_file_is_covered_against_flipped_bits_and_truncation(folder):
+    """Whichever file of the newest is damaged, in whichever way, the one before it is restored, and this is said."""
+    original = folder.parent / "original"
+    shutil.copytree(folder / "00000006", original)
+    damaged = 0
+    for path in files_of(folder, 6):
+        data = path.read_bytes()
+        spoiled = [data[: len(data) // 2], b"", None]
+        if data:
+            spoiled = [data[: len(data) // 2], None, *(flip(data, at) for at in (0, len(data) // 2, len(data) - 1))]
+        for replacement in spoiled if data else [b"x", None]:
+            path.unlink() if replacement is None else path.write_bytes(replacement)
+            found = checkpoints.restore(folder, make_state())
+            assert found.notes == {"chunk": 4}, (path, replacement)
+            assert len(found.problems) == 1
+            assert "00000006 is damaged" in found.problems[0]
+            damaged += 1
+            path.write_bytes(data)
+    assert damaged > 20
+    assert checkpoints.restore(folder, make_state()).notes == {"chunk": 6}
+
+
+def flip(data, at):
+    return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
+
+
+def test_every_flipped_bit_in_the_stored_values_is_noticed(folder):
+    """The arrays' own reader lets some of these pass, as other numbers."""
+    tried = 0
+    for path in [path for path in files_of(folder, 6) if path.parent.name == "d"]:
+        data = path.read_bytes()
+        for at in range(0, len(data), 16):
+            path.write_bytes(flip(data, at))
+            assert "does not match its checksum" in checkpoints.verify(folder / "00000006")[1]
+            tried += 1
+        path.write_bytes(data)
+    assert tried > 50
+
+
+def test_all_damaged(folder):
+    for chunk in (4, 6):
+        (folder / f"{chunk:08d}" / checkpoints.MANIFEST).write_text("{")
+    found = checkpoints.restore(folder, make_state())
+    assert found.state is None
+    assert [f"{chunk:08d}" in problem for chunk, problem in zip((6, 4), found.problems, strict=True)] == [True, True]
+
+
+def test_a_manifest_of_another_kind_is_damage(folder):
+    path = folder / "00000006" / checkpoints.MANIFEST
+    for text in ("[]", "3", '{"sha256": 1}', '{"sha256": "x", "manifest": {}}', "\xff", "[" * 100_000):
+        path.write_bytes(text.encode("latin-1"))
+        assert checkpoints.restore(folder, make_state()).notes == {"chunk": 4}
+
+
+def test_a_manifest_of_another_version_is_passed_over(folder):
+    (folder / "00000006" / checkpoints.MANIFEST).write_bytes(checkpoints._seal({"chunk": 6}))
+    assert checkpoints.verify(folder / "00000006")[1] == "manifest.json is of another version"
+
+
+def test_a_manifest_cannot_name_files_outside(folder):
+    path = folder / "00000006" / checkpoints.MANIFEST
+    manifest = json.loads(path.read_text())["manifest"]
+    manifest["files"]["../../secret"] = "0" * 64
+    path.write_bytes(checkpoints._seal(manifest))
+    assert checkpoints.verify(folder / "00000006")[1] == "../../secret is missing"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"flags": jnp.zeros(5, bool)}, r"flags is bool\[2\] there and bool\[5\] here"),
+        ({"count": jnp.float32(0)}, r"count is int32\[\] there and float32\[\] here"),
+        ({"more": jnp.zeros(2)}, r"more is absent there and float32\[2\] here"),
+        ({"flags": None}, r"flags is bool\[2\] there and absent here"),
+        ({"keys": jnp.zeros((3, 2), jnp.uint32)}, r"keys is key<fry>\[3\] there and uint32\[3, 2\] here"),
+    ],
+)
+def test_a_state_of_another_version_is_refused_with_a_sentence(folder, change, message):
+    with pytest.raises(UserError, match="does not fit this version of metarims: " + message):
+        checkpoints.restore(folder, make_state() | change)
+
+
+def test_half_written_folders_are_cleared(folder):
+    (folder / "00000008.tmp/state").mkdir(parents=True)
+    (folder / "00000008.tmp/state/x").write_text("half")
+    assert checkpoints.restore(folder, make_state()).notes == {"chunk": 6}
+    checkpoints.clear_scratch(folder)
+    assert not (folder / "00000008.tmp").exists()
+
+
+def test_a_save_over_a_damaged_checkpoint_of_the_same_chunk(folder):
+    (folder / "00000006" / checkpoints.MANIFEST).unlink()
+    checkpoints.save(folder, 6, make_state(60), {"chunk": 6})
+    assert words(checkpoints.restore(folder, make_state()).state) == words(make_state(60))
