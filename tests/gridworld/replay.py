@@ -9,6 +9,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
+from minigrid.envs.babyai.core.verifier import GoToInstr
 from minigrid.wrappers import RGBImgPartialObsWrapper
 
 from metarims.gridworld import obstacles, rules, sight
@@ -126,13 +127,17 @@ def _choose(env: Any, num_actions: int, rng: np.random.Generator) -> int:
 
 
 def _beside_an_object(env: Any, rng: np.random.Generator) -> bool:
-    """Put the agent on an empty cell facing something other than a wall; False if there is no such cell."""
+    """Put the agent on an empty cell facing something other than a wall; False if there is no such cell.
+
+    In "go to" levels it never faces a target: in play the episode would have ended, so what follows is undefined.
+    """
+    targets = env.instrs.desc.obj_set if isinstance(getattr(env, "instrs", None), GoToInstr) else []
     places = []
     for x in range(1, env.width - 1):
         for y in range(1, env.height - 1):
             for direction, (dx, dy) in enumerate(((1, 0), (0, 1), (-1, 0), (0, -1))):
                 front = env.grid.get(x + dx, y + dy)
-                if env.grid.get(x, y) is None and front is not None and front.type != "wall":
+                if env.grid.get(x, y) is None and front is not None and front.type != "wall" and front not in targets:
                     places.append((x, y, direction))
     if not places:
         return False

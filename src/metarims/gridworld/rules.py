@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8, UInt32
 
 from metarims.gridworld import obstacles
 from metarims.gridworld.physics import DROP, FORWARD, LEFT, PICKUP, TOGGLE, Deed, act, cell_at, front_cell
@@ -59,11 +59,14 @@ class Outcome(NamedTuple):
 
 def step(env: Any, world: World, action: Int[Array, ""], key: PRNGKeyArray | None = None) -> Outcome:
     """One step of one environment (to be vmapped) of level ``env``; ``key`` only counts where obstacles move."""
-    wander = None
-    if env.num_obstacles and key is not None:
-        words = jax.random.bits(key, (env.num_obstacles,))
-        wander = lambda world: obstacles.wander(world, words)  # noqa: E731
-    return advance(env.rule_of(world), world, action, wander)
+    if key is None or not env.num_obstacles:
+        return advance(env.rule_of(world), world, action)
+    return step_with_words(env, world, action, jax.random.bits(key, (env.num_obstacles,)))
+
+
+def step_with_words(env: Any, world: World, action: Int[Array, ""], words: UInt32[Array, "N"]) -> Outcome:
+    """One step of a world in which obstacles move, from one random word for each."""
+    return advance(env.rule_of(world), world, action, lambda world: obstacles.wander(world, words))
 
 
 def advance(

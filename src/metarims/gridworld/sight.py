@@ -1,5 +1,9 @@
 """What the agent sees: a 7x7 egocentric window with occlusion, as tile codes, Farama's symbols, or pixels."""
 
+from functools import partial
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, UInt8
@@ -13,23 +17,34 @@ HALF = VIEW // 2
 _FULL = (1 << VIEW) - 1
 
 
-def observe(env, world: World) -> Observation:
-    """The observation of one environment (to be vmapped) of level ``env``."""
+def observe(env: Any, world: World) -> Observation:
+    """The observations of one environment of level ``env``, or of a batch of them."""
     return Observation(view(env.rule_of(world), world), world.direction, world.mission)
 
 
-def view(rule: Rule, world: World) -> UInt8[Array, "7 7"]:
+def view(rule: Rule, world: World) -> UInt8[Array, "*B 7 7"]:
     """Tile codes [i, j] of the window: the agent is at (3, 6) and looks towards j = 0."""
     codes = window(world, rule.walled)
     if rule.see_through is not True:
-        codes = jnp.where(visible(codes, rule.doors) | rule.see_through, codes, jnp.uint8(UNSEEN))
+        seen = visible(codes, rule.doors)
+        if rule.see_through is not False:
+            seen |= jnp.asarray(rule.see_through)[..., None, None]
+        codes = jnp.where(seen, codes, jnp.uint8(UNSEEN))
     carried = world.carrying & CODE
     own = jnp.where(carried == EMPTY, jnp.uint8(AGENT), carried + (AGENT - 4))
-    return codes.at[HALF, VIEW - 1].set(own)
+    return codes.at[..., HALF, VIEW - 1].set(own)
 
 
-def window(world: World, walled: bool) -> UInt8[Array, "7 7"]:
-    """Codes of the world cells under the window, pos + d (6 - j) + r (i - 3) with r = (-d_y, d_x); outside is wall."""
+def window(world: World, walled: bool) -> UInt8[Array, "*B 7 7"]:
+    """Codes of the world cells under the window, whatever hides them; outside the grid is wall."""
+    look = partial(_window, walled=walled)
+    for _ in world.x.shape:
+        look = jax.vmap(look)
+    return look(world)
+
+
+def _window(world: World, walled: bool) -> UInt8[Array, "7 7"]:
+    """World cell of view cell (i, j): position + d (6 - j) + r (i - 3), d the heading and r = (-d_y, d_x)."""
     width, height = world.grid.shape
     dx, dy = heading(world.direction)
     ahead = (VIEW - 1 - jnp.arange(VIEW, dtype=jnp.int8))[None, :]
@@ -56,26 +71,28 @@ def opaque(codes: UInt8[Array, "*n"], doors: bool = True) -> Bool[Array, "*n"]:
     return walls | ((codes >= DOOR) & (codes < AGENT) & (state != 0))
 
 
-def visible(codes: UInt8[Array, "7 7"], doors: bool = True) -> Bool[Array, "7 7"]:
+def visible(codes: UInt8[Array, "*B 7 7"], doors: bool = True) -> Bool[Array, "*B 7 7"]:
     """minigrid's ``Grid.process_vis``: light spreads sideways along each row, then one row up, nearest row first.
 
-    Each row is a 7-bit number, so a sweep along the row is six shifts; its order of spreading is kept exactly.
+    Each row is a 7-bit number. Rightward, adding the sources to the transparent cells lets the carry run through each
+    unbroken stretch and stop in the first opaque cell; leftward it takes six shifts. The loop over rows is a ``scan``
+    because XLA would otherwise recompute all rows for each of the 49 cells (300 times slower on CPU).
     """
-    bit = jnp.uint8(1) << jnp.arange(VIEW, dtype=jnp.uint8)
-    clear = jnp.where(opaque(codes, doors), jnp.uint8(0), bit[:, None]).sum(0, dtype=jnp.uint8)
-    rows: list = [jnp.uint8(0)] * (VIEW - 1) + [jnp.uint8(1 << HALF)]
-    for j in reversed(range(VIEW)):
-        see, row = clear[j], rows[j]
-        for _ in range(VIEW - 1):
-            row = row | (((row & see) << 1) & _FULL)
+    clear = (~opaque(codes, doors)).astype(jnp.uint8)
+    transparent = sum(clear[..., i, :] << i for i in range(VIEW))  # [*B, j]
+
+    def row_up(reached, see):
+        row = (reached | (((reached & see) + see) ^ see)) & _FULL
         rightward = row & see & (_FULL >> 1)
         for _ in range(VIEW - 1):
-            row = row | ((row & see) >> 1)
+            row |= (row & see) >> 1
         leftward = row & see & (_FULL - 1)
-        rows[j] = row
-        if j > 0:
-            rows[j - 1] = rows[j - 1] | ((rightward | rightward << 1 | leftward | leftward >> 1) & _FULL)
-    return (jnp.stack(rows)[None, :] & bit[:, None]) != 0
+        return (rightward | rightward << 1 | leftward | leftward >> 1) & _FULL, row
+
+    rows = jnp.moveaxis(jnp.asarray(transparent), -1, 0)
+    _, rows = jax.lax.scan(row_up, jnp.full_like(rows[0], 1 << HALF), rows, reverse=True)
+    seen = jnp.moveaxis(rows, 0, -1)[..., None, :] >> jnp.arange(VIEW, dtype=jnp.uint8)[:, None]
+    return (seen & 1) != 0
 
 
 def symbolic(codes: UInt8[Array, "*B 7 7"]) -> UInt8[Array, "*B 7 7 3"]:

@@ -26,10 +26,14 @@ class Fresh(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """Levels ready to be played; the first ``size`` are."""
+    """Levels ready to be played, first in, first out: entry ``head`` is the next, ``size`` are left."""
 
     fresh: Fresh
+    head: Int32[Array, ""]
     size: Int32[Array, ""]
+    batch: Int32[Array, ""]
+    """How many batches have been drawn: with ``seed`` it determines the next one."""
+    seed: UInt32[Array, "2"]
 
 
 class VectorState(NamedTuple):
@@ -38,10 +42,14 @@ class VectorState(NamedTuple):
     world: World
     pool: Pool
     key: PRNGKeyArray
+    """For worlds that move by themselves."""
 
 
 class VectorWorld:
-    """``num_envs`` environments of one level; ``reset`` and ``step`` are pure functions for jit, vmap and scan."""
+    """``num_envs`` environments of one level; ``reset`` and ``step`` are pure functions for jit, vmap and scan.
+
+    Under ``vmap`` over seeds each seed sees exactly what it would see alone.
+    """
 
     def __init__(self, env: Level, num_envs: int, batch: int | None = None):
         """``batch``: how many levels are drawn at a time (default: an eighth of the environments, at least 8)."""
@@ -54,33 +62,41 @@ class VectorWorld:
 
     def reset(self, key: PRNGKeyArray) -> tuple[VectorState, Observation]:
         """New levels for all, and what the agents see."""
-        blank = _blank(self.env)
         key, key_levels = jax.random.split(key)
-        pool = Pool(_tile(blank, 2 * self.batch), jnp.int32(0))
-        everybody = jnp.ones(self.num_envs, bool)
-        pool, playing = self._supply(_seed(key_levels), pool, _tile(blank, self.num_envs), everybody)
-        return VectorState(playing.world, pool, key), _observation(playing.world, playing.codes)
+        blank, none = _blank(self.env), jnp.int32(0)
+        # Plain words: jax's check for reused keys cannot look inside ``custom_vmap``.
+        pool = Pool(_tile(blank, 2 * self.batch), none, none, none, jax.random.key_data(key_levels))
+        pool, playing = self._supply(pool, _tile(blank, self.num_envs), jnp.ones(self.num_envs, bool))
+        return VectorState(playing.world, pool, key), _observation(playing)
 
     def step(self, state: VectorState, actions: Int[Array, "B"]) -> tuple[VectorState, TimeStep]:
         """One step of each; ended environments begin a new level at once."""
-        world, reward, terminated, truncated = jax.vmap(lambda w, a: rules.step(self.env, w, a))(state.world, actions)
-        final = jax.vmap(lambda w: sight.observe(self.env, w))(world)
-        key, key_levels = jax.random.split(state.key)
-        pool, playing, waiting = _serve(state.pool, Fresh(world, final.codes), terminated | truncated)
-        pool, playing = self._supply(_seed(key_levels), pool, playing, waiting)
-        observation = _observation(playing.world, playing.codes)
-        return VectorState(playing.world, pool, key), TimeStep(observation, reward, terminated, truncated, final)
+        key, outcome = self._advance(state, actions)
+        final = sight.observe(self.env, outcome.world)
+        ended = outcome.terminated | outcome.truncated
+        pool, playing, waiting = _serve(state.pool, Fresh(outcome.world, final.codes), ended)
+        pool, playing = self._supply(pool, playing, waiting)
+        time_step = TimeStep(_observation(playing), outcome.reward, outcome.terminated, outcome.truncated, final)
+        return VectorState(playing.world, pool, key), time_step
 
-    def _supply_one(self, seed: UInt32[Array, "2"], pool: Pool, playing: Fresh, waiting: Bool[Array, "B"]):
+    def _advance(self, state: VectorState, actions: Int[Array, "B"]) -> tuple[PRNGKeyArray, rules.Outcome]:
+        """The step itself; random words are drawn, in one call for all, only where something moves by itself."""
+        if not self.env.num_obstacles:
+            return state.key, jax.vmap(lambda w, a: rules.step(self.env, w, a))(state.world, actions)
+        key, key_wander = jax.random.split(state.key)
+        words = jax.random.bits(key_wander, (self.num_envs, self.env.num_obstacles))
+        step = jax.vmap(lambda w, a, r: rules.step_with_words(self.env, w, a, r))
+        return key, step(state.world, actions, words)
+
+    def _supply_one(self, pool: Pool, playing: Fresh, waiting: Bool[Array, "B"]) -> tuple[Pool, Fresh]:
         """Draw batches of levels and hand them out until nobody waits."""
 
         def again(carry):
-            batch, pool, playing, waiting = carry
-            return batch + 1, *_serve(self._restock(seed, batch, pool), playing, waiting)
+            pool, playing, waiting = carry
+            return _serve(self._restock(pool), playing, waiting)
 
-        carry = jnp.int32(0), pool, playing, waiting
-        _, pool, playing, _ = jax.lax.while_loop(lambda carry: carry[-1].any(), again, carry)
-        return pool, playing
+        carry = jax.lax.while_loop(lambda carry: carry[2].any(), again, (pool, playing, waiting))
+        return carry[0], carry[1]
 
     def _supply_many(self, axis_size: int, in_batched: Any, *args: Any):
         """The same for several seeds at once: all restock when one must, so that no batch of levels is thrown away."""
@@ -88,56 +104,56 @@ class VectorWorld:
         def full(batched, leaf):
             return leaf if batched else jnp.broadcast_to(leaf, (axis_size, *leaf.shape))
 
-        seed, pool, playing, waiting = jax.tree.map(full, tuple(in_batched), args)
-
         def again(carry):
-            batch, pool, playing, waiting = carry
-            stocked = jax.vmap(self._restock, in_axes=(0, None, 0))(seed, batch, pool)
-            return batch + 1, *jax.vmap(_serve)(stocked, playing, waiting)
+            pool, playing, waiting = carry
+            return jax.vmap(_serve)(jax.vmap(self._restock)(pool), playing, waiting)
 
-        carry = jnp.int32(0), pool, playing, waiting
-        _, pool, playing, _ = jax.lax.while_loop(lambda carry: carry[-1].any(), again, carry)
+        carry = jax.tree.map(full, tuple(in_batched), args)
+        pool, playing, _ = jax.lax.while_loop(lambda carry: carry[2].any(), again, carry)
         return (pool, playing), jax.tree.map(lambda _: True, (pool, playing))
 
-    def _restock(self, seed: UInt32[Array, "2"], batch: Int32[Array, ""], pool: Pool) -> Pool:
-        """Put a batch of new levels on top of the pool, if there is room for one."""
-        key = jax.random.fold_in(jax.random.wrap_key_data(seed), batch)
+    def _restock(self, pool: Pool) -> Pool:
+        """Add a batch of new levels at the end of the queue, if there is room for one."""
+        key = jax.random.fold_in(jax.random.wrap_key_data(pool.seed), pool.batch)
         world, kept = jax.vmap(self.env.attempt)(jax.random.bits(key, (self.batch, self.env.num_words)))
-        codes = jax.vmap(lambda w: sight.observe(self.env, w).codes)(world)
-        order = jnp.argsort(~kept)  # the kept ones first
+        new = Fresh(world, sight.observe(self.env, world).codes)
         room = pool.size <= self.batch
-        start = jnp.minimum(pool.size, self.batch)
+        place = jnp.arange(2 * self.batch)
+        nth_kept = jnp.argsort(~kept)[jnp.clip(place - pool.size, 0, self.batch - 1)]
+        old = (pool.head + place) % (2 * self.batch)
 
-        def put(held, new):
-            old = jax.lax.dynamic_slice_in_dim(held, start, self.batch)
-            return jax.lax.dynamic_update_slice_in_dim(held, jnp.where(room, new[order], old), start, 0)
+        def lay(held, drawn):
+            from_old = (place < pool.size) | ~room
+            return jnp.where(from_old.reshape(-1, *[1] * (held.ndim - 1)), held[old], drawn[nth_kept])
 
-        fresh = jax.tree.map(put, pool.fresh, Fresh(world, codes))
-        return Pool(fresh, pool.size + jnp.where(room, kept.sum(dtype=jnp.int32), 0))
-
-
-def _seed(key: PRNGKeyArray) -> UInt32[Array, "2"]:
-    # Plain words: jax's check for reused keys cannot look inside ``custom_vmap``.
-    return jax.random.key_data(key)
+        return Pool(
+            fresh=jax.tree.map(lay, pool.fresh, new),
+            head=jnp.zeros_like(pool.head),
+            size=pool.size + jnp.where(room, kept.sum(dtype=jnp.int32), 0),
+            batch=pool.batch + room,
+            seed=pool.seed,
+        )
 
 
 def _serve(pool: Pool, playing: Fresh, waiting: Bool[Array, "B"]) -> tuple[Pool, Fresh, Bool[Array, "B"]]:
-    """Give levels from the top of the pool to those who wait, as far as they last."""
+    """Give levels from the head of the queue to those who wait, as far as they last."""
     rank = jnp.cumsum(waiting, dtype=jnp.int32)
     gets = waiting & (rank <= pool.size)
-    slot = jnp.maximum(pool.size - rank, 0)
+    capacity = pool.fresh.codes.shape[0]
+    slot = (pool.head + jnp.clip(rank - 1, 0, capacity - 1)) % capacity
 
     def give(held, own):
         taken = held.at[slot].get(mode="promise_in_bounds")
         return jnp.where(gets.reshape(-1, *[1] * (own.ndim - 1)), taken, own)
 
     playing = jax.tree.map(give, pool.fresh, playing)
-    size = jnp.maximum(pool.size - rank[-1], 0)
-    return pool._replace(size=size), playing, waiting & ~gets
+    given = jnp.minimum(rank[-1], pool.size)
+    pool = pool._replace(head=(pool.head + given) % capacity, size=pool.size - given)
+    return pool, playing, waiting & ~gets
 
 
-def _observation(world: World, codes: UInt8[Array, "B 7 7"]) -> Observation:
-    return Observation(codes, world.direction, world.mission)
+def _observation(playing: Fresh) -> Observation:
+    return Observation(playing.codes, playing.world.direction, playing.world.mission)
 
 
 def _blank(env: Level) -> Fresh:

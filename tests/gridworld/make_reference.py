@@ -1,0 +1,47 @@
+"""Count the categories of 20,000 levels of Farama's generator for every id, and write ``reference.npz``.
+
+python -m tests.gridworld.make_reference [number of processes]
+"""
+
+import sys
+from collections import Counter
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from tests.gridworld.statistics import count, farama_levels
+
+from metarims.gridworld import ids, make
+
+FILE = Path(__file__).with_name("reference.npz")
+NUM_LEVELS = 20_000
+SEED = 1_000_000
+
+
+def load(id: str) -> dict[str, Counter]:
+    """The reference counts of one id."""
+    with np.load(FILE) as data:
+        names = [name for name in data.files if name.startswith(f"{id}/")]
+        return {name.split("/")[1]: Counter(dict(data[name].T.tolist())) for name in names}
+
+
+def _count(id: str) -> tuple[str, dict[str, Counter]]:
+    print(id, flush=True)
+    return id, count(farama_levels(make(id), NUM_LEVELS, SEED))
+
+
+def main() -> None:
+    """Every id, in several processes."""
+    processes = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+    with get_context("spawn").Pool(processes) as pool:
+        counts = dict(pool.imap_unordered(_count, ids()))
+    arrays = {
+        f"{id}/{name}": np.array(sorted(counter.items()), np.int32).T
+        for id, counters in counts.items()
+        for name, counter in counters.items()
+    }
+    np.savez_compressed(FILE, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+if __name__ == "__main__":
+    main()
