@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from metarims.agents.core import Core, CoreMetrics, State, reset_state, unroll
 from metarims.agents.encoder import Encoder, Tables
-from metarims.agents.init import init_orthogonal
+from metarims.agents.init import init_fan_in
 from metarims.agents.lstm import LSTMCore
 from metarims.agents.rims import RIMCore
 from metarims.config import GROUPS, Network
@@ -34,9 +34,9 @@ class Head(eqx.Module):
 
     def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, scale: float, *, key: PRNGKeyArray):
         key_hidden, key_output = jax.random.split(key)
-        self.hidden = init_orthogonal(key_hidden, (input_dim, hidden_dim), 2**0.5) if hidden_dim else None
+        self.hidden = init_fan_in(key_hidden, (input_dim, hidden_dim)) if hidden_dim else None
         self.hidden_bias = jnp.zeros(hidden_dim) if hidden_dim else None
-        self.output = init_orthogonal(key_output, (hidden_dim or input_dim, output_dim), scale)
+        self.output = init_fan_in(key_output, (hidden_dim or input_dim, output_dim), scale)
         self.bias = jnp.zeros(output_dim)
 
     def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:

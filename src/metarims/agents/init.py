@@ -11,8 +11,3 @@ def init_fan_in(key: PRNGKeyArray, shape: tuple[int, ...], scale: float = 1.0) -
     and what modules read is attenuated several times.
     """
     return jax.random.normal(key, shape) * (scale * shape[-2] ** -0.5)
-
-
-def init_orthogonal(key: PRNGKeyArray, shape: tuple[int, int], scale: float = 1.0) -> Float[Array, "I O"]:
-    """An orthogonal matrix times ``scale`` (Saxe et al., 2013)."""
-    return jax.nn.initializers.orthogonal(scale)(key, shape)

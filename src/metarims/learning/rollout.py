@@ -78,7 +78,15 @@ def init_actor(agent: Agent, envs: VectorWorld, key: PRNGKeyArray) -> Actor:
 
 
 def collect_rollout(
-    agent: Agent, tables: Tables, envs: VectorWorld, actor: Actor, key: PRNGKeyArray, *, num_steps: int, span: int, carry: bool
+    agent: Agent,
+    tables: Tables,
+    envs: VectorWorld,
+    actor: Actor,
+    key: PRNGKeyArray,
+    *,
+    num_steps: int,
+    span: int,
+    carry: bool,
 ) -> tuple[Actor, Rollout, Episodes]:
     """Act for ``num_steps``; ``carry`` keeps the recurrent state across episodes' ends."""
     # An environment is cut off at most once in max_steps steps: so many final views are kept, and valued at the end.
