@@ -1,5 +1,6 @@
 """A run's folder: claimed by one process, of one configuration."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -27,7 +28,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path, config: Config):
         self.path, self.config = Path(path), config
-        self._lock = None
+        self._lock: int | None = None
 
     def __enter__(self) -> "RunFolder":
         self._check_config()
@@ -78,22 +79,21 @@ class RunFolder:
 
     def _claim(self) -> None:
         """Lock ``run.lock``; the system releases it however the process ends."""
-        lock = (self.path / "run.lock").open("a+")
-        if not _try_lock(lock.fileno()):
-            lock.seek(0)
-            holder = lock.read(200).strip() or "another process"
-            lock.close()
+        lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        if not _try_lock(lock):
+            holder = os.read(lock, 200).decode(errors="replace").strip() or "another process"
+            os.close(lock)
             raise UserError(
                 f"{self.path} is being written by {holder}: wait for it to end, or name another folder with --out."
             )
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        lock.flush()
         self._lock = lock
+        with contextlib.suppress(OSError):  # Who holds it is only a courtesy, and the disk may be full.
+            os.ftruncate(lock, 0)
+            os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
     def _release(self) -> None:
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
             self._lock = None
 
 

@@ -109,6 +109,7 @@ class _Run:
         self.watcher, self.stop, self.clock = watcher, stop, clock
         self.chunk, self.env_steps, self.saved_steps = 0, 0, 0
         self.state: Any = None
+        self.metrics, self.speed = records.Log(folder.metrics), records.Log(folder.speed)
 
     def go(self) -> Outcome:
         self._restore()
@@ -138,14 +139,14 @@ class _Run:
             self.state = found.state
             self.chunk, self.env_steps = found.notes["chunk"], found.notes["env_steps"]
         with writing("metrics", folder.path):
-            records.cut(folder.metrics, found.notes.get("metrics_bytes", 0))
-            records.cut(folder.speed, found.notes.get("speed_bytes", 0))
+            self.metrics.cut(found.notes["metrics"]["bytes"] if found.notes else 0)
+            self.speed.cut(found.notes["speed_bytes"] if found.notes else 0)
         self.saved_steps = self.env_steps
         if self.watcher:
             self.watcher.begin(self.config, self.env_steps, problems)
 
     def _metrics_fault(self, notes: dict[str, Any]) -> str | None:
-        if records.digest(self.folder.metrics, notes["metrics_bytes"]) == notes["metrics_sha256"]:
+        if self.metrics.begins_with(notes["metrics"]):
             return None
         return "the lines of metrics.jsonl that go with it are damaged or missing"
 
@@ -169,8 +170,8 @@ class _Run:
             "frames_per_second": round(frames_per_second, 1),
         }
         with writing("metrics", self.folder.path):
-            records.append(self.folder.metrics, rows)
-            records.append(self.folder.speed, [speed])
+            self.metrics.append(rows)
+            self.speed.append([speed])
         if self.watcher:
             self.watcher.chunk(report)
 
@@ -206,9 +207,8 @@ class _Run:
         notes = {
             "chunk": self.chunk,
             "env_steps": self.env_steps,
-            "metrics_bytes": records.size(self.folder.metrics),
-            "metrics_sha256": records.digest(self.folder.metrics, records.size(self.folder.metrics)),
-            "speed_bytes": records.size(self.folder.speed),
+            "metrics": self.metrics.mark(),
+            "speed_bytes": self.speed.num_bytes,
         }
         with writing("a checkpoint", self.folder.path):
             checkpoints.save(self.folder.checkpoints, self.chunk, self.state, notes)

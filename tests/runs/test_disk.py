@@ -1,0 +1,182 @@
+"""Disks that are full, forbidden or damaged."""
+
+import contextlib
+import dataclasses
+import resource
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from metarims.errors import UserError
+from metarims.runs import checkpoints, files, records
+
+
+class Watcher:
+    def __init__(self):
+        self.start, self.problems, self.chunks = None, (), 0
+
+    def begin(self, config, env_steps, problems):
+        self.start, self.problems = env_steps, problems
+
+    def chunk(self, report):
+        self.chunks += 1
+
+
+@contextlib.contextmanager
+def no_file_longer_than(num_bytes):
+    """The system refuses longer files, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def whole(tmp_path, train, snapshot):
+    train(tmp_path / "whole")
+    return snapshot(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("num_bytes", [1, 600, 1500, 2000, 2500])
+def test_a_disk_that_fills_up_costs_nothing_written_before(tmp_path, train, snapshot, whole, num_bytes):
+    with no_file_longer_than(num_bytes), pytest.raises(UserError, match=r"(Could not|Cannot) write") as failure:
+        train(tmp_path / "run")
+    assert "exceed the size" in str(failure.value) or "no space" in str(failure.value)
+    lines = (tmp_path / "run/metrics.jsonl").read_bytes() if (tmp_path / "run/metrics.jsonl").exists() else b""
+    assert lines == b"" or lines.endswith(b"\n"), "no half line is left"
+    for chunk in checkpoints.chunks(tmp_path / "run/checkpoints"):
+        assert checkpoints.verify(tmp_path / f"run/checkpoints/{chunk:08d}")[1] is None
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+    train(tmp_path / "run")
+    assert snapshot(tmp_path / "run") == whole
+
+
+def test_the_disk_fills_up_in_a_later_stretch(tmp_path, fake, train, snapshot, whole):
+    train(tmp_path / "run", dataclasses.replace(fake.SMALL, frames=600))
+    before = snapshot(tmp_path / "run")
+    with no_file_longer_than(1000), pytest.raises(UserError, match=r"write"):
+        train(tmp_path / "run")
+    assert snapshot(tmp_path / "run") == before
+    train(tmp_path / "run")
+    assert snapshot(tmp_path / "run") == whole
+
+
+def test_too_little_space_is_said_before_training(tmp_path, train, monkeypatch):
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
+    watcher = Watcher()
+    with pytest.raises(UserError, match=r"has 1 MiB free, but this run needs about 16 MiB"):
+        train(tmp_path / "run", watcher=watcher)
+    assert watcher.start is None
+    assert not (tmp_path / "run/metrics.jsonl").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_training(tmp_path, train):
+    (tmp_path / "file").write_text("not a folder")
+    watcher = Watcher()
+    with pytest.raises(UserError, match=r"Cannot write to the run folder .*file/run: not a directory"):
+        train(tmp_path / "file/run", watcher=watcher)
+    assert watcher.start is None
+
+
+def test_reasons_are_in_plain_words():
+    assert files.reason(OSError(28, "No space left on device")) == "no space is left on the disk"
+    assert files.reason(ValueError("RESOURCE_EXHAUSTED: Failed")) == "no space is left on the disk"
+    assert files.reason(PermissionError(13, "Permission denied")) == "writing there is not permitted"
+    assert files.reason(ValueError("first line.\nsecond")) == "first line"
+    assert files.reason(ValueError()) == "ValueError"
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "state/state/manifest.ocdbt", "state/_CHECKPOINT_METADATA"])
+def test_training_falls_back_from_a_damaged_checkpoint_and_says_so(tmp_path, train, snapshot, fake, whole, name):
+    train(tmp_path / "run", dataclasses.replace(fake.SMALL, frames=900))
+    (tmp_path / "run/checkpoints/00000009" / name).write_bytes(b"\x00" * 10)
+    watcher = Watcher()
+    train(tmp_path / "run", watcher=watcher)
+    assert watcher.start == 600
+    assert "00000009 is damaged" in watcher.problems[0]
+    assert snapshot(tmp_path / "run") == whole
+
+
+def test_training_begins_again_when_no_checkpoint_is_whole(tmp_path, train, snapshot, whole):
+    train(tmp_path / "run")
+    for chunk in (9, 12):
+        shutil.rmtree(tmp_path / f"run/checkpoints/{chunk:08d}/state")
+    watcher = Watcher()
+    train(tmp_path / "run", watcher=watcher)
+    assert watcher.start == 0
+    assert len(watcher.problems) == 3
+    assert "begins again" in watcher.problems[-1]
+    assert snapshot(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
+def test_lost_metrics_are_made_again(tmp_path, train, snapshot, whole, damage):
+    """The lines before the last checkpoint but one are whole, so training goes on from there."""
+    train(tmp_path / "run")
+    path = tmp_path / "run/metrics.jsonl"
+    data = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-50] if damage == "cut" else data[:-50] + b"?" + data[-49:])
+    watcher = Watcher()
+    train(tmp_path / "run", watcher=watcher)
+    assert watcher.start == (0 if damage == "gone" else 900)
+    assert "metrics.jsonl" in watcher.problems[0]
+    assert snapshot(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
+        ("[]", "must be an object"),
+        ('{"agnet": "x"}', "Unknown field .*'agnet'. Did you mean agent"),
+        ('{"frames": "many"}', "frames is 'many': it must be of type int"),
+        ('{"frames": -1}', "frames is -1"),
+    ],
+)
+def test_a_spoiled_config_is_a_sentence_and_is_not_overwritten(tmp_path, train, text, message):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.json").write_text(text)
+    with pytest.raises(UserError, match=message):
+        train(tmp_path / "run")
+    assert (tmp_path / "run/config.json").read_text() == text
+
+
+def test_an_append_that_fails_leaves_no_half_line(tmp_path):
+    log = records.Log(tmp_path / "rows.jsonl")
+    log.append([{"a": 1}])
+    before = log.mark()
+    with no_file_longer_than(15), pytest.raises(OSError, match=r"large|space"):
+        log.append([{"a": 2}, {"a": 3}])
+    assert log.path.read_text() == '{"a": 1}\n'
+    assert log.mark() == before
+
+
+def test_a_log_knows_what_it_was(tmp_path):
+    log = records.Log(tmp_path / "rows.jsonl")
+    empty = log.mark()
+    log.append([{"a": 1}])
+    one = log.mark()
+    log.append([{"a": 2}])
+    assert records.Log(log.path).mark() == log.mark(), "whether it was written or read makes no difference"
+    assert log.begins_with(empty)
+    assert log.begins_with(one)
+    log.cut(one["bytes"])
+    assert log.mark() == one
+    assert log.path.read_text() == '{"a": 1}\n'
+    log.path.write_text('{"a": 9}\n')
+    assert not records.Log(log.path).begins_with(one)
+
+
+def test_numbers_in_records():
+    assert records.number(0.1) == 0.1
+    assert records.number(1 / 3) == 0.33333334
+    assert records.number(float("nan")) is None
+    assert records.number(float("-inf")) is None
+    assert records.number(7) == 7
