@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Num, PRNGKeyArray
 
 from metarims.agents.agent import Agent, make_agent
 from metarims.config import Config
@@ -49,7 +49,7 @@ class Trainer:
         self.level = make(config.env)
         self.envs = VectorWorld(self.level, config.ppo.num_envs)
         self.learners = make_learners(config)
-        self.mission_tokens = trim_padding(self.level.mission_tokens)
+        self.mission_tokens = jnp.asarray(trim_padding(self.level.mission_tokens))
         self.frames_per_cycle = self._count_frames()
         cycles = max(1, round(config.record_every / self.frames_per_cycle))
         self.cycles_per_chunk = min(cycles, math.ceil(config.frames / self.frames_per_cycle))
@@ -59,7 +59,7 @@ class Trainer:
 
     def init(self) -> TrainState:
         """The state before the first chunk, for all seeds."""
-        keys = jnp.stack([jax.random.key(seed) for seed in self.config.seeds])
+        keys = jax.vmap(jax.random.key)(jnp.array(self.config.seeds))
         return jax.jit(jax.vmap(self._init))(keys)
 
     def agent(self, state: TrainState, index: int) -> Agent:
@@ -93,7 +93,7 @@ class Trainer:
         """How often the next faster timescale runs before this one: until it has seen as many steps."""
         return max(1, self.learners[index].loop.rollout // self.learners[index - 1].loop.rollout)
 
-    def _run_chunk(self, state: TrainState) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+    def _run_chunk(self, state: TrainState) -> tuple[TrainState, dict[str, Num[Array, ""]]]:
         cycle = self._make_cycle(len(self.learners) - 1, keep_rollout=False)
         state, result = jax.lax.scan(lambda state, _: cycle(state), state, length=self.cycles_per_chunk)
         return state, summarize(result)
@@ -157,7 +157,7 @@ def trim_padding(mission_tokens: np.ndarray) -> np.ndarray:
     return np.asarray(mission_tokens)[:, : int((mission_tokens > 0).sum(axis=1).max())]
 
 
-def summarize(cycles: Cycle) -> dict[str, Float[Array, ""]]:
+def summarize(cycles: Cycle) -> dict[str, Num[Array, ""]]:
     """One line of metrics from a chunk of cycles; without a finished episode its means are 0."""
     episodes = jax.tree.map(jnp.sum, cycles.episodes)
     count = jnp.maximum(episodes.count, 1)
