@@ -1,0 +1,110 @@
+"""The two attentions against numpy, written out in loops."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarims.agents.attention import Communication, InputAttention, choose_top_k
+from metarims.agents.init import init_fan_in
+
+
+def normal(*shape):
+    return jnp.asarray(np.random.default_rng(shape).normal(size=shape), jnp.float32)
+
+
+def chosen_by_sorting(scores, num_active):
+    """[M, B] True at the largest scores of each column; a stable sort prefers the first of equal ones."""
+    order = np.argsort(-scores, axis=0, kind="stable")[:num_active]
+    active = np.zeros(scores.shape, bool)
+    np.put_along_axis(active, order, True, axis=0)
+    return active
+
+
+@pytest.mark.parametrize("num_active", [1, 3, 5])
+def test_the_k_best_modules_are_chosen(num_active):
+    scores = np.random.default_rng(num_active).normal(size=(5, 200)).astype(np.float32)
+    active = choose_top_k(jnp.asarray(scores), num_active)
+    np.testing.assert_array_equal(active, chosen_by_sorting(scores, num_active))
+
+
+@pytest.mark.parametrize("num_active", [1, 2, 4])
+def test_of_equal_modules_the_first_are_chosen(num_active):
+    scores = np.random.default_rng(0).integers(0, 3, size=(5, 300)).astype(np.float32)
+    active = np.asarray(choose_top_k(jnp.asarray(scores), num_active))
+    np.testing.assert_array_equal(active, chosen_by_sorting(scores, num_active))
+    assert (active.sum(axis=0) == num_active).all()
+
+
+def test_choosing_all_modules_chooses_all_whatever_their_scores():
+    scores = jnp.array([[0.0, jnp.inf], [0.0, -jnp.inf], [0.0, 1.0]])
+    assert choose_top_k(scores, 3).all()
+
+
+def test_no_gradient_flows_through_the_choice():
+    def chosen_sum(scores):
+        return jnp.where(choose_top_k(scores, 2), 3.0, 1.0).sum()
+
+    np.testing.assert_array_equal(jax.grad(chosen_sum)(jnp.array([[0.1], [0.5], [0.4]])), 0)
+
+
+@pytest.mark.parametrize("num_heads", [1, 2])
+def test_input_attention_is_a_softmax_over_the_input_and_the_null_slot(num_heads):
+    """Null slot: key 0, so its score is 0 whatever the query."""
+    attention = jax.eval_shape(lambda key: InputAttention(3, 4, 6, num_heads, 5, 2, key=key), jax.random.key(0))
+    queries, keys = 3 * normal(3, 7, num_heads * 5), 3 * normal(7, num_heads * 5)
+    found = np.asarray(attention.weigh(queries, keys))
+    assert found.shape == (3, 7, num_heads)
+    for module, env, head in np.ndindex(found.shape):
+        part = slice(5 * head, 5 * head + 5)
+        score = float(np.dot(np.float64(queries[module, env, part]), np.float64(keys[env, part]))) / np.sqrt(5)
+        exponentials = np.exp([score, 0.0])
+        assert found[module, env, head] == pytest.approx(exponentials[0] / exponentials.sum(), abs=1e-6)
+
+
+def communicate_in_loops(weights, hidden, num_heads):
+    """Messages [M, B, H] and attention [B, M, M], mean over heads."""
+    num_modules, batch, _ = hidden.shape
+    messages, attention = np.zeros(hidden.shape), np.zeros((batch, num_modules, num_modules))
+    width = weights["query"].shape[-1] // num_heads
+    for env in range(batch):
+        query, key, value = (
+            [hidden[m, env] @ weights[name][m] for m in range(num_modules)] for name in ("query", "key", "value")
+        )
+        for asks in range(num_modules):
+            heard = []
+            for head in range(num_heads):
+                part = slice(head * width, head * width + width)
+                scores = np.array([query[asks][part] @ key[told][part] for told in range(num_modules)])
+                share = np.exp(scores / np.sqrt(width))
+                share /= share.sum()
+                attention[env, asks] += share / num_heads
+                heard.append(sum(share[told] * value[told][part] for told in range(num_modules)))
+            heard = np.concatenate(heard)
+            message = heard @ weights["output"][asks]
+            if "gate" in weights:
+                message = np.tanh(message) / (1 + np.exp(-heard @ weights["gate"][asks]))
+            messages[asks, env] = message
+    return messages, attention
+
+
+@pytest.mark.parametrize(("num_modules", "num_heads", "gated"), [(4, 2, False), (4, 2, True), (1, 3, False)])
+def test_communication_equals_a_reference_in_loops(num_modules, num_heads, gated):
+    make = lambda key: Communication(num_modules, 5, 6, num_heads, gated, key=key)  # noqa: E731
+    talk = jax.tree.map(lambda leaf: normal(*leaf.shape), jax.eval_shape(make, jax.random.key(0)))
+    names = ("query", "key", "value", "output", *(["gate"] if gated else []))
+    weights = {name: np.float64(getattr(talk, name)) for name in names}
+    assert (talk.gate is not None) == gated
+    hidden = normal(num_modules, 3, 5)
+    message, attention = jax.jit(lambda talk, hidden: talk(hidden))(talk, hidden)
+    expected_message, expected_attention = communicate_in_loops(weights, np.float64(hidden), num_heads)
+    np.testing.assert_allclose(message, expected_message, atol=1e-5)
+    np.testing.assert_allclose(attention, expected_attention, atol=1e-5)
+    np.testing.assert_allclose(attention.sum(axis=-1), 1, atol=1e-5)
+
+
+def test_weights_begin_by_the_fan_in_of_one_module():
+    """Five modules are five copies of one layer; their fan-in is not five times as large."""
+    weights = init_fan_in(jax.random.key(0), (5, 64, 200))
+    np.testing.assert_allclose(weights.std(axis=(1, 2)), 1 / 8, rtol=0.05)
+    np.testing.assert_allclose(init_fan_in(jax.random.key(1), (64, 999), 0.1).std(), 0.1 / 8, rtol=0.05)
