@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, UInt32
 
 from metarims.gridworld.dice import Dice
 from metarims.gridworld.levels.base import Level, walled_room
-from metarims.gridworld.levels.placing import distinct, insert, place
+from metarims.gridworld.levels.placing import distinct, place
 from metarims.gridworld.missions import LAVA_CROSSING, SIMPLE_CROSSING
 from metarims.gridworld.rules import Rule
 from metarims.gridworld.tiles import EMPTY, GOAL, LAVA, WALL
@@ -25,27 +25,23 @@ class Crossing(Level):
         """Every level is kept."""
         dice, size, number = Dice(words), self.width, self.num_rivers
         half = (size - 3) // 2  # rivers per orientation
-        rivers: list = []
-        for river in distinct(dice, number, 2 * half):
-            rivers = insert(rivers, river)
-        upright = sum((river < half).astype(jnp.int32) for river in rivers)
-        at = [2 + 2 * (river % half) for river in rivers]
+        rivers = jnp.sort(distinct(dice.take(number), 2 * half))
+        upright = (rivers < half).sum(dtype=jnp.int32)
+        at = 2 + 2 * (rivers % half)
 
         room = walled_room(size, size)
         room[size - 2, size - 2] = GOAL
-        grid = jnp.asarray(room)
+        x, y = jnp.arange(size)[:, None, None], jnp.arange(size)[None, :, None]
+        wet = jnp.where(rivers < half, x == at, y == at).any(-1)
         inside = jnp.zeros((size, size), bool).at[1:-1, 1:-1].set(True)
-        x, y = jnp.arange(size)[:, None], jnp.arange(size)[None, :]
-        for river, position in zip(rivers, at, strict=True):
-            wet = inside & jnp.where(river < half, x == position, y == position)
-            grid = jnp.where(wet, jnp.uint8(self.material), grid)
+        grid = jnp.where(wet & inside, jnp.uint8(self.material), jnp.asarray(room))
 
         # Borders between which the openings lie: 0, the rivers in order, and the far wall.
-        places = jnp.stack([*at, jnp.int32(size - 1)])
+        places = jnp.append(at, size - 1)
         order = jnp.arange(number + 1)
-        columns = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.where(order < upright, places, size - 1)])
-        shifted = jnp.where(order < number - upright, places[jnp.minimum(order + upright, number)], size - 1)
-        rows = jnp.concatenate([jnp.zeros(1, jnp.int32), shifted])
+        columns = jnp.append(0, jnp.where(order < upright, places, size - 1))
+        shifted = places[jnp.minimum(order + upright, number)]
+        rows = jnp.append(0, jnp.where(order < number - upright, shifted, size - 1))
 
         column, row = jnp.int32(0), jnp.int32(0)
         for done in range(number):

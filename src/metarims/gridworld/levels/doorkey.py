@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, UInt32
 
 from metarims.gridworld.dice import Dice
 from metarims.gridworld.levels.base import Level, walled_room
-from metarims.gridworld.levels.placing import skip
+from metarims.gridworld.levels.placing import distinct, place
 from metarims.gridworld.missions import DOOR_KEY
 from metarims.gridworld.rules import Rule
 from metarims.gridworld.tiles import GOAL, WALL, door_code, object_code
@@ -23,18 +23,15 @@ class DoorKey(Level):
         dice, size = Dice(words), self.width
         split = 2 + dice.below(size - 4)
         rows = size - 2
-        agent = dice.below((split - 1) * rows)
+        agent, key = distinct(dice.take(2), (split - 1) * rows)
         direction = dice.below(4)
         door_y = 1 + dice.below(size - 3)
-        key = skip(dice.below((split - 1) * rows - 1), [(agent, True)])
 
         room = walled_room(size, size)
         room[size - 2, size - 2] = GOAL
-        x, y = jnp.arange(size)[:, None], jnp.arange(size)[None, :]
-        grid = jnp.where(x == split, jnp.uint8(WALL), jnp.asarray(room))
-        grid = jnp.where((x == split) & (y == door_y), jnp.uint8(door_code("yellow", "locked")), grid)
-        key_here = (x == key // rows + 1) & (y == key % rows + 1)
-        grid = jnp.where(key_here, jnp.uint8(object_code("key", "yellow")), grid)
+        grid = jnp.where(jnp.arange(size)[:, None] == split, jnp.uint8(WALL), jnp.asarray(room))
+        grid = place(grid, split, door_y, jnp.int32(door_code("yellow", "locked")))
+        grid = place(grid, key // rows + 1, key % rows + 1, jnp.int32(object_code("key", "yellow")))
         return new_world(grid, agent // rows + 1, agent % rows + 1, direction, 0), jnp.bool_(True)
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, UInt32
 
 from metarims.gridworld.dice import Dice
 from metarims.gridworld.levels.base import Level, walled_room
-from metarims.gridworld.levels.placing import insert, place, skip
+from metarims.gridworld.levels.placing import distinct, place_all
 from metarims.gridworld.missions import GOAL_SQUARE
 from metarims.gridworld.obstacles import OBSTACLE
 from metarims.gridworld.rules import Rule
@@ -24,21 +24,17 @@ class GoalRoom(Level):
     def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
         """Every level is kept."""
         dice, side = Dice(words), self.width - 2
+        num_free = side * side - 1  # the goal is the last cell
         agent, direction = jnp.int32(0), jnp.int32(0)
         if self.random_start:
-            agent, direction = dice.below(side * side - 1), dice.below(4)  # the goal is the last cell
+            agent, direction = dice.below(num_free), dice.below(4)
         room = walled_room(self.width, self.height)
         room[side, side] = GOAL
-        grid = jnp.asarray(room)
-        taken, obstacles = [agent], []
-        for index in range(self.num_obstacles):
-            cell = skip(dice.below(side * side - 2 - index), [(other, True) for other in taken])
-            taken = insert(taken, cell)
-            x, y = cell // side + 1, cell % side + 1
-            grid = place(grid, x, y, jnp.int32(OBSTACLE))
-            obstacles.append(x * self.height + y)
-        placed = jnp.stack(obstacles) if obstacles else ()
-        world = new_world(grid, agent // side + 1, agent % side + 1, direction, 0, placed)
+        cells = distinct(dice.take(self.num_obstacles), num_free - 1)
+        cells += cells >= agent
+        x, y = cells // side + 1, cells % side + 1
+        grid = place_all(jnp.asarray(room), x, y, jnp.full_like(x, OBSTACLE))
+        world = new_world(grid, agent // side + 1, agent % side + 1, direction, 0, x * self.height + y)
         return world, jnp.bool_(True)
 
 

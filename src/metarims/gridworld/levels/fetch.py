@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, UInt32
 
 from metarims.gridworld.dice import Dice
 from metarims.gridworld.levels.base import Level, walled_room
-from metarims.gridworld.levels.placing import distinct, place
+from metarims.gridworld.levels.placing import distinct, place_all
 from metarims.gridworld.missions import FETCH
 from metarims.gridworld.rules import Rule
 from metarims.gridworld.tiles import KEY, TARGET
@@ -23,13 +23,13 @@ class Fetch(Level):
     def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
         """Every level is kept."""
         dice, side = Dice(words), self.width - 2
-        *cells, agent = distinct(dice, self.num_objects + 1, side * side)
-        things = [dice.below(12) for _ in cells]
-        wanted = jnp.stack(things)[dice.below(self.num_objects)]
-        grid = jnp.asarray(walled_room(self.width, self.height))
-        for cell, thing in zip(cells, things, strict=True):
-            value = (KEY + thing) | jnp.where(thing == wanted, TARGET, 0)
-            grid = place(grid, cell // side + 1, cell % side + 1, value)
+        places = distinct(dice.take(self.num_objects + 1), side * side)
+        cells, agent = places[:-1], places[-1]
+        things = dice.several_below(self.num_objects, 12)
+        wanted = things[dice.below(self.num_objects)]
+        values = (KEY + things) | jnp.where(things == wanted, TARGET, 0)
+        room = jnp.asarray(walled_room(self.width, self.height))
+        grid = place_all(room, cells // side + 1, cells % side + 1, values)
         mission = 12 * dice.below(5) + wanted
         return new_world(grid, agent // side + 1, agent % side + 1, dice.below(4), mission), jnp.bool_(True)
 

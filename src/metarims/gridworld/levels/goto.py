@@ -4,11 +4,11 @@ import dataclasses
 from typing import Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, UInt32
+from jaxtyping import Array, Bool, Int32, UInt32
 
 from metarims.gridworld.dice import Dice
 from metarims.gridworld.levels.base import Level, walled_room
-from metarims.gridworld.levels.placing import all_reachable, around, insert, skip
+from metarims.gridworld.levels.placing import all_reachable, place_all, spread_out
 from metarims.gridworld.missions import GO_TO
 from metarims.gridworld.rules import Rule
 from metarims.gridworld.tiles import KEY, TARGET, object_code
@@ -31,42 +31,29 @@ class GoTo(Level):
     def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
         """Agent anywhere; objects one by one, neither under nor beside it; kept if all of them can be reached."""
         dice, side = Dice(words), self.width - 2
-        agent = dice.below(side * side)
-        direction = dice.below(4)
-        holes = around(agent, side)
-        num_free = side * side - sum(exists.astype(jnp.int32) for _, exists in holes)
-
-        taken, cells, codes = [], [], []
-        for index in range(self.num_objects):
-            rank = skip(dice.below(num_free - index), [(rank, True) for rank in taken])
-            taken = insert(taken, rank)
-            cells.append(skip(rank, holes))
-            codes.append(self._code(dice, index))
-
-        target = self._target(dice, codes)
-        matches = [code == target for code in codes]
-        several = sum(match.astype(jnp.int32) for match in matches) > 1
-        grid = jnp.asarray(walled_room(self.width, self.height))
-        place = jnp.arange(self.width)[:, None] * self.height + jnp.arange(self.height)
-        for cell, code, match in zip(cells, codes, matches, strict=True):
-            here = place == (cell // side + 1) * self.height + cell % side + 1
-            grid = jnp.where(here, jnp.where(match, code | TARGET, code).astype(jnp.uint8), grid)
-        mission = target - KEY + 18 * several
-        if len(self.missions) < len(GO_TO):
-            mission = several & (len(self.missions) > 1) if self.goal == "red ball" else target - KEY
+        agent, direction = dice.below(side * side), dice.below(4)
+        cells = spread_out(dice.take(self.num_objects), agent, side)
+        codes, target = self._objects(dice)
+        matches = codes == target
+        several = matches.sum() > 1
+        room = jnp.asarray(walled_room(self.width, self.height))
+        values = jnp.where(matches, codes | TARGET, codes)
+        grid = place_all(room, cells // side + 1, cells % side + 1, values)
+        by_name = target - KEY + 18 * several
+        mission = several & (len(self.missions) > 1) if self.goal == "red ball" else by_name
         world = new_world(grid, agent // side + 1, agent % side + 1, direction, mission)
         kept = all_reachable(cells, agent, side) if self.num_objects > 1 else jnp.bool_(True)
         return world, kept
 
-    def _code(self, dice: Dice, index: int):
-        if self.goal == "red ball" and index == 0:
-            return jnp.int32(RED_BALL)
-        return GREY_KEY + 6 * dice.below(3) if self.grey else KEY + dice.below(18)
-
-    def _target(self, dice: Dice, codes: list):
-        if self.goal == "red ball":
-            return jnp.int32(RED_BALL)
-        return jnp.stack(codes)[dice.below(len(codes))]
+    def _objects(self, dice: Dice) -> tuple[Int32[Array, "n"], Int32[Array, ""]]:
+        """Codes of the objects, and of the one that the mission names."""
+        if self.goal == "any":
+            codes = KEY + dice.several_below(self.num_objects, 18)
+            return codes, codes[dice.below(self.num_objects)]
+        others = dice.several_below(self.num_objects - 1, 3 if self.grey else 18)
+        others = GREY_KEY + 6 * others if self.grey else KEY + others
+        red_ball = jnp.int32(RED_BALL)
+        return jnp.concatenate([red_ball[None], others]), red_ball
 
 
 def go_to_local(id: str, room_size: int = 8, num_dists: int = 8) -> GoTo:

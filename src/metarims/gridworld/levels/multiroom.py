@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int32, UInt8, UInt32
 
-from metarims.gridworld.dice import Dice
+from metarims.gridworld.dice import Dice, multiply_high
 from metarims.gridworld.levels.base import Level
 from metarims.gridworld.levels.placing import place
 from metarims.gridworld.missions import MULTI_ROOM
@@ -43,20 +43,26 @@ class MultiRoom(Level):
 
     def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
         """Kept if the chain reaches its full length (Farama throws shorter ones away)."""
-        start = 8 + self.num_rooms
-        dice = Dice(words[:start])
-        tries = words[start:].reshape(self.num_rooms - 1, TRIES, DRAWS)
+        dice = Dice(words)
         left, top = dice.below(self.width - 2), dice.below(self.width - 2)
         sizes = MIN_SIZE + dice.below(self.max_size - 3), MIN_SIZE + dice.below(self.max_size - 3)
-        rooms = [Room(left, top, *sizes, jnp.int32(2), left, top)]
-        complete = self._inside(rooms[0])
-        for draws in tries:
-            options = jax.vmap(self._next, in_axes=(None, 0))(rooms[-1], draws)
+        first = Room(left, top, *sizes, jnp.int32(2), left, top)
+        order = jnp.arange(self.num_rooms)
+
+        def extend(carry, item):
+            rooms, complete = carry
+            index, draws = item
+            options = jax.vmap(self._next, in_axes=(None, 0))(Room(*(leaf[index - 1] for leaf in rooms)), draws)
             fits = self._inside(options)
-            for other in rooms[:-1]:
-                fits &= ~_overlap(options, other)
-            rooms.append(Room(*(leaf[jnp.argmax(fits)] for leaf in options)))
-            complete &= fits.any()
+            clash = _overlap(Room(*(leaf[:, None] for leaf in options)), rooms)
+            fits &= ~(clash & (order < index - 1)).any(1)
+            chosen = Room(*(leaf[jnp.argmax(fits)] for leaf in options))
+            rooms = jax.tree.map(lambda held, new: jnp.where(order == index, new, held), rooms, chosen)
+            return (rooms, complete & fits.any()), None
+
+        rooms = jax.tree.map(lambda leaf: jnp.full(self.num_rooms, leaf), first)
+        draws = dice.take((self.num_rooms - 1) * TRIES * DRAWS).reshape(self.num_rooms - 1, TRIES, DRAWS)
+        (rooms, complete), _ = jax.lax.scan(extend, (rooms, self._inside(first)), (order[1:], draws))
         return self._furnish(dice, rooms), complete
 
     def _inside(self, room: Room) -> Bool[Array, "*n"]:
@@ -79,18 +85,23 @@ class MultiRoom(Level):
         top = jnp.where(sideways, door_y - height + back, door_y - jnp.where(leave == 3, height - 1, 0))
         return Room(left, top, width, height, (leave + 2) % 4, door_x, door_y)
 
-    def _furnish(self, dice: Dice, rooms: list[Room]) -> World:
+    def _furnish(self, dice: Dice, rooms: Room) -> World:
         """Walls, doors (each of another colour than the last), the agent in the first room, the goal in the last."""
-        grid = jnp.full((self.width, self.height), EMPTY, jnp.uint8)
-        color = jnp.int32(0)
-        for index, room in enumerate(rooms):
+
+        def build(carry, item):
+            grid, color = carry
+            room, index, word = item
+            other = multiply_high(word, jnp.where(index == 1, 6, 5))
+            color = jnp.where(index == 1, other, other + (other >= color))
             grid = _walls(grid, room)
-            if index > 0:
-                other = dice.below(6 if index == 1 else 5)
-                color = other if index == 1 else other + (other >= color)
-                grid = place(grid, room.door_x, room.door_y, DOOR + 3 * color + 1)
-        x, y = _cell(dice, rooms[0])
-        goal_x, goal_y = _cell(dice, rooms[-1])
+            door_x = jnp.where(index > 0, room.door_x, -1)  # the first room has no entry
+            return (place(grid, door_x, room.door_y, DOOR + 3 * color + 1), color), None
+
+        grid = jnp.full((self.width, self.height), EMPTY, jnp.uint8)
+        items = rooms, jnp.arange(self.num_rooms), dice.take(self.num_rooms)
+        (grid, _), _ = jax.lax.scan(build, (grid, jnp.int32(0)), items)
+        x, y = _cell(dice, Room(*(leaf[0] for leaf in rooms)))
+        goal_x, goal_y = _cell(dice, Room(*(leaf[-1] for leaf in rooms)))
         grid = place(grid, goal_x, goal_y, jnp.int32(GOAL))
         return new_world(grid, x, y, dice.below(4))
 
@@ -119,5 +130,5 @@ def _overlap(a: Room, b: Room) -> Bool[Array, "*n"]:
 def multi_room(id: str, num_rooms: int, max_size: int = 10) -> MultiRoom:
     """MultiRoom on Farama's 25 x 25 cells."""
     rule = Rule(max_steps=20 * num_rooms, doors=True, walled=False, reach=True)
-    words = 8 + num_rooms + (num_rooms - 1) * TRIES * DRAWS
+    words = 7 + num_rooms + (num_rooms - 1) * TRIES * DRAWS
     return MultiRoom(id, 25, 25, rule, words, MULTI_ROOM, num_rooms=num_rooms, max_size=max_size)

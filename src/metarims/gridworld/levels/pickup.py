@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, UInt8, UInt32
+from jaxtyping import Array, Bool, Int32, UInt8, UInt32
 
 from metarims.gridworld.dice import Dice
 from metarims.gridworld.levels.base import Level, walled_room
-from metarims.gridworld.levels.placing import all_reachable, around, distinct, insert, nth, place, skip
+from metarims.gridworld.levels.placing import all_reachable, distinct, nth, place_all, spread_out
 from metarims.gridworld.missions import PICKUP_DIST, PICKUP_LOC
 from metarims.gridworld.rules import Rule
 from metarims.gridworld.tiles import COLORS, EMPTY, KEY, KINDS, TARGET
@@ -22,20 +23,16 @@ class PickupLevel(Level):
 
     num_objects: int = 0
 
-    def _objects(self, dice: Dice, things: list) -> tuple[list, UInt8[Array, "W H"]]:
+    def _objects(self, dice: Dice, things: Int32[Array, "n"]) -> tuple[Int32[Array, "n"], UInt8[Array, "W H"]]:
         """Put things (0 ... 17) into the room; their cells (counted inside the walls), and the grid."""
         side = self.width - 2
         middle = self.width // 2 - 1
-        holes = around(middle * side + middle, side)
-        taken, cells = [], []
-        for index in range(len(things)):
-            rank = skip(dice.below(side * side - len(holes) - index), [(other, True) for other in taken])
-            taken = insert(taken, rank)
-            cells.append(skip(rank, holes))
-        grid = jnp.asarray(walled_room(self.width, self.height))
-        for cell, thing in zip(cells, things, strict=True):
-            grid = place(grid, cell // side + 1, cell % side + 1, KEY + thing)
-        return cells, grid
+        cells = spread_out(dice.take(self.num_objects), jnp.int32(middle * side + middle), side)
+        return cells, self._lay(jnp.asarray(walled_room(self.width, self.height)), cells, KEY + things)
+
+    def _lay(self, grid: UInt8[Array, "W H"], cells: Int32[Array, "n"], values: Int32[Array, "n"]):
+        side = self.width - 2
+        return place_all(grid, cells // side + 1, cells % side + 1, values)
 
     def _agent(self, dice: Dice, grid: UInt8[Array, "W H"]):
         """Uniform among empty cells and directions that face no object (``RoomGrid.place_agent``)."""
@@ -54,10 +51,10 @@ class PickupDist(PickupLevel):
     def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
         """Every level is kept."""
         dice = Dice(words)
-        things = distinct(dice, self.num_objects, 18)
+        things = distinct(dice.take(self.num_objects), 18)
         _, grid = self._objects(dice, things)
         agent, direction, side = self._agent(dice, grid)
-        thing = jnp.stack(things)[dice.below(self.num_objects)]
+        thing = things[dice.below(self.num_objects)]
         kind, color = thing // 6, thing % 6
         select_by = dice.below(3)
         matches = _matches(grid, jnp.where(select_by == 1, -1, kind), jnp.where(select_by == 2, -1, color))
@@ -76,20 +73,18 @@ class PickupLoc(PickupLevel):
     def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
         """Kept if every object can be reached."""
         dice = Dice(words)
-        things = [dice.below(18) for _ in range(self.num_objects)]
+        things = dice.several_below(self.num_objects, 18)
         cells, grid = self._objects(dice, things)
         agent, direction, side = self._agent(dice, grid)
         x, y = agent // side, agent % side
 
-        fits = jnp.stack([self._fits(thing, cell, x, y, direction) for thing, cell in zip(things, cells, strict=True)])
+        fits = jax.vmap(lambda thing, cell: self._fits(thing, cell, x, y, direction))(things, cells)
         # Farama draws descriptions until one fits: no place 1/2, each of the four places 1/8.
         weights = jnp.where(fits.any(0), jnp.tile(jnp.array([4, 1, 1, 1, 1]), 21), 0)
         order = jnp.cumsum(weights, dtype=jnp.int32)
         chosen = (order <= dice.below(order[-1])).sum()
         matching = fits[:, chosen]
-        for cell, thing, match in zip(cells, things, matching, strict=True):
-            value = jnp.where(match, (KEY + thing) | TARGET, KEY + thing)
-            grid = place(grid, cell // side + 1, cell % side + 1, value)
+        grid = self._lay(grid, cells, jnp.where(matching, (KEY + things) | TARGET, KEY + things))
         mission = chosen + 105 * (matching.sum() > 1)
         return new_world(grid, x + 1, y + 1, direction, mission), all_reachable(cells, agent, side)
 

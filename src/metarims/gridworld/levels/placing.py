@@ -1,88 +1,87 @@
 """Exact uniform placement without rejection, and the reachability check."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int32, UInt8
+from jaxtyping import Array, Bool, Int32, UInt8, UInt32
 
-from metarims.gridworld.dice import Dice
+from metarims.gridworld.dice import multiply_high
 
 Number = Any
 
-
-def skip(rank: Number, holes: Sequence[tuple[Number, Number]]) -> Number:
-    """The index of the ``rank``-th free place: ``holes`` are (index, is it one?) in ascending order of index."""
-    for index, exists in holes:
-        rank = rank + ((rank >= index) & exists)
-    return rank
+NOWHERE = 2**30
+"""An index beyond every grid."""
 
 
-def insert(ordered: list, value: Number) -> list:
-    """``ordered`` (ascending) with ``value`` in its place, by compare and exchange."""
-    out = []
-    for other in ordered:
-        out.append(jnp.minimum(other, value))
-        value = jnp.maximum(other, value)
-    return [*out, value]
+def nth_free(rank: Number, taken: Int32[Array, "n"], exists: Any = True) -> Int32[Array, ""]:
+    """The ``rank``-th index that is not ``taken`` (ascending; entries that do not exist are passed over).
+
+    It is rank + #{k: taken_k - (how many are taken before it) <= rank}.
+    """
+    exists = jnp.broadcast_to(exists, taken.shape)
+    before = jnp.cumsum(exists) - exists
+    return rank + (exists & (taken - before <= rank)).sum(dtype=jnp.int32)
 
 
-def around(cell: Number, side: int) -> list[tuple[Number, Bool[Array, ""]]]:
-    """A cell of a side x side room and its four neighbours inside the room, as holes for ``skip``."""
+def distinct(words: UInt32[Array, "n"], bound: Any) -> Int32[Array, "n"]:
+    """Different integers below ``bound``, one per word, every order equally likely."""
+    number = words.shape[0]
+    order = jnp.arange(number)
+
+    def draw(taken, item):
+        index, word = item
+        value = nth_free(multiply_high(word, bound - index), taken)
+        place = (taken < value).sum()
+        shifted = jnp.concatenate([taken[:1], taken[:-1]])
+        return jnp.where(order < place, taken, jnp.where(order == place, value, shifted)), value
+
+    _, values = jax.lax.scan(draw, jnp.full(number, NOWHERE, jnp.int32), (order, words))
+    return values
+
+
+def around(cell: Number, side: int) -> tuple[Int32[Array, "5"], Bool[Array, "5"]]:
+    """A cell of a side x side room and its four neighbours, ascending; and which of them are inside the room."""
     x, y = cell // side, cell % side
-    yes = jnp.bool_(True)
-    return [
-        (cell - side, x > 0),
-        (cell - 1, y > 0),
-        (cell, yes),
-        (cell + 1, y < side - 1),
-        (cell + side, x < side - 1),
-    ]
+    cells = cell + jnp.array([-side, -1, 0, 1, side])
+    return cells, jnp.stack([x > 0, y > 0, x >= 0, y < side - 1, x < side - 1])
 
 
-def all_reachable(cells: Sequence[Int32[Array, ""]], agent: Int32[Array, ""], side: int) -> Bool[Array, ""]:
+def spread_out(words: UInt32[Array, "n"], agent: Number, side: int) -> Int32[Array, "n"]:
+    """Different cells of a side x side room, one by one and uniform, none of them the agent's or beside it."""
+    near, inside = around(agent, side)
+    ranks = distinct(words, side * side - inside.sum(dtype=jnp.int32))
+    return jax.vmap(lambda rank: nth_free(rank, near, inside))(ranks)
+
+
+def all_reachable(cells: Int32[Array, "n"], agent: Int32[Array, ""], side: int) -> Bool[Array, ""]:
     """Can every object be touched from the agent by walking through empty cells of a side x side room?
 
-    Rows of the room are bit sets; a sweep fills each row sideways and passes it on, down and then up, until nothing
-    changes (BabyAI's ``check_objs_reachable``).
+    BabyAI's ``check_objs_reachable``. Rows of the room are bit sets, flooded until nothing changes.
     """
-    full = (1 << side) - 1
-    row_of, bit_of = lambda c: c // side, lambda c: (jnp.uint32(1) << (c % side).astype(jnp.uint32)).astype(jnp.uint8)
-    blocked = []
-    for x in range(side):
-        row = jnp.uint8(0)
-        for cell in cells:
-            row |= jnp.where(row_of(cell) == x, bit_of(cell), jnp.uint8(0))
-        blocked.append(row)
-    free = [~row & jnp.uint8(full) for row in blocked]
+    blocked = _rows(cells, side)
+    free = ~blocked & jnp.uint8((1 << side) - 1)
 
-    def fill(row, passable):
-        for _ in range(side - 1):
-            row |= ((row << 1) | (row >> 1)) & passable
-        return row
+    def spread(rows):
+        above, below = jnp.pad(rows[1:], (0, 1)), jnp.pad(rows[:-1], (1, 0))
+        return rows << 1 | rows >> 1 | above | below
 
-    def sweep(carry):
+    def flood(carry):
         _, rows = carry
-        new = list(rows)
-        for order in (range(1, side), reversed(range(side - 1))):
-            step = -1 if isinstance(order, range) else 1
-            for x in order:
-                new[x] = fill(new[x] | (new[x + step] & free[x]), free[x])
-        changed = jnp.bool_(False)
-        for old, now in zip(rows, new, strict=True):
-            changed |= old != now
-        return changed, tuple(new)
+        wider = rows
+        for _ in range(3):
+            wider = wider | (spread(wider) & free)
+        return (wider != rows).any(), wider
 
-    start = tuple(fill(jnp.where(row_of(agent) == x, bit_of(agent), jnp.uint8(0)), free[x]) for x in range(side))
-    _, reached = jax.lax.while_loop(lambda carry: carry[0], sweep, sweep((None, start)))
-    touched = jnp.bool_(True)
-    for x in range(side):
-        near = (reached[x] << 1) | (reached[x] >> 1)
-        for other in (x - 1, x + 1):
-            near = near | reached[other] if 0 <= other < side else near
-        touched &= (blocked[x] & ~near) == 0
-    return touched
+    start = jnp.bool_(True), _rows(agent[None], side)
+    _, reached = jax.lax.while_loop(lambda carry: carry[0], flood, start)
+    return ((blocked & ~spread(reached)) == 0).all()
+
+
+def _rows(cells: Int32[Array, "n"], side: int) -> UInt8[Array, "side"]:
+    """A set of different cells as one bit set per row."""
+    bits = (jnp.uint32(1) << (cells % side).astype(jnp.uint32)).astype(jnp.uint8)
+    return jnp.where(jnp.arange(side)[:, None] == cells // side, bits, jnp.uint8(0)).sum(1, dtype=jnp.uint8)
 
 
 def nth(mask: Bool[Array, "n"], rank: Number) -> Int32[Array, ""]:
@@ -90,17 +89,14 @@ def nth(mask: Bool[Array, "n"], rank: Number) -> Int32[Array, ""]:
     return (jnp.cumsum(mask, dtype=jnp.int32) <= rank).sum(dtype=jnp.int32)
 
 
-def distinct(dice: Dice, number: int, bound: int) -> list[Int32[Array, ""]]:
-    """``number`` different integers below ``bound``, every order equally likely."""
-    taken, drawn = [], []
-    for index in range(number):
-        value = skip(dice.below(bound - index), [(other, True) for other in taken])
-        taken = insert(taken, value)
-        drawn.append(value)
-    return drawn
-
-
 def place(grid: UInt8[Array, "W H"], x: Number, y: Number, cell: Number) -> UInt8[Array, "W H"]:
     """The grid with one cell set."""
     here = (jnp.arange(grid.shape[0])[:, None] == x) & (jnp.arange(grid.shape[1])[None, :] == y)
     return jnp.where(here, jnp.asarray(cell).astype(jnp.uint8), grid)
+
+
+def place_all(
+    grid: UInt8[Array, "W H"], x: Int32[Array, "n"], y: Int32[Array, "n"], cells: Int32[Array, "n"]
+) -> UInt8[Array, "W H"]:
+    """The grid with several cells set, one after the other."""
+    return jax.lax.scan(lambda grid, item: (place(grid, *item), None), grid, (x, y, cells))[0]

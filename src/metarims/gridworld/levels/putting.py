@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, UInt32
 
-from metarims.gridworld.dice import Dice
+from metarims.gridworld.dice import Dice, multiply_high
 from metarims.gridworld.levels.base import Level, walled_room
-from metarims.gridworld.levels.placing import all_reachable, around, distinct, insert, nth, place, skip
+from metarims.gridworld.levels.placing import all_reachable, distinct, nth, place, place_all, spread_out
 from metarims.gridworld.missions import PUT_NEAR, PUT_NEXT
 from metarims.gridworld.rules import Rule
 from metarims.gridworld.tiles import EMPTY, KEY, LANDMARK, TARGET
@@ -23,19 +24,22 @@ class PutNear(Level):
     def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
         """Every level is kept."""
         dice, size = Dice(words), self.width
-        things = distinct(dice, self.num_objects, 18)
-        grid = jnp.asarray(walled_room(size, size))
-        move, fixed = _two_of(dice, self.num_objects)
+        things, move, fixed = _choose(dice, self.num_objects)
+        values = _flagged(things, move, fixed)
         x, y = jnp.arange(size)[:, None], jnp.arange(size)[None, :]
-        free = grid == EMPTY
-        for index, thing in enumerate(things):
-            cell = nth(free.reshape(-1), dice.below(free.sum(dtype=jnp.int32)))
+
+        def put(carry, item):
+            grid, free = carry
+            word, value = item
+            cell = nth(free.reshape(-1), multiply_high(word, free.sum(dtype=jnp.int32)))
             cx, cy = cell // size, cell % size
             free &= (jnp.abs(x - cx) > 1) | (jnp.abs(y - cy) > 1)
-            flag = jnp.where(move == index, TARGET, jnp.where(fixed == index, LANDMARK, 0))
-            grid = place(grid, cx, cy, (KEY + thing) | flag)
+            return (place(grid, cx, cy, value), free), None
+
+        room = jnp.asarray(walled_room(size, size))
+        (grid, _), _ = jax.lax.scan(put, (room, room == EMPTY), (dice.take(self.num_objects), values))
         cell = nth((grid == EMPTY).reshape(-1), dice.below((size - 2) ** 2 - self.num_objects))
-        mission = _pair(jnp.stack(things), move, fixed)
+        mission = _pair(things, move, fixed)
         return new_world(grid, cell // size, cell % size, dice.below(4), mission), jnp.bool_(True)
 
 
@@ -48,29 +52,26 @@ class PutNextLocal(Level):
     def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
         """Kept if all objects can be reached and the two are not beside each other already."""
         dice, side = Dice(words), self.width - 2
-        agent = dice.below(side * side)
-        direction = dice.below(4)
-        holes = around(agent, side)
-        num_free = side * side - sum(exists.astype(jnp.int32) for _, exists in holes)
-        things = distinct(dice, self.num_objects, 18)
-        move, fixed = _two_of(dice, self.num_objects)
-        grid = jnp.asarray(walled_room(self.width, self.height))
-        taken, cells = [], []
-        for index, thing in enumerate(things):
-            rank = skip(dice.below(num_free - index), [(other, True) for other in taken])
-            taken = insert(taken, rank)
-            cells.append(skip(rank, holes))
-            flag = jnp.where(move == index, TARGET, jnp.where(fixed == index, LANDMARK, 0))
-            grid = place(grid, cells[-1] // side + 1, cells[-1] % side + 1, (KEY + thing) | flag)
-        a, b = jnp.stack(cells)[move], jnp.stack(cells)[fixed]
+        agent, direction = dice.below(side * side), dice.below(4)
+        things, move, fixed = _choose(dice, self.num_objects)
+        cells = spread_out(dice.take(self.num_objects), agent, side)
+        room = jnp.asarray(walled_room(self.width, self.height))
+        grid = place_all(room, cells // side + 1, cells % side + 1, _flagged(things, move, fixed))
+        a, b = cells[move], cells[fixed]
         apart = jnp.abs(a // side - b // side) + jnp.abs(a % side - b % side) > 1
-        world = new_world(grid, agent // side + 1, agent % side + 1, direction, _pair(jnp.stack(things), move, fixed))
+        world = new_world(grid, agent // side + 1, agent % side + 1, direction, _pair(things, move, fixed))
         return world, all_reachable(cells, agent, side) & apart
 
 
-def _two_of(dice: Dice, number: int):
-    move, fixed = distinct(dice, 2, number)
-    return move, fixed
+def _choose(dice: Dice, number: int):
+    """Different things (0 ... 17), which one to move, and which other to put it near."""
+    things, pair = distinct(dice.take(number), 18), distinct(dice.take(2), number)
+    return things, pair[0], pair[1]
+
+
+def _flagged(things, move, fixed):
+    order = jnp.arange(things.shape[0])
+    return (KEY + things) | jnp.where(order == move, TARGET, jnp.where(order == fixed, LANDMARK, 0))
 
 
 def _pair(things, move, fixed):
