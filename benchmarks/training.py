@@ -1,0 +1,185 @@
+"""Training speed: our agents against torch-ac's LSTM agent, raced in pairs on this machine.
+
+Every contender starts, compiles and warms up in its own process, and then waits. Rounds follow: one contender at a
+time trains for some seconds while the others sleep; the order turns round from round to round. A round gives one ratio
+for each of ours, so that what else the machine does hits both sides. Start-up and compilation are reported apart.
+
+    make bench          # or: .venv/bin/python benchmarks/training.py --rounds 5 --seconds 8
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).resolve().parent
+TORCH_PYTHON = HERE.parent / ".bench-venv/bin/python"
+PEERS = ("torch-ac, 1 thread", "torch-ac, 2 threads")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to race."""
+
+    tasks: tuple[str, ...] = ("MiniGrid-DoorKey-5x5-v0", "BabyAI-GoToLocal-v0")
+    """Farama ids."""
+    rounds: int = 5
+    """Rounds after a warm-up round that does not count."""
+    seconds: float = 8.0
+    """Training time of one contender in one round; whole updates are always finished."""
+    out: Path = HERE / "scores/training.json"
+    """Where the figures are written."""
+
+
+@dataclass
+class Contender:
+    """A process that trains when told to."""
+
+    name: str
+    process: subprocess.Popen[str]
+    facts: dict[str, Any] = field(default_factory=dict)
+    scores: list[dict[str, float]] = field(default_factory=list)
+
+    def read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} ended before its time (exit status {self.process.wait()}).")
+        return json.loads(line)
+
+    def train(self, seconds: float) -> dict[str, float]:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{seconds}\n")
+        self.process.stdin.flush()
+        return self.read()
+
+    def stop(self) -> None:
+        """Hang up; the process then ends by itself, and its environments' processes with it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def start(task: str) -> Iterator[Contender]:
+    """All contenders of a task, started one after another, ready to train."""
+    commands = {
+        name: [str(TORCH_PYTHON), "torch_ac_lstm.py", task, str(threads)] for threads, name in enumerate(PEERS, start=1)
+    }
+    for settings in ("matched", "default"):
+        for agent in ("vanilla", "metarims"):
+            commands[f"{agent}, {settings}"] = [sys.executable, "ours.py", task, agent, settings]
+    for name, command in commands.items():
+        process = subprocess.Popen(
+            command,
+            cwd=HERE / "contenders",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        contender = Contender(name, process)
+        contender.facts = contender.read()
+        yield contender
+
+
+def run_rounds(contenders: list[Contender], settings: Settings, console: Console) -> None:
+    """The warm-up round, then the rounds that count."""
+    for contender in contenders:
+        contender.train(settings.seconds / 4)
+    for index in range(settings.rounds):
+        turn = index % len(contenders)
+        for contender in contenders[turn:] + contenders[:turn]:
+            score = contender.train(settings.seconds)
+            contender.scores.append(score | {"load": os.getloadavg()[0]})
+        speeds = ", ".join(f"{c.name}: {_speeds(c)[-1]:,.0f}" for c in contenders)
+        console.print(f"round {index + 1}: {speeds}", highlight=False)
+
+
+def summarize(contenders: list[Contender]) -> dict[str, Any]:
+    """Medians, and the ratios round by round to the faster of the two settings of the peer's threads."""
+    peer = max((c for c in contenders if c.name in PEERS), key=lambda c: statistics.median(_speeds(c)))
+    rows = {}
+    for c in contenders:
+        ratios = [own / other for own, other in zip(_speeds(c), _speeds(peer), strict=True)]
+        rows[c.name] = {
+            "frames_per_second": statistics.median(_speeds(c)),
+            "frames_per_cpu_second": statistics.median(s["frames"] / s["cpu_seconds"] for s in c.scores),
+            "ratio": statistics.median(ratios),
+            "ratio_per_round": ratios,
+            "memory_mib": max(s["memory_mib"] for s in c.scores),
+            **c.facts,
+            "rounds": c.scores,
+        }
+    return {"ratios_to": peer.name, "contenders": rows}
+
+
+def show(task: str, result: dict[str, Any], console: Console) -> None:
+    """The table of one task."""
+    table = Table(title=f"{task}: ratios to {result['ratios_to']}")
+    for title in ("contender", "frames/s", "ratio", "lowest", "frames/CPU-s", "start s", "MiB", "FLOP/frame"):
+        table.add_column(title, justify="left" if title == "contender" else "right")
+    for name, row in result["contenders"].items():
+        table.add_row(
+            name,
+            f"{row['frames_per_second']:,.0f}",
+            f"{row['ratio']:.2f}",
+            f"{min(row['ratio_per_round']):.2f}",
+            f"{row['frames_per_cpu_second']:,.0f}",
+            f"{row['first_update_s']:.0f}",
+            f"{row['memory_mib']:,.0f}",
+            f"{row['flops_per_frame']:,}",
+        )
+    console.print(table)
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores, system, and the commit that was measured."""
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    git = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
+    return {
+        "processor": models[0].partition(":")[2].strip() if models else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": platform.platform(),
+        "commit": subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def _speeds(contender: Contender) -> list[float]:
+    return [score["frames"] / score["seconds"] for score in contender.scores]
+
+
+def main(settings: Settings) -> None:
+    if not TORCH_PYTHON.exists():
+        raise SystemExit("torch-ac has no environment yet: run `make bench`, which makes one in .bench-venv.")
+    console = Console()
+    report: dict[str, Any] = {"machine": describe_machine(), "command": " ".join(["python", *sys.argv]), "tasks": {}}
+    for task in settings.tasks:
+        console.print(f"{task}: starting and compiling")
+        contenders: list[Contender] = []
+        try:
+            contenders.extend(start(task))
+            run_rounds(contenders, settings, console)
+        finally:
+            for contender in contenders:
+                contender.stop()
+        report["tasks"][task] = summarize(contenders)
+        show(task, report["tasks"][task], console)
+        settings.out.parent.mkdir(parents=True, exist_ok=True)
+        settings.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
