@@ -92,8 +92,9 @@ def collect_rollout(
     # An environment is cut off at most once in max_steps steps: so many final views are kept, and valued at the end.
     num_cuts = 1 + (num_steps - 1) // envs.env.max_steps
 
-    def step(scan_carry, key_act):
-        actor, cut = scan_carry
+    def step(scan_carry, _):
+        actor, cut, key = scan_carry
+        key, key_act = jax.random.split(key)
         begins = jnp.zeros_like(actor.begins) if carry else actor.begins
         core, output = agent.step(tables, actor.observation, agent.reset(actor.core, begins))
         action = jax.random.categorical(key_act, output.logits)
@@ -126,11 +127,12 @@ def collect_rollout(
             episode_return=jnp.where(done, 0, episode_return),
             episode_length=jnp.where(done, 0, episode_length),
         )
-        return (actor, _keep_cut(cut, time_step.final_observation, core, time_step.truncated)), (transition, episodes)
+        cut = _keep_cut(cut, time_step.final_observation, core, time_step.truncated)
+        return (actor, cut, key), (transition, episodes)
 
-    def collect_span(scan_carry, keys):
+    def collect_span(scan_carry, _):
         core = scan_carry[0].core
-        scan_carry, outputs = jax.lax.scan(step, scan_carry, keys)
+        scan_carry, outputs = jax.lax.scan(step, scan_carry, length=span)
         return scan_carry, (core, outputs)
 
     def stack(leaf):
@@ -141,8 +143,8 @@ def collect_rollout(
         core=jax.tree.map(stack, actor.core),
         count=jnp.zeros(envs.num_envs, jnp.int32),
     )
-    keys = jax.random.split(key, (num_steps // span, span))
-    (actor, cut), (cores, (steps, episodes)) = jax.lax.scan(collect_span, (actor, cut), keys)
+    start = actor, cut, key
+    (actor, cut, _), (cores, (steps, episodes)) = jax.lax.scan(collect_span, start, length=num_steps // span)
     steps = jax.tree.map(lambda leaf: leaf.reshape(num_steps, *leaf.shape[2:]), steps)
     cut_values, last_value = _value_ends(agent, tables, actor, cut, carry)
     slot = steps.pop("cut")
