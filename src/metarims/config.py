@@ -186,11 +186,14 @@ def check(config: Config) -> None:
                 f"{name}.minibatches ({loop.minibatches}) does not divide the {num_spans} spans of one update "
                 f"(ppo.num_envs {ppo.num_envs} x {name}.rollout {loop.rollout} / {name}.span {loop.span})."
             )
-    if len(loops(config)) == 2 and config.slow_data == "reuse" and config.slow.rollout % config.fast.rollout:
-        raise UserError(
-            f"fast.rollout ({config.fast.rollout}) does not divide slow.rollout ({config.slow.rollout}), "
-            "which slow_data = 'reuse' needs: the slow loop reads whole rollouts of the fast one."
-        )
+    if len(loops(config)) == 2:
+        for name in ("span", "rollout"):
+            fast, slow = getattr(config.fast, name), getattr(config.slow, name)
+            if slow % fast:
+                raise UserError(
+                    f"fast.{name} ({fast}) does not divide slow.{name} ({slow}): the slow loop reads whole "
+                    f"{name}s of the fast one."
+                )
     if not 0 < config.slow_factor <= 1:
         raise UserError(f"slow_factor is {config.slow_factor}: it must be greater than 0 and at most 1.")
 

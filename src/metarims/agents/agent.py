@@ -40,7 +40,7 @@ class Head(eqx.Module):
         self.bias = jnp.zeros(output_dim)
 
     def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
-        if self.hidden is not None:
+        if self.hidden is not None and self.hidden_bias is not None:
             x = jnp.tanh(x @ self.hidden + self.hidden_bias)
         return x @ self.output + self.bias
 

@@ -77,9 +77,10 @@ class Learner:
         order = jax.vmap(lambda k: jax.random.permutation(k, num_spans))(keys)
         order = order.reshape(self.loop.epochs * self.loop.minibatches, -1)
         (own, optimizer_state), metrics = jax.lax.scan(step, (own, optimizer_state), order)
+        agent = eqx.combine(own, frozen)
         metrics = {f"{self.name}/{name}": value.mean() for name, value in metrics.items()}
         metrics[f"{self.name}/explained_variance"] = explained_variance(spans.value, spans.returns)
-        return eqx.combine(own, frozen), optimizer_state, metrics
+        return agent, optimizer_state, metrics
 
     def _scale_groups(self, updates: Any) -> Any:
         for group, factor in self.rate_factors:
@@ -145,13 +146,24 @@ def select_spans(spans: Spans, chosen: Int[Array, " P"]) -> Spans:
     return jax.tree.map(lambda leaf: leaf[:, chosen], spans._replace(core=()))._replace(core=core)
 
 
-def join_rollouts(rollouts: Rollout) -> Rollout:
-    """Consecutive rollouts, stacked along a leading axis, as one that is as long as all of them."""
+def append_rollout(history: Rollout, rollout: Rollout) -> Rollout:
+    """The history, as long as before: its oldest steps make room for those of ``rollout``, which follow its last."""
 
-    def join(leaf):
-        return leaf.reshape(-1, *leaf.shape[2:])
+    def append(old, new):
+        return jnp.concatenate([old[new.shape[0] :], new])
 
-    return jax.tree.map(join, rollouts._replace(last_value=()))._replace(last_value=rollouts.last_value[-1])
+    steps = jax.tree.map(append, history._replace(last_value=()), rollout._replace(last_value=()))
+    return steps._replace(last_value=rollout.last_value)
+
+
+def last_steps(history: Rollout, num_steps: int) -> Rollout:
+    """The last ``num_steps`` steps of a history, and the recurrent states kept during them."""
+    total = history.begins.shape[0]
+
+    def cut(leaf):
+        return leaf[leaf.shape[0] - leaf.shape[0] * num_steps // total :]
+
+    return jax.tree.map(cut, history._replace(last_value=()))._replace(last_value=history.last_value)
 
 
 def explained_variance(values: Float[Array, "*B"], returns: Float[Array, "*B"]) -> Float[Array, ""]:

@@ -1,25 +1,25 @@
 """The trainer: nested timescales over one batch of environments, for all seeds at once.
 
-One cycle of the slowest timescale runs the next faster one several times, then learns itself; the fastest one
-collects and learns (paper, Algorithm 1). Chunks of cycles are one compiled program.
+Experience comes in phases as long as the fastest timescale's rollout. A schedule says which timescales learn after
+which phase; one cycle of it is Algorithm 1 of the paper. A chunk of cycles is one compiled program, in which acting
+stands once, however many timescales there are.
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Num, PRNGKeyArray
+from jaxtyping import Array, Bool, Num, PRNGKeyArray
 
 from metarims.agents.agent import Agent, make_agent
 from metarims.config import Config
 from metarims.gridworld import VOCABULARY, VectorWorld, make
 from metarims.learning.rollout import Actor, Episodes, Rollout, collect_rollout, init_actor
 from metarims.learning.rules import RULES
-from metarims.learning.timescales import Learner, join_rollouts, make_learners
+from metarims.learning.timescales import Learner, append_rollout, last_steps, make_learners
 
 
 class TrainState(NamedTuple):
@@ -32,15 +32,6 @@ class TrainState(NamedTuple):
     key: PRNGKeyArray
 
 
-class Cycle(NamedTuple):
-    """What a cycle gives besides the new state."""
-
-    rollout: Rollout | None
-    """Kept only for a slower timescale that reuses it."""
-    episodes: Episodes
-    losses: dict[str, Float[Array, ""]]
-
-
 class Trainer:
     """Trains the agents of one configuration."""
 
@@ -50,7 +41,8 @@ class Trainer:
         self.envs = VectorWorld(self.level, config.ppo.num_envs)
         self.learners = make_learners(config)
         self.mission_tokens = jnp.asarray(trim_padding(self.level.mission_tokens))
-        self.frames_per_cycle = self._count_frames()
+        self.schedule = make_schedule(self.learners, reuse=config.slow_data == "reuse")
+        self.frames_per_cycle = len(self.schedule) * self.learners[0].loop.rollout * config.ppo.num_envs
         cycles = max(1, round(config.record_every / self.frames_per_cycle))
         self.cycles_per_chunk = min(cycles, math.ceil(config.frames / self.frames_per_cycle))
         self.frames_per_chunk = self.cycles_per_chunk * self.frames_per_cycle
@@ -82,49 +74,35 @@ class Trainer:
         optimizers = tuple(learner.init(agent) for learner in self.learners)
         return TrainState(agent, optimizers, init_actor(agent, self.envs, key_env), key_run)
 
-    def _count_frames(self) -> int:
-        """Environment steps of one cycle of the slowest timescale."""
-        steps = self.learners[0].loop.rollout
-        for index, learner in enumerate(self.learners[1:], start=1):
-            steps = steps * self._repeats(index) + learner.loop.rollout * (self.config.slow_data == "fresh")
-        return steps * self.config.ppo.num_envs
-
-    def _repeats(self, index: int) -> int:
-        """How often the next faster timescale runs before this one: until it has seen as many steps."""
-        return max(1, self.learners[index].loop.rollout // self.learners[index - 1].loop.rollout)
-
     def _run_chunk(self, state: TrainState) -> tuple[TrainState, dict[str, Num[Array, ""]]]:
-        cycle = self._make_cycle(len(self.learners) - 1, keep_rollout=False)
-        state, result = jax.lax.scan(lambda state, _: cycle(state), state, length=self.cycles_per_chunk)
-        return state, summarize(result)
+        learns = jnp.array([[i in phase for i in range(len(self.learners))] for phase in self.schedule])
+        learns = jnp.tile(learns, (self.cycles_per_chunk, 1))
+        _, blank, _ = jax.eval_shape(self._collect, state)
+        longest = max(learner.loop.rollout for learner in self.learners) // self.learners[0].loop.rollout
+        history = jax.tree.map(lambda leaf: jnp.zeros((longest * leaf.shape[0], *leaf.shape[1:]), leaf.dtype), blank)
+        history = history._replace(last_value=jnp.zeros(blank.last_value.shape))
+        (state, _), (episodes, losses) = jax.lax.scan(self._run_phase, (state, history), learns)
+        losses = {
+            name: value.sum() / learns[:, i].sum() for i, terms in enumerate(losses) for name, value in terms.items()
+        }
+        return state, summarize(jax.tree.map(jnp.sum, episodes)) | losses
 
-    def _make_cycle(self, index: int, *, keep_rollout: bool) -> Callable[[TrainState], tuple[TrainState, Cycle]]:
-        """The function that runs one cycle of a timescale, all faster ones included."""
-        learner, reuse = self.learners[index], self.config.slow_data == "reuse"
-        if index == 0:
-            return partial(self._run_fastest, learner, keep_rollout)
-        faster = self._make_cycle(index - 1, keep_rollout=reuse)
-
-        def run(state: TrainState) -> tuple[TrainState, Cycle]:
-            state, inner = jax.lax.scan(lambda s, _: faster(s), state, length=self._repeats(index))
-            episodes = jax.tree.map(jnp.sum, inner.episodes)
-            losses = jax.tree.map(jnp.mean, inner.losses)
-            if reuse:
-                rollout = join_rollouts(inner.rollout)
+    def _run_phase(self, carry: tuple[TrainState, Rollout], learns: Bool[Array, " timescales"]):
+        """Act for one phase, then let the timescales learn whose turn it is; those that wait report zeros."""
+        state, history = carry
+        state, rollout, episodes = self._collect(state)
+        history = append_rollout(history, rollout)
+        losses = []
+        for index, learner in enumerate(self.learners):
+            data = last_steps(history, learner.loop.rollout)
+            if all(index in phase for phase in self.schedule):
+                state, terms = self._learn(state, index, data)
             else:
-                state, rollout, own_episodes = self._collect(state, learner)
-                episodes = jax.tree.map(jnp.add, episodes, own_episodes)
-            state, own_losses = self._learn(state, index, rollout)
-            return state, Cycle(rollout if keep_rollout else None, episodes, losses | own_losses)
+                state, terms = self._learn_if(learns[index], state, index, data)
+            losses.append(terms)
+        return (state, history), (episodes, tuple(losses))
 
-        return run
-
-    def _run_fastest(self, learner: Learner, keep_rollout: bool, state: TrainState) -> tuple[TrainState, Cycle]:
-        state, rollout, episodes = self._collect(state, learner)
-        state, losses = self._learn(state, 0, rollout)
-        return state, Cycle(rollout if keep_rollout else None, episodes, losses)
-
-    def _collect(self, state: TrainState, learner: Learner) -> tuple[TrainState, Rollout, Episodes]:
+    def _collect(self, state: TrainState) -> tuple[TrainState, Rollout, Episodes]:
         key, key_act = jax.random.split(state.key)
         actor, rollout, episodes = collect_rollout(
             state.agent,
@@ -132,8 +110,8 @@ class Trainer:
             self.envs,
             state.actor,
             key_act,
-            num_steps=learner.loop.rollout,
-            span=learner.loop.span,
+            num_steps=self.learners[0].loop.rollout,
+            span=self.learners[0].loop.span,
             carry=self.config.at_episode_end == "carry",
         )
         return state._replace(actor=actor, key=key), rollout, episodes
@@ -146,6 +124,32 @@ class Trainer:
         optimizers = (*state.optimizers[:index], optimizer, *state.optimizers[index + 1 :])
         return state._replace(agent=agent, optimizers=optimizers, key=key), losses
 
+    def _learn_if(
+        self, turn: Bool[Array, ""], state: TrainState, index: int, rollout: Rollout
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """The turn is the same for all seeds, so that under ``vmap`` this stays a branch: who waits costs nothing."""
+        _, shapes = jax.eval_shape(lambda: self._learn(state, index, rollout))
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        return jax.lax.cond(turn, lambda: self._learn(state, index, rollout), lambda: (state, zeros))
+
+
+def make_schedule(learners: Sequence[Learner], *, reuse: bool) -> tuple[tuple[int, ...], ...]:
+    """For every phase of one cycle of the slowest timescale, the timescales that learn after it.
+
+    A slower timescale learns when the next faster one has seen as many steps as it wants. It learns from those same
+    steps (``reuse``), or from as many fresh ones, on which the faster timescales do not learn (Algorithm 1, line 8).
+    """
+    base = learners[0].loop.rollout
+    schedule: tuple[tuple[int, ...], ...] = ((0,),)
+    for index in range(1, len(learners)):
+        ratio = max(1, learners[index].loop.rollout // learners[index - 1].loop.rollout)
+        schedule = schedule * ratio
+        if reuse:
+            schedule = (*schedule[:-1], (*schedule[-1], index))
+        else:
+            schedule = (*schedule, *[()] * (learners[index].loop.rollout // base - 1), (index,))
+    return schedule
+
 
 def make_trainer(config: Config) -> Trainer:
     """The trainer of a configuration; unknown environments and impossible settings are ``UserError``."""
@@ -157,14 +161,12 @@ def trim_padding(mission_tokens: np.ndarray) -> np.ndarray:
     return np.asarray(mission_tokens)[:, : int((mission_tokens > 0).sum(axis=1).max())]
 
 
-def summarize(cycles: Cycle) -> dict[str, Num[Array, ""]]:
-    """One line of metrics from a chunk of cycles; without a finished episode its means are 0."""
-    episodes = jax.tree.map(jnp.sum, cycles.episodes)
+def summarize(episodes: Episodes) -> dict[str, Num[Array, ""]]:
+    """What the episodes that ended came to; where none did, the means are 0."""
     count = jnp.maximum(episodes.count, 1)
     return {
         "episodes": episodes.count,
         "return": episodes.returns / count,
         "success": episodes.successes / count,
         "episode_length": episodes.length / count,
-        **jax.tree.map(jnp.mean, cycles.losses),
     }
