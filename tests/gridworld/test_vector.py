@@ -46,7 +46,9 @@ def test_every_reset_draws_another_level(played) -> None:
 
 def test_the_final_observation_is_kept(played) -> None:
     vector, _, (before, step, action, after) = played
-    flat = lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])), tree)  # noqa: E731
+    flat = lambda tree: jax.tree.map(
+        lambda leaf: jnp.asarray(leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])), tree
+    )
     outcome = jax.jit(jax.vmap(lambda w, a: rules.step(vector.env, w, a)))(flat(before), flat(action))
     look = jax.jit(lambda world: sight.observe(vector.env, world))
     for name, expected in (("final_observation", look(outcome.world)), ("observation", look(flat(after)))):

@@ -1,0 +1,75 @@
+"""Evaluation in the real environments: every level seed once, whatever the batch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarims.errors import UserError
+from metarims.gridworld import make, sight, tokenize
+from metarims.gridworld.farama import FaramaBatch, play
+
+ID = "BabyAI-GoToObjS4-v0"
+
+
+def walker(pixels, tokens, began) -> np.ndarray:
+    """Acts by what it sees alone."""
+    return (pixels.image.reshape(len(began), -1).sum(1) // 7 + tokens.sum(1)) % 3
+
+
+@pytest.mark.parametrize("num_envs", [1, 3, 8])
+def test_an_episode_depends_on_its_level_seed_alone(num_envs: int) -> None:
+    episodes = sorted(play(FaramaBatch(ID, num_envs), range(100, 107), walker))
+    assert [episode.seed for episode in episodes] == list(range(100, 107))
+    assert episodes == sorted(play(FaramaBatch(ID, 2), range(100, 107), walker))
+
+
+def test_each_lane_is_told_when_a_level_begins() -> None:
+    begins = []
+
+    def policy(pixels, tokens, began):
+        begins.append(began.copy())
+        return np.full(2, 1)
+
+    episodes = list(play(FaramaBatch(ID, 2), range(5), policy))
+    assert np.sum(begins) == 5
+    assert begins[0].all()
+    assert not begins[1].any()
+    assert all(episode.truncated != episode.success for episode in episodes)
+    assert all(episode.length == 16 for episode in episodes if episode.truncated)
+
+
+def test_a_lane_whose_episode_is_over_waits() -> None:
+    batch = FaramaBatch(ID, 2)
+    pixels, tokens = batch.reset([3, 4])
+    assert pixels.image.shape == (2, 56, 56, 3)
+    np.testing.assert_array_equal(tokens[0], tokenize(batch.missions[0]))
+    while batch.active.all():
+        step = batch.step([1, 2])
+    over = int(np.flatnonzero(~batch.active)[0])
+    frozen = step.pixels.image[over]
+    later = batch.step([1, 2])
+    np.testing.assert_array_equal(later.pixels.image[over], frozen)
+    assert later.reward[over] == 0
+    assert not later.terminated[over]
+
+
+def test_the_worlds_behind_the_pixels_can_be_seen() -> None:
+    level = make("BabyAI-GoToLocal-v0")
+    batch = FaramaBatch(level.id, 2)
+    pixels, _ = batch.reset([5, 6])
+    for index in range(2):
+        world = jax.tree.map(jnp.asarray, batch.world(index))
+        codes = sight.observe(level, world).codes
+        np.testing.assert_array_equal(sight.render_host(np.asarray(codes)), pixels.image[index])
+
+
+def test_bad_requests_are_sentences() -> None:
+    with pytest.raises(UserError, match="Did you mean BabyAI-GoToObj"):
+        FaramaBatch("BabyAI-GoToObjj-v0", 1)
+    with pytest.raises(UserError, match="num_envs is 0"):
+        FaramaBatch(ID, 0)
+    with pytest.raises(UserError, match="3 seeds for 2 environments"):
+        FaramaBatch(ID, 2).reset([1, 2, 3])
+    with pytest.raises(UserError, match="contains the word 'open'"):
+        FaramaBatch("BabyAI-OpenDoor-v0", 1, vocabulary=("go", "to")).reset([0])
