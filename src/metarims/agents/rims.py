@@ -23,7 +23,7 @@ class RIMState(NamedTuple):
 
 
 class RIMRead(NamedTuple):
-    """What of the input's reading needs no state: keys, and the values already carried through each module's weights."""
+    """What of reading the input needs no state: keys, and the values already carried through the modules' weights."""
 
     keys: Float[Array, "*B hk"]
     gates: Float[Array, "*B M heads GH"]

@@ -29,7 +29,7 @@ class Actor(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """Experience, time-major. Observations are tile codes and mission numbers: 50 bytes, where pixels would be 9,408."""
+    """Experience, time-major. Views are kept as tile codes, 49 bytes each, where pixels would be 9,408."""
 
     observation: Observation
     begins: Bool[Array, "T B"]
@@ -50,7 +50,7 @@ class Rollout(NamedTuple):
 class Episodes(NamedTuple):
     """Sums over the episodes that ended."""
 
-    count: Int[Array, ""]
+    number: Int[Array, ""]
     returns: Float[Array, ""]
     successes: Int[Array, ""]
     length: Int[Array, ""]
@@ -61,7 +61,7 @@ class _Cut(NamedTuple):
 
     observation: Observation
     core: State
-    count: Int[Array, " B"]
+    number: Int[Array, " B"]
 
 
 def init_actor(agent: Agent, envs: VectorWorld, key: PRNGKeyArray) -> Actor:
@@ -111,10 +111,10 @@ def collect_rollout(
             "reward": time_step.reward,
             "terminated": time_step.terminated,
             "truncated": time_step.truncated,
-            "cut": cut.count,
+            "cut": cut.number,
         }
         episodes = Episodes(
-            count=done.sum(),
+            number=done.sum(),
             returns=jnp.where(done, episode_return, 0).sum(),
             successes=(time_step.terminated & (time_step.reward > 0)).sum(),
             length=jnp.where(done, episode_length, 0).sum(),
@@ -141,7 +141,7 @@ def collect_rollout(
     cut = _Cut(
         observation=jax.tree.map(stack, actor.observation),
         core=jax.tree.map(stack, actor.core),
-        count=jnp.zeros(envs.num_envs, jnp.int32),
+        number=jnp.zeros(envs.num_envs, jnp.int32),
     )
     start = actor, cut, key
     (actor, cut, _), (cores, (steps, episodes)) = jax.lax.scan(collect_span, start, length=num_steps // span)
@@ -165,13 +165,13 @@ def _keep_cut(cut: _Cut, final: Observation, core: State, truncated: Bool[Array,
     """Keep final view and state of the environments cut off now, each in its next free slot."""
 
     def keep(slots, now):
-        here = truncated & (jnp.arange(slots.shape[0])[:, None] == cut.count)
+        here = truncated & (jnp.arange(slots.shape[0])[:, None] == cut.number)
         return jnp.where(here.reshape(*here.shape, *[1] * (slots.ndim - 2)), now, slots)
 
     return _Cut(
         observation=jax.tree.map(keep, cut.observation, final),
         core=jax.tree.map(keep, cut.core, core),
-        count=cut.count + truncated,
+        number=cut.number + truncated,
     )
 
 

@@ -58,6 +58,7 @@ class Learner:
         """All epochs and minibatches on one rollout; metrics are means over the gradient steps."""
         spans = cut_spans(rollout, self.loop.span, self.ppo)
         num_spans = spans.begins.shape[1]
+        own: Any
         own, frozen = self.split(agent)
 
         def step(carry, chosen):

@@ -163,9 +163,9 @@ def trim_padding(mission_tokens: np.ndarray) -> np.ndarray:
 
 def summarize(episodes: Episodes) -> dict[str, Num[Array, ""]]:
     """What the episodes that ended came to; where none did, the means are 0."""
-    count = jnp.maximum(episodes.count, 1)
+    count = jnp.maximum(episodes.number, 1)
     return {
-        "episodes": episodes.count,
+        "episodes": episodes.number,
         "return": episodes.returns / count,
         "success": episodes.successes / count,
         "episode_length": episodes.length / count,
