@@ -43,11 +43,15 @@ def metarims(*arguments):
     return Done(ended.value.code, out.getvalue(), error.getvalue())
 
 
-def spawn(*arguments, **environment):
+CHECKED = 'import jaxtyping; jaxtyping.install_import_hook("metarims", "beartype.beartype"); '
+"""As in conftest.py: the checks change the names of inner functions, and only equal programs share the cache."""
+
+
+def spawn(*arguments, before=""):
     """Run the program in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "metarims.cli", *map(str, arguments)],
-        env=os.environ | {"JAX_PLATFORMS": "cpu"} | environment,
+        [sys.executable, "-c", before + "from metarims.cli import main; main()", *map(str, arguments)],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
         timeout=300,
@@ -127,7 +131,7 @@ def test_the_same_command_goes_on_to_the_same_bits(run, tmp_path):
     half = [*SMALL, "--seeds", 0, 1, "--out", tmp_path / "run"]
     half[half.index("2048")] = "1024"
     assert metarims("train", *half).returncode == 0
-    done = spawn("train", *SMALL, "--seeds", 0, 1, "--out", tmp_path / "run")
+    done = spawn("train", *SMALL, "--seeds", 0, 1, "--out", tmp_path / "run", before=CHECKED)
     assert "going on from step 1,024" in done.stdout
     for name in ("config.json", "metrics.jsonl", "agents/seed-0.safetensors", "agents/seed-1.safetensors"):
         assert (tmp_path / "run" / name).read_bytes() == (out / name).read_bytes(), name
