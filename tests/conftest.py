@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
+from metarims.runtime import prevent_deadlock
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+prevent_deadlock()
 
 import jax
 import jaxtyping

@@ -18,6 +18,7 @@ from metarims.config import Config
 from metarims.errors import UserError
 from metarims.presets import PRESETS
 from metarims.presets import preset as find_preset
+from metarims.runtime import prevent_deadlock
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ class RunDemo:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program ``metarims``. Exit codes: 0 done or stopped on request, 2 bad input or no space, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    prevent_deadlock()
     try:
         code = _parse(arguments).run(shlex.join(["metarims", *arguments]))
         sys.stdout.flush()

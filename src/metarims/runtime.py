@@ -10,6 +10,17 @@ PACKAGES = ("metarims", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint",
 PACKAGES += ("gymnasium", "minigrid", "tyro", "rich")
 
 
+def prevent_deadlock() -> None:
+    """Keep XLA's CPU back end from spreading one operation over threads; call before JAX computes anything.
+
+    Programs vmapped over seeds were seen to wait for ever in its thread pool on two cores. Our operations are small and
+    lose nothing. Whoever sets the flag in ``XLA_FLAGS`` decides otherwise.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_cpu_multi_thread_eigen" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+
+
 def cache_folder() -> Path:
     """``$METARIMS_CACHE``, or the user's cache folder."""
     named = os.environ.get("METARIMS_CACHE")

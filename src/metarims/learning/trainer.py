@@ -22,6 +22,10 @@ from metarims.learning.rules import RULES
 from metarims.learning.timescales import Learner, append_rollout, last_steps, make_learners
 
 
+RUN_ONCE = {"xla_backend_optimization_level": 0}
+"""Compiler options of a program that runs but once: optimising it would take longer than it runs."""
+
+
 class TrainState(NamedTuple):
     """Everything that training changes. In a trainer's hands every leaf has a leading axis of seeds."""
 
@@ -52,7 +56,7 @@ class Trainer:
     def init(self) -> TrainState:
         """The state before the first chunk, for all seeds."""
         keys = jax.vmap(jax.random.key)(jnp.array(self.config.seeds))
-        return jax.jit(jax.vmap(self._init))(keys)
+        return jax.jit(jax.vmap(self._init), compiler_options=RUN_ONCE)(keys)
 
     def agent(self, state: TrainState, index: int) -> Agent:
         """The agent of one seed, by its place in ``config.seeds``."""
