@@ -8,8 +8,8 @@ from metarims.runtime import prevent_deadlock
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 prevent_deadlock()
 
-import jax
-import jaxtyping
+import jax  # noqa: E402
+import jaxtyping  # noqa: E402
 
 jaxtyping.install_import_hook("metarims", "beartype.beartype")
 

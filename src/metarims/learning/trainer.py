@@ -21,7 +21,6 @@ from metarims.learning.rollout import Actor, Episodes, Rollout, collect_rollout,
 from metarims.learning.rules import RULES
 from metarims.learning.timescales import Learner, append_rollout, last_steps, make_learners
 
-
 RUN_ONCE = {"xla_backend_optimization_level": 0}
 """Compiler options of a program that runs but once: optimising it would take longer than it runs."""
 
