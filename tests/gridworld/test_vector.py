@@ -44,11 +44,13 @@ def test_every_reset_draws_another_level(played) -> None:
     assert (after.carrying[ended] == EMPTY).all()
 
 
+def flat(tree):
+    """[T, B] as one axis, on the device."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])), tree)
+
+
 def test_the_final_observation_is_kept(played) -> None:
     vector, _, (before, step, action, after) = played
-    flat = lambda tree: jax.tree.map(
-        lambda leaf: jnp.asarray(leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])), tree
-    )
     outcome = jax.jit(jax.vmap(lambda w, a: rules.step(vector.env, w, a)))(flat(before), flat(action))
     look = jax.jit(lambda world: sight.observe(vector.env, world))
     for name, expected in (("final_observation", look(outcome.world)), ("observation", look(flat(after)))):
@@ -114,8 +116,8 @@ def test_levels_come_in_batches_at_the_rate_of_ends(played) -> None:
     """No more levels are drawn than ends need, up to one batch in stock and those that are thrown away."""
     vector, state, (_, step, _, _) = played
     needed = vector.num_envs + int((step.terminated | step.truncated).sum())
-    drawn = int(state.pool.batch) * vector.batch
-    assert needed <= drawn <= (needed + 2 * vector.batch) / 0.75
+    drawn = int(state.pool.batch[0]) * vector.batch_sizes[0]
+    assert needed <= drawn <= (needed + 2 * vector.batch_sizes[0]) / 0.75
 
 
 def test_obstacles_wander_anew_at_every_step() -> None:

@@ -1,8 +1,9 @@
 """MiniGrid and BabyAI as pure functions on arrays, exact to Farama minigrid 3.2.0."""
 
 from metarims.gridworld.missions import VOCABULARY, tokenize
+from metarims.gridworld.mixture import mix
 from metarims.gridworld.registry import ids, make
 from metarims.gridworld.vector import VectorState, VectorWorld
 from metarims.gridworld.world import World
 
-__all__ = ["VOCABULARY", "VectorState", "VectorWorld", "World", "ids", "make", "tokenize"]
+__all__ = ["VOCABULARY", "VectorState", "VectorWorld", "World", "ids", "make", "mix", "tokenize"]

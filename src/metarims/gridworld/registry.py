@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache, partial
 
-from metarims.errors import unknown_name
+from metarims.errors import UserError, unknown_name
 from metarims.gridworld.levels.base import Level
 from metarims.gridworld.levels.crossing import crossing
 from metarims.gridworld.levels.doorkey import door_key
@@ -15,6 +15,7 @@ from metarims.gridworld.levels.memory import memory
 from metarims.gridworld.levels.multiroom import multi_room
 from metarims.gridworld.levels.pickup import pickup_dist, pickup_loc
 from metarims.gridworld.levels.putting import put_near, put_next_local
+from metarims.gridworld.mixture import mix
 
 _LOCAL = ((5, 2), (6, 2), (6, 3), (6, 4), (7, 4), (7, 5), (8, 2), (8, 3), (8, 4), (8, 5), (8, 6), (8, 7))
 
@@ -71,10 +72,24 @@ LEVELS: dict[str, Callable[[str], Level]] = {
 
 @cache
 def make(id: str) -> Level:
-    """The level of a Farama id; an unknown one is a ``UserError`` with the nearest names."""
+    """The level of a Farama id, or a mixture: ``ID+ID`` or, by weight, ``ID*3+ID*1``.
+
+    An unknown id is a ``UserError`` with the nearest names.
+    """
+    if "+" in id or "*" in id:
+        parts = [part.strip().partition("*") for part in id.split("+")]
+        return mix([make(name) for name, _, _ in parts], [_weight(part) for part in parts], id)
     if id not in LEVELS:
         raise unknown_name("environment", id, LEVELS)
     return LEVELS[id](id)
+
+
+def _weight(part: tuple[str, str, str]) -> float:
+    name, star, weight = part
+    try:
+        return float(weight) if star else 1.0
+    except ValueError:
+        raise UserError(f"The weight of {name} is '{weight}': it must be a number.") from None
 
 
 def ids() -> tuple[str, ...]:

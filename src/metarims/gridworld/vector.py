@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Int, Int32, PRNGKeyArray, UInt8, UInt32
 
@@ -23,15 +24,19 @@ class Fresh(NamedTuple):
 
     world: World
     codes: UInt8[Array, "P 7 7"]
+    then: UInt8[Array, "P"]
+    """The source of the level to be played after this one."""
 
 
 class Pool(NamedTuple):
-    """Levels ready to be played, first in, first out: entry ``head`` is the next, ``size`` are left."""
+    """Levels ready to be played: one queue, first in, first out, for each of the K sources, all in one array."""
 
     fresh: Fresh
-    head: Int32[Array, ""]
-    size: Int32[Array, ""]
-    batch: Int32[Array, ""]
+    head: Int32[Array, "K"]
+    """The next level in each queue, counted from the queue's place in the array."""
+    size: Int32[Array, "K"]
+    """How many levels are left in each queue."""
+    batch: Int32[Array, "K"]
     """How many batches have been drawn: with ``seed`` it determines the next one."""
     seed: UInt32[Array, "2"]
 
@@ -41,6 +46,8 @@ class VectorState(NamedTuple):
 
     world: World
     pool: Pool
+    then: UInt8[Array, "B"]
+    """The source of each environment's next level."""
     key: PRNGKeyArray
     """For worlds that move by themselves."""
 
@@ -48,7 +55,8 @@ class VectorState(NamedTuple):
 class VectorWorld:
     """``num_envs`` environments of one level; ``reset`` and ``step`` are pure functions for jit, vmap and scan.
 
-    Under ``vmap`` over seeds each seed sees exactly what it would see alone.
+    Under ``vmap`` over seeds each seed sees exactly what it would see alone. The level may be a mixture of several: the
+    task of each environment is then ``state.world.task``.
     """
 
     def __init__(self, env: Level, num_envs: int, batch: int | None = None):
@@ -56,28 +64,33 @@ class VectorWorld:
         if num_envs < 1:
             raise UserError(f"num_envs is {num_envs}: it must be at least 1.")
         self.env, self.num_envs = env, num_envs
-        self.batch = batch or max(8, -(-num_envs // 8))
+        total, share = sum(env.weights), batch or -(-num_envs // 8)
+        self.batch_sizes = tuple(batch or max(8, round(share * weight / total)) for weight in env.weights)
+        self._starts = np.concatenate([[0], 2 * np.cumsum(self.batch_sizes)])
+        """Where each queue's place begins; it holds two batches."""
         self._supply = custom_vmap(self._supply_one)
         self._supply.def_vmap(self._supply_many)
 
     def reset(self, key: PRNGKeyArray) -> tuple[VectorState, Observation]:
         """New levels for all, and what the agents see."""
-        key, key_levels = jax.random.split(key)
-        blank, none = _blank(self.env), jnp.int32(0)
+        key, key_levels, key_tasks = jax.random.split(key, 3)
+        blank, none = _blank(self.env), jnp.zeros(len(self.batch_sizes), jnp.int32)
         # Plain words: jax's check for reused keys cannot look inside ``custom_vmap``.
-        pool = Pool(_tile(blank, 2 * self.batch), none, none, none, jax.random.key_data(key_levels))
-        pool, playing = self._supply(pool, _tile(blank, self.num_envs), jnp.ones(self.num_envs, bool))
-        return VectorState(playing.world, pool, key), _observation(playing)
+        pool = Pool(_tile(blank, int(self._starts[-1])), none, none, none, jax.random.key_data(key_levels))
+        tasks = self._draw_tasks(jax.random.bits(key_tasks, (self.num_envs,)))
+        playing = _tile(blank, self.num_envs)._replace(then=tasks)
+        pool, playing = self._supply(pool, playing, jnp.ones(self.num_envs, bool))
+        return VectorState(playing.world, pool, playing.then, key), _observation(playing)
 
     def step(self, state: VectorState, actions: Int[Array, "B"]) -> tuple[VectorState, TimeStep]:
         """One step of each; ended environments begin a new level at once."""
         key, outcome = self._advance(state, actions)
         final = sight.observe(self.env, outcome.world)
         ended = outcome.terminated | outcome.truncated
-        pool, playing, waiting = _serve(state.pool, Fresh(outcome.world, final.codes), ended)
+        pool, playing, waiting = self._serve(state.pool, Fresh(outcome.world, final.codes, state.then), ended)
         pool, playing = self._supply(pool, playing, waiting)
         time_step = TimeStep(_observation(playing), outcome.reward, outcome.terminated, outcome.truncated, final)
-        return VectorState(playing.world, pool, key), time_step
+        return VectorState(playing.world, pool, playing.then, key), time_step
 
     def _advance(self, state: VectorState, actions: Int[Array, "B"]) -> tuple[PRNGKeyArray, rules.Outcome]:
         """The step itself; random words are drawn, in one call for all, only where something moves by itself."""
@@ -93,7 +106,7 @@ class VectorWorld:
 
         def again(carry):
             pool, playing, waiting = carry
-            return _serve(self._restock(pool), playing, waiting)
+            return self._serve(self._restock(pool), playing, waiting)
 
         carry = jax.lax.while_loop(lambda carry: carry[2].any(), again, (pool, playing, waiting))
         return carry[0], carry[1]
@@ -106,50 +119,69 @@ class VectorWorld:
 
         def again(carry):
             pool, playing, waiting = carry
-            return jax.vmap(_serve)(jax.vmap(self._restock)(pool), playing, waiting)
+            return jax.vmap(self._serve)(jax.vmap(self._restock)(pool), playing, waiting)
 
         carry = jax.tree.map(full, tuple(in_batched), args)
         pool, playing, _ = jax.lax.while_loop(lambda carry: carry[2].any(), again, carry)
         return (pool, playing), jax.tree.map(lambda _: True, (pool, playing))
 
     def _restock(self, pool: Pool) -> Pool:
-        """Add a batch of new levels at the end of the queue, if there is room for one."""
-        key = jax.random.fold_in(jax.random.wrap_key_data(pool.seed), pool.batch)
-        world, kept = jax.vmap(self.env.attempt)(jax.random.bits(key, (self.batch, self.env.num_words)))
-        new = Fresh(world, sight.observe(self.env, world).codes)
-        room = pool.size <= self.batch
-        place = jnp.arange(2 * self.batch)
-        nth_kept = jnp.argsort(~kept)[jnp.clip(place - pool.size, 0, self.batch - 1)]
-        old = (pool.head + place) % (2 * self.batch)
+        """Add a batch of new levels at the end of each queue that has room for one."""
+        laid, sizes = [], []
+        room = pool.size <= jnp.array(self.batch_sizes)
+        for source, batch in enumerate(self.batch_sizes):
+            new, kept = self._draw(source, batch, pool)
+            place = jnp.arange(2 * batch)
+            nth_kept = jnp.argsort(~kept)[jnp.clip(place - pool.size[source], 0, batch - 1)]
+            old = self._starts[source] + (pool.head[source] + place) % (2 * batch)
+            stays = (place < pool.size[source]) | ~room[source]
 
-        def lay(held, drawn):
-            from_old = (place < pool.size) | ~room
-            return jnp.where(from_old.reshape(-1, *[1] * (held.ndim - 1)), held[old], drawn[nth_kept])
+            def lay(held, drawn, stays=stays, old=old, nth_kept=nth_kept):
+                return jnp.where(stays.reshape(-1, *[1] * (held.ndim - 1)), held[old], drawn[nth_kept])
 
+            laid.append(jax.tree.map(lay, pool.fresh, new))
+            sizes.append(pool.size[source] + jnp.where(room[source], kept.sum(dtype=jnp.int32), 0))
         return Pool(
-            fresh=jax.tree.map(lay, pool.fresh, new),
+            fresh=jax.tree.map(lambda *parts: jnp.concatenate(parts), *laid),
             head=jnp.zeros_like(pool.head),
-            size=pool.size + jnp.where(room, kept.sum(dtype=jnp.int32), 0),
+            size=jnp.stack(sizes),
             batch=pool.batch + room,
             seed=pool.seed,
         )
 
+    def _draw(self, source: int, batch: int, pool: Pool) -> tuple[Fresh, Bool[Array, "R"]]:
+        """The next batch of one source, and which of its levels are kept."""
+        level, key = self.env.sources[source], jax.random.wrap_key_data(pool.seed)
+        key = jax.random.fold_in(jax.random.fold_in(key, source), pool.batch[source])
+        words = jax.random.bits(key, (batch, level.num_words + 1))
+        world, kept = jax.vmap(level.attempt)(words[:, 1:])
+        world = jax.vmap(lambda world: self.env.adopt(source, world))(world)
+        return Fresh(world, sight.observe(self.env, world).codes, self._draw_tasks(words[:, 0])), kept
 
-def _serve(pool: Pool, playing: Fresh, waiting: Bool[Array, "B"]) -> tuple[Pool, Fresh, Bool[Array, "B"]]:
-    """Give levels from the head of the queue to those who wait, as far as they last."""
-    rank = jnp.cumsum(waiting, dtype=jnp.int32)
-    gets = waiting & (rank <= pool.size)
-    capacity = pool.fresh.codes.shape[0]
-    slot = (pool.head + jnp.clip(rank - 1, 0, capacity - 1)) % capacity
+    def _draw_tasks(self, words: UInt32[Array, "n"]) -> UInt8[Array, "n"]:
+        """A source for each random word, by weight."""
+        shares = np.cumsum(self.env.weights)[:-1] / np.sum(self.env.weights)
+        bounds = np.minimum(np.floor(shares * 2.0**32), 2**32 - 1).astype(np.uint32)
+        return (words[:, None] >= bounds).sum(1, dtype=jnp.uint8)
 
-    def give(held, own):
-        taken = held.at[slot].get(mode="promise_in_bounds")
-        return jnp.where(gets.reshape(-1, *[1] * (own.ndim - 1)), taken, own)
+    def _serve(self, pool: Pool, playing: Fresh, waiting: Bool[Array, "B"]) -> tuple[Pool, Fresh, Bool[Array, "B"]]:
+        """Give levels from the head of their source's queue to those who wait, as far as they last."""
+        source = playing.then.astype(jnp.int32)
+        wants = waiting[:, None] & (source[:, None] == jnp.arange(len(self.batch_sizes)))
+        ranks = jnp.cumsum(wants, axis=0, dtype=jnp.int32)
+        rank = ranks[:, 0] if len(self.batch_sizes) == 1 else jnp.take_along_axis(ranks, source[:, None], 1)[:, 0]
+        capacity = 2 * np.array(self.batch_sizes)
+        gets = waiting & (rank <= pool.size[source])
+        slot = (pool.head[source] + jnp.maximum(rank - 1, 0)) % jnp.asarray(capacity)[source]
+        slot += jnp.asarray(self._starts)[source]
 
-    playing = jax.tree.map(give, pool.fresh, playing)
-    given = jnp.minimum(rank[-1], pool.size)
-    pool = pool._replace(head=(pool.head + given) % capacity, size=pool.size - given)
-    return pool, playing, waiting & ~gets
+        def give(held, own):
+            taken = held.at[slot].get(mode="promise_in_bounds")
+            return jnp.where(gets.reshape(-1, *[1] * (own.ndim - 1)), taken, own)
+
+        given = jnp.minimum(ranks[-1], pool.size)
+        pool_left = pool._replace(head=(pool.head + given) % capacity, size=pool.size - given)
+        return pool_left, jax.tree.map(give, pool.fresh, playing), waiting & ~gets
 
 
 def _observation(playing: Fresh) -> Observation:
@@ -157,9 +189,11 @@ def _observation(playing: Fresh) -> Observation:
 
 
 def _blank(env: Level) -> Fresh:
-    shape = jax.eval_shape(env.attempt, jax.ShapeDtypeStruct((env.num_words,), jnp.uint32))[0]
+    source = env.sources[0]
+    shape = jax.eval_shape(source.attempt, jax.ShapeDtypeStruct((source.num_words,), jnp.uint32))[0]
+    shape = jax.eval_shape(lambda world: env.adopt(0, world), shape)
     world = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
-    return Fresh(world, jnp.zeros((VIEW, VIEW), jnp.uint8))
+    return Fresh(world, jnp.zeros((VIEW, VIEW), jnp.uint8), jnp.uint8(0))
 
 
 def _tile(fresh: Fresh, number: int) -> Fresh:

@@ -46,6 +46,21 @@ class Level:
         del world
         return self.rule
 
+    @property
+    def sources(self) -> "tuple[Level, ...]":
+        """The levels that worlds are drawn from: itself, or the parts of a mixture."""
+        return (self,)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """How often each source is drawn."""
+        return (1.0,)
+
+    def adopt(self, source: int, world: World) -> World:
+        """A world of one of the sources as a world of this level."""
+        del source
+        return world
+
     def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
         """Draw a world; False where Farama would throw the whole level away and begin again."""
         raise NotImplementedError

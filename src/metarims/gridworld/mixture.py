@@ -1,0 +1,116 @@
+"""Several tasks in one batch: a distribution p(T) over levels behind the interface of a single one."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from metarims.errors import UserError
+from metarims.gridworld.levels.base import Level
+from metarims.gridworld.rules import Rule
+from metarims.gridworld.tiles import WALL
+from metarims.gridworld.world import World
+
+STATIC = ("doors", "walled")
+"""Fields of a rule that are one Python value for the whole mixture."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture(Level):
+    """Each episode plays one of ``levels``, drawn by ``shares``; smaller grids are padded with walls.
+
+    Missions are rows of one table without repeats; ``World.task`` tells which level an environment plays.
+    """
+
+    levels: tuple[Level, ...] = ()
+    shares: tuple[float, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Level, ...]:
+        """The levels."""
+        return self.levels
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """How often each is drawn."""
+        return self.shares
+
+    @property
+    def max_steps(self) -> int:
+        """The longest time limit; each task keeps its own."""
+        return max(level.max_steps for level in self.levels)
+
+    @cached_property
+    def mission_rows(self) -> tuple[np.ndarray, ...]:
+        """For each level, the rows of its missions in the common table."""
+        row = {mission: index for index, mission in enumerate(self.missions)}
+        return tuple(np.array([row[mission] for mission in level.missions], np.int16) for level in self.levels)
+
+    def rule_of(self, world: World) -> Rule:
+        """The rule of each world's own task."""
+
+        def pick(table):
+            return table[0] if len(set(table)) == 1 else jnp.asarray(table)[world.task]
+
+        fixed = {name: getattr(self.rule, name) for name in STATIC}
+        names = [name for name in Rule._fields if name not in fixed]
+        return Rule(**{name: pick([getattr(level.rule, name) for level in self.levels]) for name in names}, **fixed)
+
+    def adopt(self, source: int, world: World) -> World:
+        """Pad the grid with walls, and renumber the mission and the obstacles' cells."""
+        level = self.levels[source]
+        beyond = (0, self.width - level.width), (0, self.height - level.height)
+        x, y = world.obstacles // level.height, world.obstacles % level.height
+        absent = jnp.full(self.num_obstacles - level.num_obstacles, -1, jnp.int16)
+        return world._replace(
+            grid=jnp.pad(world.grid, beyond, constant_values=WALL),
+            mission=jnp.asarray(self.mission_rows[source])[world.mission],
+            task=jnp.uint8(source),
+            obstacles=jnp.concatenate([x * self.height + y, absent]).astype(jnp.int16),
+        )
+
+    def reset(self, key: PRNGKeyArray) -> World:
+        """A new world of a task drawn by weight."""
+        key_task, key_level = jax.random.split(key)
+        source = jax.random.choice(key_task, len(self.levels), p=jnp.asarray(self.shares) / sum(self.shares))
+
+        def draw(index: int) -> Any:
+            return lambda words: self.adopt(index, self.levels[index].reset(jax.random.wrap_key_data(words)))
+
+        # Plain words, since under ``vmap`` a switch takes all ways, which jax's check counts as using a key twice.
+        words = jax.random.key_data(key_level)
+        return jax.lax.switch(source, [draw(index) for index in range(len(self.levels))], words)
+
+
+def mix(levels: Sequence[Level], weights: Sequence[float] | None = None, id: str = "") -> Mixture:
+    """The mixture of several levels, equally often or by ``weights``."""
+    weights = tuple(weights) if weights is not None else (1.0,) * len(levels)
+    names = [level.id for level in levels]
+    if not levels:
+        raise UserError("A mixture needs at least one level.")
+    if len(weights) != len(levels):
+        raise UserError(f"A mixture of {len(levels)} levels has {len(weights)} weights: give one each.")
+    for name, weight in zip(names, weights, strict=True):
+        if not 0 < weight < math.inf:
+            raise UserError(f"The weight of {name} is {weight}: it must be greater than zero and finite.")
+        if names.count(name) > 1:
+            raise UserError(f"{name} occurs twice in the mixture: name it once, with a greater weight.")
+    rules = [level.rule for level in levels]
+    return Mixture(
+        id=id or "+".join(f"{name}*{weight:g}" for name, weight in zip(names, weights, strict=True)),
+        width=max(level.width for level in levels),
+        height=max(level.height for level in levels),
+        rule=Rule(max_steps=0, doors=any(r.doors for r in rules), walled=all(r.walled for r in rules)),
+        num_words=0,
+        missions=tuple(dict.fromkeys(mission for level in levels for mission in level.missions)),
+        num_actions=max(level.num_actions for level in levels),
+        num_obstacles=max(level.num_obstacles for level in levels),
+        levels=tuple(levels),
+        shares=weights,
+    )
