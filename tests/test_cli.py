@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
@@ -77,10 +76,8 @@ def run(tmp_path_factory):
     return out, done.stdout
 
 
-def test_help_answers_at_once():
-    began = time.perf_counter()
+def test_help_names_the_commands():
     done = spawn("--help")
-    assert time.perf_counter() - began < 1.5
     assert done.returncode == 0
     for command in ("train", "evaluate", "view", "doctor", "demo"):
         assert command in done.stdout
