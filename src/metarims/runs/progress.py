@@ -65,7 +65,7 @@ class Progress:
             title_justify="left",
         )
         for name in ("seed", "success", "return", "length", "episodes", *losses(report.rows[0])):
-            table.add_column(name, justify="right")
+            table.add_column(name.replace("/", "\n"), justify="right")
         for row in report.rows:
             shown = (outcome(row, "success"), outcome(row, "return"), outcome(row, "episode_length", 1))
             terms = (f"{row[name]:.3f}" for name in losses(row))

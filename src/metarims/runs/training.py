@@ -124,15 +124,15 @@ class _Run:
 
     def _restore(self) -> None:
         """Take up the newest whole checkpoint whose metrics are there too, or begin."""
-        folder, template = self.folder, eqx.filter_eval_shape(self.trainer.init)
-        leaves = [leaf for leaf in jax.tree.leaves(template) if isinstance(leaf, jax.ShapeDtypeStruct)]
+        folder, beginning = self.folder, self.trainer.init()
+        leaves = [leaf for leaf in jax.tree.leaves(beginning) if eqx.is_array(leaf)]
         num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         check_space(folder.path, (checkpoints.KEEP + 1) * num_bytes)
         checkpoints.clear_scratch(folder.checkpoints)
-        found = checkpoints.restore(folder.checkpoints, template, self._metrics_fault)
+        found = checkpoints.restore(folder.checkpoints, beginning, self._metrics_fault)
         problems = found.problems
         if found.state is None:
-            self.state = jax.tree.map(_strong, self.trainer.init())
+            self.state = jax.tree.map(_strong, beginning)
             if problems:
                 problems += ("No whole checkpoint is left: training begins again.",)
         else:
