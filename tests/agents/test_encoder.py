@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarims.agents.encoder import PATCH, TILE_MEAN, TILE_WHITENING, Encoder, cut_patches, lookup
+from metarims.agents.encoder import PATCH, TILE_MEAN, TILE_WHITENING, Encoder, cut_patches, lookup, modulate
 from metarims.gridworld import VOCABULARY, make, sight
 from metarims.gridworld.farama import FaramaBatch, world_from_farama
 from metarims.gridworld.tiles import TILE_ATLAS
@@ -177,4 +177,19 @@ def test_the_mission_modulates_the_picture_only_by_film():
     film = make_encoder().tables(TOKENS[:2]).film
     assert film.shape == (2, 10)
     assert (film[0] != film[1]).any()
-    assert (make_encoder("concat").tables(TOKENS[:2]).film == 0).all()
+    assert make_encoder("concat").tables(TOKENS[:2]).film is None
+
+
+def test_the_written_gradient_of_film_is_the_one_of_its_formula():
+    draw = np.random.default_rng(1)
+    tiles, scale, shift, weights = (
+        jnp.asarray(draw.normal(size=shape), jnp.float32) for shape in [(2, 3, 49, 5), (2, 3, 5), (2, 3, 5), (49, 5)]
+    )
+
+    def formula(tiles, scale, shift):
+        return jnp.maximum(tiles * (1 + scale[..., None, :]) + shift[..., None, :], 0)
+
+    def gradient(f):
+        return jax.grad(lambda args: (f(*args) ** 2 * weights).sum())((tiles, scale, shift))
+
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), gradient(modulate), gradient(formula))
