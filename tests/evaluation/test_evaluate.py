@@ -148,3 +148,19 @@ def test_no_episodes_is_bad_input(wanderer):
         evaluate_jax(wanderer, make(ENV), 0, evaluation_key(0), greedy=True)
     with pytest.raises(UserError, match="episodes is -3"):
         evaluate_farama(wanderer, ENV, -3, 0, greedy=True)
+
+
+class Listening(Biased):
+    """Wanders as long as its mission has words; otherwise it stands still."""
+
+    def step(self, tables, observation, state):
+        state, output = super().step(tables, observation, state)
+        still = jnp.zeros(7).at[6].set(1e9)
+        return state, output._replace(logits=jnp.where((tables > 0).any(), output.logits, still))
+
+
+def test_without_hearing_the_mission_has_no_words(wanderer):
+    listener = Listening(wanderer.logits)
+    settings = listener, make(ENV), 64, evaluation_key(0)
+    assert evaluate_jax(*settings, greedy=False).success.any()
+    assert not evaluate_jax(*settings, greedy=False, hears=False).success.any()

@@ -47,12 +47,18 @@ def choose(logits: Float[Array, "B A"], key: PRNGKeyArray, greedy: Bool[Array, "
     return jnp.where(greedy, jnp.argmax(logits, axis=-1), jax.random.categorical(key, logits))
 
 
-def evaluate_jax(agent: Any, level: Any, num_episodes: int, key: PRNGKeyArray, greedy: bool) -> Evaluation:
-    """Play ``num_episodes`` in our world; one compiled program."""
+def evaluate_jax(
+    agent: Any, level: Any, num_episodes: int, key: PRNGKeyArray, greedy: bool, *, hears: bool = True
+) -> Evaluation:
+    """Play ``num_episodes`` in our world; one compiled program.
+
+    An agent that does not hear gets a mission without words: what it loses by that is what the sentence is worth to it.
+    """
     _check(num_episodes)
     num_envs = min(num_episodes, BATCH_JAX)
     quota = num_episodes // num_envs + (np.arange(num_envs) < num_episodes % num_envs)
-    played = _play(agent, level, num_envs, int(quota.max()), jnp.asarray(quota), key, jnp.asarray(greedy))
+    settings = jnp.asarray(greedy), jnp.asarray(hears)
+    played = _play(agent, level, num_envs, int(quota.max()), jnp.asarray(quota), key, *settings)
     counted = np.arange(quota.max()) < quota[:, None]
     return Evaluation(*(np.asarray(leaf)[counted] for leaf in played))
 
@@ -82,9 +88,10 @@ def _play(
     quota: Int[Array, " B"],
     key: PRNGKeyArray,
     greedy: Bool[Array, ""],
+    hears: Bool[Array, ""],
 ) -> tuple[Shaped[Array, "B Q"], ...]:
-    envs, tables = VectorWorld(level, num_envs), agent.tables(jnp.asarray(level.mission_tokens))
-    slot = jnp.arange(num_envs)
+    envs, slot = VectorWorld(level, num_envs), jnp.arange(num_envs)
+    tables = agent.tables(jnp.where(hears, jnp.asarray(level.mission_tokens), 0))
 
     def step(now: _Slots) -> _Slots:
         key, key_act = jax.random.split(now.key)
