@@ -13,6 +13,8 @@ from metarims.evaluation import evaluate
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.learning.timescales import append_rollout, cut_spans, last_steps
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 STEPS, SPAN, ENVS, LIMIT = 24, 4, 4, 5
 ODDS = [0.2, 0.2, 0.5, 0.04, 0.02, 0.02, 0.02]
 

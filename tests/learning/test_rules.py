@@ -1,0 +1,173 @@
+"""Who learns in which loop: one gradient step of every timescale of every rule, and what it leaves alone."""
+
+from types import SimpleNamespace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from metarims.agents.agent import select_group
+from metarims.agents.lstm import LSTMState
+from metarims.config import GROUPS, PPO, Config, Loop
+from metarims.learning.timescales import make_learners
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+STEPS, SPAN, ENVS, LIMIT = 24, 4, 4, 5
+EVERYTHING = {"encoder", "modules", "attention", "policy", "value"}
+PAPER = {
+    "metarims": ("rim", [{"modules", "policy", "encoder"}, {"attention", "value"}]),
+    "modular": ("rim", [EVERYTHING]),
+    "vanilla": ("lstm", [EVERYTHING]),
+    "metalstm": ("lstm", [{"modules", "policy", "encoder"}, {"value"}]),
+    "metaflip": ("rim", [{"attention", "policy", "encoder"}, {"modules", "value"}]),
+    "slowlr": ("rim", [EVERYTHING]),
+}
+"""Core and owners, written down again from section 2 of the paper; the encoder is fast by default."""
+CASES = [(rule, index) for rule, (_, scales) in PAPER.items() for index in range(len(scales))]
+NORM = 0.01
+
+
+def settings(small, rule, **changes):
+    fast = Loop(span=SPAN, rollout=STEPS, epochs=1, minibatches=1, learning_rate=1e-3, max_grad_norm=NORM)
+    slow = Loop(span=STEPS, rollout=STEPS, epochs=1, minibatches=1, learning_rate=1e-3, max_grad_norm=NORM / 2)
+    return small.config(rule, fast=fast, slow=slow, ppo=PPO(num_envs=ENVS), **changes)
+
+
+@pytest.fixture(scope="module")
+def experience(small):
+    """An agent of each core, and a rollout that it can learn from."""
+    agents = {core: small.random_agent(core) for core in ("rim", "lstm")}
+    envs = small.short_episodes(LIMIT, ENVS)
+    rollout = small.collect_twice(agents["rim"], envs, num_steps=STEPS, span=SPAN, carry=False).rollouts[1]
+    zeros = jnp.zeros((STEPS // SPAN, ENVS, small.network.lstm_dim))
+    rollouts = {"rim": rollout, "lstm": rollout._replace(core=LSTMState(zeros, zeros))}
+    return agents, rollouts, jnp.asarray(envs.env.mission_tokens)
+
+
+@pytest.fixture(scope="module")
+def learn(small, experience):
+    """One update of one timescale; each is compiled once."""
+    agents, rollouts, tokens = experience
+    known = {}
+
+    def run(rule, index):
+        if (rule, index) not in known:
+            core = PAPER[rule][0]
+            learner = make_learners(settings(small, rule))[index]
+            update = jax.jit(
+                lambda agent, rollout, key: learner.update(agent, learner.init(agent), tokens, rollout, key)
+            )
+            after, optimizer, metrics = update(agents[core], rollouts[core], jax.random.key(0))
+            known[rule, index] = SimpleNamespace(
+                learner=learner, before=agents[core], after=after, optimizer=optimizer, metrics=metrics
+            )
+        return known[rule, index]
+
+    return run
+
+
+def group_leaves(agent, group):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(select_group(agent, group))]
+
+
+def test_the_rules_are_the_papers(small):
+    assert set(small.rules) == set(PAPER)
+    for rule, (core, scales) in PAPER.items():
+        assert small.rules[rule].core == core
+        learners = make_learners(Config(agent=rule))
+        assert [set(learner.groups) for learner in learners] == scales
+        assert [learner.name for learner in learners] == ["fast", "slow"][: len(scales)]
+
+
+@pytest.mark.parametrize(("rule", "index"), CASES)
+def test_a_loop_moves_its_own_groups_and_no_others(learn, rule, index):
+    step = learn(rule, index)
+    for group in GROUPS:
+        before, after = group_leaves(step.before, group), group_leaves(step.after, group)
+        assert len(before) == len(after)
+        for old, new in zip(before, after, strict=True):
+            if group in PAPER[rule][1][index]:
+                assert (old != new).any(), group
+            else:
+                assert old.tobytes() == new.tobytes(), group
+
+
+@pytest.mark.parametrize(("rule", "index"), CASES)
+def test_frozen_groups_have_neither_gradient_nor_optimiser_state(learn, rule, index):
+    step = learn(rule, index)
+    own = sum(len(group_leaves(step.before, group)) for group in PAPER[rule][1][index])
+    trained, frozen = step.learner.split(step.before)
+    assert len(jax.tree.leaves(trained)) == own
+    assert len(jax.tree.leaves(frozen)) == len(jax.tree.leaves(step.before)) - own
+    moments = [state for state in step.optimizer if isinstance(state, optax.ScaleByAdamState)]
+    for moment in (moments[0].mu, moments[0].nu):
+        assert jax.tree.structure(moment) == jax.tree.structure(trained)
+    assert len(jax.tree.leaves(step.optimizer)) == 2 * own + 1
+
+
+@pytest.mark.parametrize(("rule", "index"), CASES)
+def test_each_loop_clips_the_norm_of_its_own_gradient(learn, rule, index):
+    """After one step Adam's first moment is a tenth of the clipped gradient; the loops' limits differ."""
+    step, limit = learn(rule, index), NORM / (1 + index)
+    (moment,) = [state for state in step.optimizer if isinstance(state, optax.ScaleByAdamState)]
+    assert float(step.metrics[f"{step.learner.name}/grad_norm"]) > limit
+    norm = np.sqrt(sum((np.float64(leaf) ** 2).sum() for leaf in jax.tree.leaves(moment.mu)))
+    assert norm == pytest.approx(limit / 10, rel=1e-4)
+
+
+def test_slowlr_slows_the_attention_alone(learn):
+    plain, slow = learn("modular", 0), learn("slowlr", 0)
+    for group in GROUPS:
+        factor = 0.25 if group == "attention" else 1.0
+        parts = (group_leaves(agent, group) for agent in (plain.before, plain.after, slow.after))
+        for start, reference, found in zip(*parts, strict=True):
+            np.testing.assert_allclose(found - start, factor * (reference - start), atol=2e-7)
+            assert np.abs(reference - start).max() > 1e-4
+
+
+def test_both_readings_of_slowed_by_one_fourth_can_be_said(small):
+    for factor in (0.25, 0.75):
+        (learner,) = make_learners(settings(small, "slowlr", slow_factor=factor))
+        assert learner.rate_factors == (("attention", factor),)
+    assert make_learners(settings(small, "modular"))[0].rate_factors == ()
+
+
+@pytest.mark.parametrize(
+    ("speed", "expected"), [("fast", [True, False]), ("slow", [False, True]), ("both", [True, True])]
+)
+@pytest.mark.parametrize("rule", ["metarims", "metaflip", "metalstm"])
+def test_the_encoder_learns_in_the_loop_that_is_named(small, rule, speed, expected):
+    learners = make_learners(settings(small, rule, encoder_speed=speed))
+    assert ["encoder" in learner.groups for learner in learners] == expected
+    others = [set(learner.groups) - {"encoder"} for learner in learners]
+    assert others == [owned - {"encoder"} for owned in PAPER[rule][1]]
+
+
+@pytest.mark.parametrize("rule", ["modular", "vanilla", "slowlr"])
+def test_with_one_loop_the_encoder_learns_in_it_whatever_is_named(small, rule):
+    (learner,) = make_learners(settings(small, rule, encoder_speed="slow"))
+    assert set(learner.groups) == EVERYTHING
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_the_first_step_is_on_policy(learn, index):
+    """The weights that acted give the probabilities that were recorded: every ratio is one, whatever the span."""
+    metrics = learn("metarims", index).metrics
+    name = learn("metarims", index).learner.name
+    assert abs(float(metrics[f"{name}/kl"])) < 1e-6
+    assert float(metrics[f"{name}/clip_fraction"]) == 0
+
+
+def test_a_step_is_that_of_adam_against_the_gradient_of_the_loss(small, experience, learn):
+    """The first step of Adam is lr g / (|g| + eps), with g clipped; by the chain rule downhill."""
+    step = learn("metalstm", 1)
+    (moment,) = [state for state in step.optimizer if isinstance(state, optax.ScaleByAdamState)]
+    gradient = jax.tree.map(lambda mu: np.float64(mu) * 10, moment.mu)
+    old, new = (step.learner.split(agent)[0] for agent in (step.before, step.after))
+    for g, before, after in zip(*map(jax.tree.leaves, (gradient, old, new)), strict=True):
+        np.testing.assert_allclose(after - before, -1e-3 * g / (np.abs(g) + 1e-5), atol=1e-6)
+    assert eqx.tree_equal(step.learner.split(step.before)[1], step.learner.split(step.after)[1])

@@ -1,0 +1,164 @@
+"""Whole chunks of training: seeds side by side, the count of frames, repeatability, and that it learns."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metarims.config import PPO, Config, Loop
+from metarims.errors import UserError
+from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
+from metarims.learning.rollout import Episodes
+from metarims.learning.trainer import make_trainer, summarize, trim_padding
+
+
+def copy(state):
+    """A copy that may be given away: a chunk takes over its input's memory."""
+    return jax.tree.map(jnp.copy, state)
+
+
+def plain(tree):
+    """Leaves as numpy arrays, random keys as their words."""
+    is_key = lambda leaf: jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # noqa: E731
+    return [np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf) for leaf in jax.tree.leaves(tree)]
+
+
+@pytest.fixture(scope="module")
+def pair(small, quick_compilation):
+    """Two seeds with two loops, side by side for one chunk of two cycles."""
+    trainer = make_trainer(small.config("metalstm", seeds=(3, 5), record_every=512))
+    start = trainer.init()
+    kept = copy(start)
+    return trainer, kept, *trainer.run_chunk(start)
+
+
+@pytest.fixture(scope="module")
+def alone(small, quick_compilation):
+    """The second of them by itself."""
+    trainer = make_trainer(small.config("metalstm", seeds=(5,), record_every=512))
+    return trainer, *trainer.run_chunk(trainer.init())
+
+
+def test_a_seed_learns_the_same_beside_others_as_alone(pair, alone):
+    _, _, together, both = pair
+    _, by_itself, one = alone
+    assert_same_seed(jax.tree.map(lambda leaf: leaf[1:], (together, both)), (by_itself, one))
+
+
+@pytest.mark.slow
+def test_modular_seeds_learn_the_same_together_as_alone(small):
+    seeds = (1, 7, 4)
+    train = lambda *chosen: (t := make_trainer(small.config("metarims", seeds=chosen))).run_chunk(t.init())  # noqa: E731
+    together = train(*seeds)
+    for index, seed in enumerate(seeds):
+        assert_same_seed(jax.tree.map(lambda leaf, i=index: leaf[i : i + 1], together), train(seed))
+
+
+def assert_same_seed(together, alone):
+    """What is discrete (levels, actions, counts) is the same; what is not, to rounding."""
+    names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(alone)[0]]
+    for name, ours, theirs in zip(names, plain(together), plain(alone), strict=True):
+        if np.issubdtype(ours.dtype, np.floating):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=1e-4, err_msg=name)
+        elif ".pool" not in name:  # how many levels lie in stock may differ, not which come next
+            np.testing.assert_array_equal(ours, theirs, err_msg=name)
+
+
+def test_seeds_differ(pair):
+    _, start, after, metrics = pair
+    for state in (start, after):
+        codes = np.asarray(state.actor.observation.codes)
+        assert (codes[0] != codes[1]).any()
+        weights = np.asarray(state.agent.policy.output)
+        assert (weights[0] != weights[1]).any()
+    assert metrics["fast/value_loss"][0] != metrics["fast/value_loss"][1]
+
+
+def test_the_same_state_gives_the_same_chunk_bit_for_bit(pair):
+    trainer, start, after, metrics = pair
+    again = trainer.run_chunk(copy(start))
+    for ours, theirs in zip(plain((after, metrics)), plain(again), strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+
+
+def test_metrics_are_finite_and_name_both_loops(pair):
+    _, _, _, metrics = pair
+    assert all(value.shape == (2,) and np.isfinite(value).all() for value in metrics.values())
+    terms = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "grad_norm", "explained_variance")
+    expected = {f"{loop}/{term}" for loop in ("fast", "slow") for term in terms}
+    assert set(metrics) == expected | {"episodes", "return", "success", "episode_length"}
+    assert (metrics["episodes"] > 0).all()
+    assert (metrics["fast/entropy"] < np.log(7)).all()
+    assert (metrics["fast/entropy"] > 1).all(), "a mean over the phases in which the loop learned, not over all"
+    assert (metrics["slow/entropy"] > 1).all()
+
+
+def count_steps(state, metrics):
+    """Environment steps per seed since the beginning: those of ended episodes and of running ones."""
+    return metrics["episodes"] * metrics["episode_length"] + state.actor.episode_length.sum(axis=1)
+
+
+def test_every_environment_step_counts_as_a_frame(small, pair, quick_compilation):
+    """Fresh: two fast rollouts of 8 steps and 16 of the slow loop's own, times 8 environments; reused: the former."""
+    trainer, _, state, metrics = pair
+    assert trainer.frames_per_chunk == 2 * (2 * 8 + 16) * 8
+    np.testing.assert_allclose(count_steps(state, metrics), trainer.frames_per_chunk, rtol=1e-6)
+    reuse = make_trainer(small.config("metalstm", slow_data="reuse", record_every=256))
+    state, metrics = reuse.run_chunk(reuse.init())
+    assert reuse.frames_per_chunk == 2 * (2 * 8) * 8
+    np.testing.assert_allclose(count_steps(state, metrics), reuse.frames_per_chunk, rtol=1e-6)
+    assert float(metrics["slow/grad_norm"][0]) > 0
+
+
+def test_chunks_cover_the_frames_asked_for(small):
+    trainer = make_trainer(small.config("vanilla", frames=1000, record_every=300))
+    assert (trainer.frames_per_cycle, trainer.cycles_per_chunk) == (64, 5)
+    assert trainer.num_chunks == 4
+    assert isinstance(trainer.frames_per_chunk, int)
+    short = make_trainer(small.config("vanilla", frames=100, record_every=10**6))
+    assert (short.frames_per_chunk, short.num_chunks) == (128, 1)
+
+
+def test_an_agent_is_that_of_its_seed(pair):
+    trainer, _, state, _ = pair
+    for index in range(2):
+        agent = trainer.agent(state, index)
+        np.testing.assert_array_equal(agent.core.modules.bias, state.agent.core.modules.bias[index])
+        assert agent.core.modules.bias.shape == (4 * 8,)
+
+
+def test_an_unknown_environment_is_bad_input(small):
+    with pytest.raises(UserError, match=r"Unknown environment 'BabyAI-GoToLocal'.*BabyAI-GoToLocal-v0"):
+        make_trainer(small.config(env="BabyAI-GoToLocal"))
+
+
+def test_columns_that_only_pad_are_cut_off():
+    tokens = np.array([[1, 2, 0, 0], [3, 4, 5, 0]])
+    np.testing.assert_array_equal(trim_padding(tokens), [[1, 2, 0], [3, 4, 5]])
+
+
+def test_a_line_of_metrics_by_hand():
+    sums = Episodes(*map(jnp.asarray, (4, 2.0, 3, 100)))
+    line = {name: float(value) for name, value in summarize(sums).items()}
+    assert line == {"episodes": 4, "return": 0.5, "success": 0.75, "episode_length": 25}
+    none = Episodes(*map(jnp.asarray, (0, 0.0, 0, 0)))
+    assert set(map(float, summarize(none).values())) == {0.0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", ["metarims", "vanilla"])
+def test_an_easy_task_is_learned(agent):
+    """Go to the red ball among grey things, 16 environments, one seed."""
+    loops = {
+        "fast": Loop(span=20, rollout=40, minibatches=4),
+        "slow": Loop(span=80, rollout=80, minibatches=4),
+    }
+    config = Config(agent, "BabyAI-GoToRedBallGrey-v0", frames=120_000, ppo=PPO(num_envs=16), **loops)
+    trainer = make_trainer(dataclasses.replace(config, slow_data="reuse"))
+    state = trainer.init()
+    for _ in range(trainer.num_chunks):
+        state, _ = trainer.run_chunk(state)
+    found = evaluate_jax(trainer.agent(state, 0), trainer.level, 256, evaluation_key(0), greedy=False)
+    assert found.success.mean() > 0.8

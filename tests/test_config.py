@@ -1,0 +1,124 @@
+"""Settings that cannot work are said in a sentence that names field, value and remedy; the rest survives JSON."""
+
+import dataclasses
+import json
+
+import pytest
+
+from metarims.config import PPO, Config, Loop, Network, from_dict, loops, to_json
+from metarims.errors import UserError
+from metarims.presets import PRESETS
+
+SLOW = Loop(span=80, rollout=80)
+
+
+def fast(**changes):
+    return {"fast": dataclasses.replace(Config().fast, **changes)}
+
+
+def slow(**changes):
+    return {"slow": dataclasses.replace(Config().slow, **changes)}
+
+
+BAD = [
+    ({"agent": "metarim"}, r"Unknown agent 'metarim'. Did you mean metarims"),
+    ({"seeds": ()}, r"seeds is empty: name at least one seed"),
+    ({"seeds": (1, 1)}, r"seeds \(1, 1\) must be distinct"),
+    ({"seeds": (-1,)}, r"seeds \(-1,\) must be .* from 0"),
+    ({"seeds": (2**31,)}, r"seeds \(2147483648,\) must be .* to 2147483647"),
+    ({"frames": 0}, r"frames is 0: it must be greater than zero"),
+    ({"record_every": -5}, r"record_every is -5"),
+    ({"checkpoint_every": 0}, r"checkpoint_every is 0"),
+    ({"ppo": PPO(num_envs=0)}, r"ppo.num_envs is 0"),
+    ({"ppo": PPO(clip=0.0)}, r"ppo.clip is 0.0"),
+    ({"ppo": PPO(reward_scale=float("nan"))}, r"ppo.reward_scale is nan"),
+    ({"ppo": PPO(adam_eps=float("inf"))}, r"ppo.adam_eps is inf: it must be .* finite"),
+    ({"ppo": PPO(gamma=1.01)}, r"ppo.gamma is 1.01: it must lie between 0 and 1"),
+    ({"ppo": PPO(gae_lambda=-0.1)}, r"ppo.gae_lambda is -0.1: it must lie between 0 and 1"),
+    ({"ppo": PPO(value_coef=-1.0)}, r"ppo.value_coef is -1.0: it must be zero or more"),
+    ({"ppo": PPO(entropy_coef=float("nan"))}, r"ppo.entropy_coef is nan: it must be zero or more"),
+    ({"network": Network(head_dim=-1)}, r"network.head_dim is -1: it must be zero or more"),
+    ({"network": Network(communication_heads=-2)}, r"network.communication_heads is -2: it must be zero or more"),
+    ({"network": Network(num_active=6)}, r"network.num_active is 6, but there are only 5 modules \(network.num_modules"),
+    ({"network": Network(communication_heads=5)}, r"communication_heads \(5\) does not divide .*communication_dim \(32\)"),
+    *[({"network": Network(**{name: 0})}, rf"network.{name} is 0: it must be greater than zero") for name in (
+        "image_dim", "word_dim", "mission_dim", "feature_dim", "lstm_dim", "num_modules", "num_active", "module_dim",
+        "input_heads", "key_dim", "value_dim", "communication_dim",
+    )],
+    *[(fast(**{field.name: 0}), rf"fast.{field.name} is 0: it must be greater than zero") for field in dataclasses.fields(Loop)],
+    *[(slow(**{field.name: 0}), rf"slow.{field.name} is 0: it must be greater than zero") for field in dataclasses.fields(Loop)],
+    (fast(span=30, rollout=40), r"fast.span \(30\) does not divide fast.rollout \(40\)"),
+    (slow(span=60, rollout=80), r"slow.span \(60\) does not divide slow.rollout \(80\)"),
+    (fast(minibatches=7), r"fast.minibatches \(7\) does not divide the \d+ spans .*ppo.num_envs"),
+    (slow(minibatches=7), r"slow.minibatches \(7\) does not divide the \d+ spans .*slow.rollout 80 / slow.span 80"),
+    (slow(span=90, rollout=90), r"fast.span \(20\) does not divide slow.span \(90\)"),
+    (slow(span=60, rollout=60), r"fast.rollout \(40\) does not divide slow.rollout \(60\)"),
+    ({"slow_factor": 0.0}, r"slow_factor is 0.0: it must be greater than 0 and at most 1"),
+    ({"slow_factor": 1.5}, r"slow_factor is 1.5: it must be greater than 0 and at most 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "sentence"), BAD, ids=[sentence for _, sentence in BAD])
+def test_what_cannot_work_is_said(changes, sentence):
+    with pytest.raises(UserError, match=sentence):
+        Config(**changes)
+
+
+def test_a_loop_that_the_agent_does_not_use_is_not_checked():
+    config = Config("vanilla", **slow(span=7, rollout=80))
+    assert [name for name, _ in loops(config)] == ["fast"]
+    with pytest.raises(UserError, match=r"slow.span \(7\)"):
+        dataclasses.replace(config, agent="metalstm")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_survives_json(name):
+    assert from_dict(Config, json.loads(to_json(PRESETS[name]))) == PRESETS[name]
+
+
+def test_every_field_survives_json():
+    config = Config(
+        agent="slowlr",
+        env="MiniGrid-DoorKey-5x5-v0",
+        seeds=(4, 2),
+        network=Network(cell="gru", fusion="concat", communication_gate=True),
+        ppo=PPO(clip_value=False, gamma=0.5),
+        fast=Loop(span=10, rollout=20, learning_rate=3e-4),
+        encoder_speed="both",
+        slow_data="reuse",
+        slow_factor=0.75,
+        at_episode_end="carry",
+    )
+    again = from_dict(Config, json.loads(to_json(config)))
+    assert again == config
+    assert isinstance(again.seeds, tuple)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"agnt": "vanilla"}, r"Unknown field in config 'agnt'. Did you mean agent"),
+        ({"ppo": {"gama": 0.9}}, r"Unknown field in config.ppo 'gama'. Did you mean gamma"),
+        ({"frames": "many"}, r"config.frames is 'many': it must be of type int"),
+        ({"frames": True}, r"config.frames is True: it must be of type int"),
+        ({"frames": 1.5}, r"config.frames is 1.5: it must be of type int"),
+        ({"ppo": {"gamma": "high"}}, r"config.ppo.gamma is 'high': it must be of type float"),
+        ({"ppo": {"clip_value": 1}}, r"config.ppo.clip_value is 1: it must be of type bool"),
+        ({"ppo": 3}, r"config.ppo must be an object with fields, not 3"),
+        ({"seeds": 3}, r"config.seeds is 3: it must be a list"),
+        ({"seeds": [0, "x"]}, r"config.seeds\[1\] is 'x': it must be of type int"),
+        ({"slow_data": "old"}, r"config.slow_data is 'old': it must be one of fresh, reuse"),
+        ({"fast": {"span": 20}}, r"config.fast.rollout is missing"),
+        ({"fast": {}}, r"config.fast.span is missing"),
+        ([1], r"config must be an object with fields, not \[1\]"),
+        ({"frames": -1}, r"frames is -1"),
+    ],
+)
+def test_a_damaged_configuration_is_said(values, sentence):
+    with pytest.raises(UserError, match=sentence):
+        from_dict(Config, values)
+
+
+def test_whole_numbers_are_welcome_where_fractions_are():
+    gamma = from_dict(Config, {"ppo": {"gamma": 1}}).ppo.gamma
+    assert (gamma, type(gamma)) == (1.0, float)
