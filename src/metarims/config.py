@@ -18,7 +18,7 @@ GROUPS = ("encoder", "modules", "attention", "policy", "value")
 class Network:
     """Sizes of the agent."""
 
-    image_dim: int = 32
+    image_dim: int = 16
     """Channels per tile after the first convolution (8x8 pixels, stride 8)."""
     word_dim: int = 32
     """Width of a word's embedding."""
@@ -26,7 +26,7 @@ class Network:
     """Width of the GRU that reads the mission."""
     fusion: Literal["film", "concat"] = "film"
     """How the mission meets the image: it modulates the tiles' features (FiLM), or is only appended to them."""
-    feature_dim: int = 128
+    feature_dim: int = 64
     """Width of what the core reads."""
     lstm_dim: int = 128
     """State of the LSTM core."""
@@ -58,7 +58,7 @@ class Network:
 class PPO:
     """Proximal policy optimisation (Schulman et al., 2017) with generalised advantages."""
 
-    num_envs: int = 64
+    num_envs: int = 16
     """Environments stepped side by side, per seed."""
     gamma: float = 0.99
     """Discount (paper: 0.99)."""
@@ -90,7 +90,7 @@ class Loop:
     """Steps per environment that one update learns from; a multiple of the span."""
     epochs: int = 4
     """Passes over that data."""
-    minibatches: int = 8
+    minibatches: int = 4
     """Parts into which the spans are divided, each one gradient step."""
     learning_rate: float = 1e-3
     """Adam's step size."""
