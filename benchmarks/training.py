@@ -13,11 +13,12 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import tyro
 from rich.console import Console
@@ -48,6 +49,8 @@ class Contender:
 
     name: str
     process: subprocess.Popen[str]
+    errors: TextIO
+    """What it says besides its reports."""
     facts: dict[str, Any] = field(default_factory=dict)
     scores: list[dict[str, float]] = field(default_factory=list)
 
@@ -55,7 +58,9 @@ class Contender:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.name} ended before its time (exit status {self.process.wait()}).")
+            self.errors.seek(0)
+            last = self.errors.read().strip()[-2000:]
+            raise SystemExit(f"{self.name} ended before its time (exit status {self.process.wait()}):\n{last}")
         return json.loads(line)
 
     def train(self, seconds: float) -> dict[str, float]:
@@ -80,15 +85,16 @@ def start(task: str) -> Iterator[Contender]:
         for agent in ("vanilla", "metarims"):
             commands[f"{agent}, {settings}"] = [sys.executable, "ours.py", task, agent, settings]
     for name, command in commands.items():
+        errors = tempfile.TemporaryFile("w+")
         process = subprocess.Popen(
             command,
             cwd=HERE / "contenders",
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=errors,
             text=True,
         )
-        contender = Contender(name, process)
+        contender = Contender(name, process, errors)
         contender.facts = contender.read()
         yield contender
 

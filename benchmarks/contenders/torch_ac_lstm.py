@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 import gymnasium
+import minigrid  # noqa: F401  (registers the environments)
 import numpy as np
 import torch
 import torch_ac
