@@ -235,6 +235,9 @@ def from_dict(kind: type, values: Any, where: str = "config") -> Any:
     for name in values:
         if name not in names:
             raise unknown_name(f"field in {where}", name, names)
+    for f in dataclasses.fields(kind):
+        if f.name not in values and f.default is f.default_factory is dataclasses.MISSING:
+            raise UserError(f"{where}.{f.name} is missing, and it has no default: add it.")
     return kind(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()})
 
 
