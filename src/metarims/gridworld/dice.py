@@ -31,6 +31,11 @@ class Dice:
         """Uniform integer in [0, bound)."""
         return multiply_high(self.take(1)[0], bound)
 
+    def below_both(self, bound: Any, other: Any) -> tuple[Int32[Array, ""], Int32[Array, ""]]:
+        """Two independent uniform integers, in [0, bound) and [0, other), from one word; bound x other < 2**16."""
+        both = self.below(bound * other)
+        return both // other, both % other
+
     def several_below(self, number: int, bound: Any) -> Int32[Array, "{number}"]:
         """Independent uniform integers in [0, bound)."""
         return multiply_high(self.take(number), bound)

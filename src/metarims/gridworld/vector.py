@@ -29,15 +29,20 @@ class Fresh(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """Levels ready to be played: one queue, first in, first out, for each of the K sources, all in one array."""
+    """Levels ready to be played: one queue, first in, first out, for each of the K sources, all in one array.
+
+    Each source has room for two batches in ``fresh``; a queue holds the places of the levels that are kept.
+    """
 
     fresh: Fresh
+    queue: Int32[Array, "P"]
+    """Places in ``fresh``; each source's queue has its own part, as in ``fresh``."""
     head: Int32[Array, "K"]
-    """The next level in each queue, counted from the queue's place in the array."""
+    """Where each queue begins, counted from the begin of its part; it wraps round."""
     size: Int32[Array, "K"]
     """How many levels are left in each queue."""
     batch: Int32[Array, "K"]
-    """How many batches have been drawn: with ``seed`` it determines the next one."""
+    """How many batches have been drawn: with ``seed`` it determines the next one; even ones go to the first place."""
     seed: UInt32[Array, "2"]
 
 
@@ -76,7 +81,8 @@ class VectorWorld:
         key, key_levels, key_tasks = jax.random.split(key, 3)
         blank, none = _blank(self.env), jnp.zeros(len(self.batch_sizes), jnp.int32)
         # Plain words: jax's check for reused keys cannot look inside ``custom_vmap``.
-        pool = Pool(_tile(blank, int(self._starts[-1])), none, none, none, jax.random.key_data(key_levels))
+        queue = jnp.zeros(int(self._starts[-1]), jnp.int32)
+        pool = Pool(_tile(blank, len(queue)), queue, none, none, none, jax.random.key_data(key_levels))
         tasks = self._draw_tasks(jax.random.bits(key_tasks, (self.num_envs,)))
         playing = _tile(blank, self.num_envs)._replace(then=tasks)
         pool, playing = self._supply(pool, playing, jnp.ones(self.num_envs, bool))
@@ -126,28 +132,37 @@ class VectorWorld:
         return (pool, playing), jax.tree.map(lambda _: True, (pool, playing))
 
     def _restock(self, pool: Pool) -> Pool:
-        """Add a batch of new levels at the end of each queue that has room for one."""
-        laid, sizes = [], []
-        room = pool.size <= jnp.array(self.batch_sizes)
-        for source, batch in enumerate(self.batch_sizes):
-            new, kept = self._draw(source, batch, pool)
-            place = jnp.arange(2 * batch)
-            nth_kept = jnp.argsort(~kept)[jnp.clip(place - pool.size[source], 0, batch - 1)]
-            old = self._starts[source] + (pool.head[source] + place) % (2 * batch)
-            stays = (place < pool.size[source]) | ~room[source]
-
-            def lay(held, drawn, stays=stays, old=old, nth_kept=nth_kept):
-                return jnp.where(stays.reshape(-1, *[1] * (held.ndim - 1)), held[old], drawn[nth_kept])
-
-            laid.append(jax.tree.map(lay, pool.fresh, new))
-            sizes.append(pool.size[source] + jnp.where(room[source], kept.sum(dtype=jnp.int32), 0))
+        """Add a batch of new levels at the end of each queue, where one of the two places for batches is free."""
+        parts = [self._restock_source(pool, source) for source in range(len(self.batch_sizes))]
+        fresh, queues, sizes, room = zip(*parts, strict=True)
         return Pool(
-            fresh=jax.tree.map(lambda *parts: jnp.concatenate(parts), *laid),
+            fresh=jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *fresh),
+            queue=jnp.concatenate(queues),
             head=jnp.zeros_like(pool.head),
             size=jnp.stack(sizes),
-            batch=pool.batch + room,
+            batch=pool.batch + jnp.stack(room),
             seed=pool.seed,
         )
+
+    def _restock_source(self, pool: Pool, source: int) -> tuple[Fresh, Any, Any, Any]:
+        """The source's part of the fresh levels and of the queue, the queue's size, and whether there was room."""
+        batch, start = self.batch_sizes[source], int(self._starts[source])
+        mine = slice(start, start + 2 * batch)
+        place, size = jnp.arange(2 * batch), pool.size[source]
+        queue = pool.queue[mine][(pool.head[source] + place) % (2 * batch)]
+        half = pool.batch[source] % 2
+        room = (((queue - start) // batch != half) | (place >= size)).all()
+        new, kept = self._draw(source, batch, pool)
+
+        def lay(held, drawn):
+            writes = (place // batch == half) & room
+            twice = jnp.concatenate([drawn, drawn])
+            return jnp.where(writes.reshape(-1, *[1] * (held.ndim - 1)), twice, held[mine])
+
+        added = jnp.argsort(~kept)[jnp.clip(place - size, 0, batch - 1)] + start + half * batch
+        queue = jnp.where((place < size) | ~room, queue, added.astype(jnp.int32))
+        size += jnp.where(room, kept.sum(dtype=jnp.int32), 0)
+        return jax.tree.map(lay, pool.fresh, new), queue, size, room
 
     def _draw(self, source: int, batch: int, pool: Pool) -> tuple[Fresh, Bool[Array, "R"]]:
         """The next batch of one source, and which of its levels are kept."""
@@ -172,8 +187,8 @@ class VectorWorld:
         rank = ranks[:, 0] if len(self.batch_sizes) == 1 else jnp.take_along_axis(ranks, source[:, None], 1)[:, 0]
         capacity = 2 * np.array(self.batch_sizes)
         gets = waiting & (rank <= pool.size[source])
-        slot = (pool.head[source] + jnp.maximum(rank - 1, 0)) % jnp.asarray(capacity)[source]
-        slot += jnp.asarray(self._starts)[source]
+        turn = (pool.head[source] + jnp.maximum(rank - 1, 0)) % jnp.asarray(capacity)[source]
+        slot = pool.queue[turn + jnp.asarray(self._starts)[source]]
 
         def give(held, own):
             taken = held.at[slot].get(mode="promise_in_bounds")

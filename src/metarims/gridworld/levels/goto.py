@@ -31,9 +31,8 @@ class GoTo(Level):
     def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
         """Agent anywhere; objects one by one, neither under nor beside it; kept if all of them can be reached."""
         dice, side = Dice(words), self.width - 2
-        agent, direction = dice.below(side * side), dice.below(4)
-        cells = spread_out(dice.take(self.num_objects), agent, side)
-        codes, target = self._objects(dice)
+        agent, direction = dice.below_both(side * side, 4)
+        cells, codes, target = self._objects(dice, agent)
         matches = codes == target
         several = matches.sum() > 1
         room = jnp.asarray(walled_room(self.width, self.height))
@@ -45,21 +44,23 @@ class GoTo(Level):
         kept = all_reachable(cells, agent, side) if self.num_objects > 1 else jnp.bool_(True)
         return world, kept
 
-    def _objects(self, dice: Dice) -> tuple[Int32[Array, "n"], Int32[Array, ""]]:
-        """Codes of the objects, and of the one that the mission names."""
-        if self.goal == "any":
-            codes = KEY + dice.several_below(self.num_objects, 18)
-            return codes, codes[dice.below(self.num_objects)]
-        others = dice.several_below(self.num_objects - 1, 3 if self.grey else 18)
-        others = GREY_KEY + 6 * others if self.grey else KEY + others
-        red_ball = jnp.int32(RED_BALL)
-        return jnp.concatenate([red_ball[None], others]), red_ball
+    def _objects(
+        self, dice: Dice, agent: Int32[Array, ""]
+    ) -> tuple[Int32[Array, "n"], Int32[Array, "n"], Int32[Array, ""]]:
+        """Cells and codes of the objects, and the code that the mission names."""
+        number = self.num_objects
+        kinds = 3 if self.grey else 18
+        cells, things = spread_out(dice.take(number), agent, self.width - 2, kinds)
+        codes = GREY_KEY + 6 * things if self.grey else KEY + things
+        if self.goal == "red ball":
+            return cells, codes.at[0].set(RED_BALL), jnp.int32(RED_BALL)
+        return cells, codes, codes[dice.below(number)]
 
 
 def go_to_local(id: str, room_size: int = 8, num_dists: int = 8) -> GoTo:
     """Go to one of ``num_dists`` objects."""
     missions = GO_TO if num_dists > 1 else GO_TO[:18]
-    words = 3 + 2 * num_dists
+    words = 2 + num_dists
     return GoTo(id, room_size, room_size, _rule(room_size), words, missions, num_objects=num_dists)
 
 
@@ -67,7 +68,7 @@ def go_to_red_ball(id: str, num_dists: int = 7, grey: bool = False) -> GoTo:
     """Go to the red ball, among ``num_dists`` others."""
     red_ball = GO_TO[RED_BALL - KEY], GO_TO[RED_BALL - KEY + 18]
     missions = red_ball[:1] if grey or not num_dists else red_ball
-    words = 3 + 2 * num_dists
+    words = 2 + num_dists
     return GoTo(id, 8, 8, _rule(8), words, missions, num_objects=num_dists + 1, goal="red ball", grey=grey)
 
 

@@ -18,7 +18,7 @@ from metarims.gridworld.world import World, new_world
 MIN_SIZE = 4
 TRIES = 8
 """Rooms tried after each room; the first that fits is kept, and there is no way back."""
-DRAWS = 5
+DRAWS = 2
 
 
 class Room(NamedTuple):
@@ -70,17 +70,19 @@ class MultiRoom(Level):
         within = (room.left >= 0) & (room.top >= 0)
         return within & (room.left + room.width <= self.width) & (room.top + room.height < self.height)
 
-    def _next(self, room: Room, draws: UInt32[Array, "5"]) -> Room:
+    def _next(self, room: Room, draws: UInt32[Array, "2"]) -> Room:
         """A random room behind a random door of ``room``, not in the wall by which one came."""
         dice = Dice(draws)
-        choice = dice.below(3)
+        choice, size = dice.below_both(3, (self.max_size - 3) ** 2)
         leave = choice + (choice >= room.wall)
-        width, height = MIN_SIZE + dice.below(self.max_size - 3), MIN_SIZE + dice.below(self.max_size - 3)
+        width, height = MIN_SIZE + size // (self.max_size - 3), MIN_SIZE + size % (self.max_size - 3)
         sideways = (leave == 0) | (leave == 2)
-        along = 1 + dice.below(jnp.where(sideways, room.height, room.width) - 2)
+        along, back = dice.below_both(
+            jnp.where(sideways, room.height, room.width) - 2, jnp.where(sideways, height, width) - 2
+        )
+        along, back = along + 1, back + 2
         door_x = jnp.where(leave == 0, room.left + room.width - 1, room.left + jnp.where(sideways, 0, along))
         door_y = jnp.where(leave == 1, room.top + room.height - 1, room.top + jnp.where(sideways, along, 0))
-        back = dice.below(jnp.where(sideways, height, width) - 2) + 2
         left = jnp.where(sideways, door_x - jnp.where(leave == 2, width - 1, 0), door_x - width + back)
         top = jnp.where(sideways, door_y - height + back, door_y - jnp.where(leave == 3, height - 1, 0))
         return Room(left, top, width, height, (leave + 2) % 4, door_x, door_y)
@@ -114,7 +116,9 @@ def _cell(dice: Dice, room: Room):
 
 
 def _walls(grid: UInt8[Array, "W H"], room: Room) -> UInt8[Array, "W H"]:
-    x, y = jnp.arange(grid.shape[0])[:, None] - room.left, jnp.arange(grid.shape[1])[None, :] - room.top
+    room = Room(*(leaf.astype(jnp.int8) for leaf in room))
+    x = jnp.arange(grid.shape[0], dtype=jnp.int8)[:, None] - room.left
+    y = jnp.arange(grid.shape[1], dtype=jnp.int8)[None, :] - room.top
     in_x, in_y = (x >= 0) & (x < room.width), (y >= 0) & (y < room.height)
     edge_x, edge_y = (x == 0) | (x == room.width - 1), (y == 0) | (y == room.height - 1)
     return jnp.where((in_x & in_y) & (edge_x | edge_y), jnp.uint8(WALL), grid)

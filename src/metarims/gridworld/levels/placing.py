@@ -24,20 +24,25 @@ def nth_free(rank: Number, taken: Int32[Array, "n"], exists: Any = True) -> Int3
     return rank + (exists & (taken - before <= rank)).sum(dtype=jnp.int32)
 
 
-def distinct(words: UInt32[Array, "n"], bound: Any) -> Int32[Array, "n"]:
-    """Different integers below ``bound``, one per word, every order equally likely."""
+def distinct(words: UInt32[Array, "n"], bound: Any, kinds: int = 1) -> Any:
+    """Different integers below ``bound``, one per word, every order equally likely.
+
+    With ``kinds`` also an independent integer below ``kinds`` from each word.
+    """
     number = words.shape[0]
     order = jnp.arange(number)
 
     def draw(taken, item):
         index, word = item
-        value = nth_free(multiply_high(word, bound - index), taken)
+        both = multiply_high(word, (bound - index) * kinds)
+        value = nth_free(both // kinds, taken)
         place = (taken < value).sum()
         shifted = jnp.concatenate([taken[:1], taken[:-1]])
-        return jnp.where(order < place, taken, jnp.where(order == place, value, shifted)), value
+        taken = jnp.where(order < place, taken, jnp.where(order == place, value, shifted))
+        return taken, (value, both % kinds)
 
-    _, values = jax.lax.scan(draw, jnp.full(number, NOWHERE, jnp.int32), (order, words))
-    return values
+    _, (values, kind) = jax.lax.scan(draw, jnp.full(number, NOWHERE, jnp.int32), (order, words))
+    return values if kinds == 1 else (values, kind)
 
 
 def around(cell: Number, side: int) -> tuple[Int32[Array, "5"], Bool[Array, "5"]]:
@@ -47,11 +52,16 @@ def around(cell: Number, side: int) -> tuple[Int32[Array, "5"], Bool[Array, "5"]
     return cells, jnp.stack([x > 0, y > 0, x >= 0, y < side - 1, x < side - 1])
 
 
-def spread_out(words: UInt32[Array, "n"], agent: Number, side: int) -> Int32[Array, "n"]:
-    """Different cells of a side x side room, one by one and uniform, none of them the agent's or beside it."""
+def spread_out(words: UInt32[Array, "n"], agent: Number, side: int, kinds: int = 1) -> Any:
+    """Different cells of a side x side room, one by one and uniform, none of them the agent's or beside it.
+
+    With ``kinds`` also an independent integer below ``kinds`` for each.
+    """
     near, inside = around(agent, side)
-    ranks = distinct(words, side * side - inside.sum(dtype=jnp.int32))
-    return jax.vmap(lambda rank: nth_free(rank, near, inside))(ranks)
+    drawn = distinct(words, side * side - inside.sum(dtype=jnp.int32), kinds)
+    ranks = drawn if kinds == 1 else drawn[0]
+    cells = jax.vmap(lambda rank: nth_free(rank, near, inside))(ranks)
+    return cells if kinds == 1 else (cells, drawn[1])
 
 
 def all_reachable(cells: Int32[Array, "n"], agent: Int32[Array, ""], side: int) -> Bool[Array, ""]:
@@ -91,8 +101,9 @@ def nth(mask: Bool[Array, "n"], rank: Number) -> Int32[Array, ""]:
 
 def place(grid: UInt8[Array, "W H"], x: Number, y: Number, cell: Number) -> UInt8[Array, "W H"]:
     """The grid with one cell set."""
-    here = (jnp.arange(grid.shape[0])[:, None] == x) & (jnp.arange(grid.shape[1])[None, :] == y)
-    return jnp.where(here, jnp.asarray(cell).astype(jnp.uint8), grid)
+    at_x = jnp.arange(grid.shape[0], dtype=jnp.int8) == jnp.asarray(x).astype(jnp.int8)
+    at_y = jnp.arange(grid.shape[1], dtype=jnp.int8) == jnp.asarray(y).astype(jnp.int8)
+    return jnp.where(at_x[:, None] & at_y, jnp.asarray(cell).astype(jnp.uint8), grid)
 
 
 def place_all(
