@@ -25,9 +25,10 @@ from metarims.presets import DEMO, Demo
 from metarims.runs.export import SavedAgent, named_arrays
 from metarims.runs.files import writing
 from metarims.runs.folder import load_agents
-from metarims.runs.progress import Progress, duration
+from metarims.runs.parallel import train_all
+from metarims.runs.progress import duration
 from metarims.runs.stopping import StopRequest
-from metarims.runs.training import train
+from metarims.runtime import usable_cores
 from metarims.views.metrics import read_metrics
 from metarims.views.report import AgentResult, Measured, Report, ShownEpisode, write_report
 
@@ -38,13 +39,11 @@ PLACES = ("jax", "farama")
 def run_demo(folder: Path, demo: Demo = DEMO, console: Console | None = None) -> int:
     """Train, evaluate, print the table and write ``report.html``; returns the exit code."""
     console, began = console or Console(), time.perf_counter()
+    jobs = [(config, folder / config.agent) for config in demo.configs]
     with StopRequest() as stop:
-        for config in demo.configs:
-            with Progress(console) as progress:
-                outcome = train(config, folder / config.agent, progress, stop=stop)
-            if not outcome.finished:
-                console.print("Stopped and saved. The same command goes on.", highlight=False)
-                return 0
+        if not all(train_all(jobs, count_workers(), console, stop).values()):
+            console.print("Stopped and saved. The same command goes on.", highlight=False)
+            return 0
     saved = {config.agent: load_agents(folder / config.agent) for config in demo.configs}
     results = {}
     for agent, agents in saved.items():
@@ -58,6 +57,11 @@ def run_demo(folder: Path, demo: Demo = DEMO, console: Console | None = None) ->
         write_report(path, make_report(folder, demo, rows, saved, time.perf_counter() - began))
     console.print(f"Report: {path} (open it in a browser). Whole demo: {duration(time.perf_counter() - began)}.")
     return 0
+
+
+def count_workers() -> int:
+    """One process per core; an accelerator serves one at a time."""
+    return usable_cores() if jax.default_backend() == "cpu" else 1
 
 
 def describe_agent(agent: str, saved: Sequence[SavedAgent], results: Sequence[Result], run: Path) -> AgentResult:

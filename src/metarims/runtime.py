@@ -69,7 +69,7 @@ def describe() -> list[tuple[str, str]]:
     cache = cache_folder()
     lines += [
         ("devices", ", ".join(f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices())),
-        ("cores", f"{_cores()} usable of {os.cpu_count()}"),
+        ("cores", f"{usable_cores()} usable of {os.cpu_count()}"),
         ("memory", _memory()),
         ("compile cache", problem or f"{cache} ({_size(cache):,.0f} MiB)"),
         ("free disk here", f"{shutil.disk_usage('.').free / 2**30:,.1f} GiB ({Path.cwd()})"),
@@ -80,7 +80,8 @@ def describe() -> list[tuple[str, str]]:
     return lines
 
 
-def _cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,0 +1,161 @@
+"""Several runs at once, each in a process of its own: small agents cannot fill the cores of a machine one by one."""
+
+import multiprocessing
+import queue
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from metarims.config import Config
+from metarims.errors import UserError
+from metarims.runs.progress import duration, outcome
+from metarims.runs.stopping import StopRequest
+from metarims.runs.training import ChunkReport, train
+
+POLL_SECONDS = 0.2
+
+
+def train_all(
+    jobs: Sequence[tuple[Config, Path]], num_workers: int, console: Console, stop: StopRequest
+) -> dict[Path, bool]:
+    """Train each configuration in its folder, ``num_workers`` at a time; by folder, whether it was finished.
+
+    A stop is passed on to all. The first ``UserError`` of a worker is raised here, when the others have stopped.
+    """
+    context = multiprocessing.get_context("spawn")
+    events: Any = context.Queue()
+    waiting, running, failed = list(jobs), {}, None
+    finished = {folder: False for _, folder in jobs}
+    board = _Board(console, jobs)
+    with board:
+        while running or (waiting and not stop.requested and failed is None):
+            while waiting and len(running) < num_workers and not stop.requested and failed is None:
+                config, folder = waiting.pop(0)
+                running[folder] = context.Process(target=_work, args=(config, folder, events))
+                running[folder].start()
+            if stop.requested or failed is not None:
+                for worker in running.values():
+                    worker.terminate()  # SIGTERM: each saves and ends.
+            folder, kind, content = _next(events, running)
+            if kind == "chunk":
+                board.show(folder, content)
+            elif kind == "problem":
+                board.say(f"{folder.name}: {content}")
+            elif kind in ("ended", "failed"):
+                running.pop(folder).join()
+                finished[folder] = kind == "ended" and content
+                failed = content if kind == "failed" and failed is None else failed
+    if failed is not None:
+        raise UserError(failed)
+    return finished
+
+
+def _next(events: Any, running: dict[Path, Any]) -> tuple[Path, str, Any]:
+    """The next event; a worker that died without a word is a failure."""
+    try:
+        return events.get(timeout=POLL_SECONDS)
+    except queue.Empty:
+        pass
+    for folder, worker in running.items():
+        if not worker.is_alive():
+            time.sleep(POLL_SECONDS)  # Its last words may still be on their way.
+            if events.empty():
+                why = f"The process that trained {folder} ended with status {worker.exitcode}; what it saved is kept."
+                return folder, "failed", f"{why} Give the same command again to go on."
+            return events.get()
+    return Path(), "nothing", None
+
+
+class _Reporter:
+    """A ``Watcher`` that passes on to the parent process."""
+
+    def __init__(self, folder: Path, events: Any):
+        self.folder, self.events = folder, events
+
+    def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
+        for problem in problems:
+            self.events.put((self.folder, "problem", problem))
+
+    def chunk(self, report: ChunkReport) -> None:
+        self.events.put((self.folder, "chunk", report))
+
+
+def _work(config: Config, folder: Path, events: Any) -> None:
+    from metarims.runtime import enable_compile_cache
+
+    with StopRequest() as stop:
+        try:
+            enable_compile_cache()
+            result = train(config, folder, _Reporter(folder, events), stop=stop)
+            events.put((folder, "ended", result.finished))
+        except UserError as error:
+            events.put((folder, "failed", str(error)))
+
+
+class _Board:
+    """One row per run: live on a terminal, otherwise a line whenever a tenth more is done."""
+
+    def __init__(self, console: Console, jobs: Sequence[tuple[Config, Path]]):
+        self.console = console
+        self.configs = {folder: config for config, folder in jobs}
+        self.latest: dict[Path, ChunkReport] = {}
+        self.tenths: dict[Path, int] = {}
+        self.live = Live(self._table(), console=console, auto_refresh=False) if console.is_terminal else None
+
+    def __enter__(self) -> "_Board":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True)
+
+    def show(self, folder: Path, report: ChunkReport) -> None:
+        self.latest[folder] = report
+        if report.compile_seconds > 0.1:
+            self.say(f"{self.configs[folder].agent}: compiled in {report.compile_seconds:.1f} s")
+        if self.live:
+            self.live.update(self._table(), refresh=True)
+            return
+        tenth = 10 * report.env_steps // self.configs[folder].frames
+        if tenth > self.tenths.get(folder, 0):
+            self.tenths[folder] = tenth
+            names = ("agent", "steps", "frames/s", "success", "return", "left")
+            self.say("  ".join(f"{name} {cell}" for name, cell in zip(names, self._cells(folder), strict=True)))
+
+    def _table(self) -> Table:
+        table = Table()
+        for name in ("agent", "steps", "frames/s", "success", "return", "left"):
+            table.add_column(name, justify="left" if name == "agent" else "right")
+        for folder in self.configs:
+            table.add_row(*self._cells(folder))
+        return table
+
+    def _cells(self, folder: Path) -> tuple[str, ...]:
+        config, report = self.configs[folder], self.latest.get(folder)
+        if report is None:
+            return config.agent, "-", "-", "-", "-", "-"
+        mean = {name: _mean(report.rows, name) for name in ("success", "return")}
+        left = (config.frames - report.env_steps) * len(config.seeds) / report.frames_per_second
+        return (
+            config.agent,
+            f"{report.env_steps:,}",
+            f"{report.frames_per_second:,.0f}",
+            outcome(mean, "success"),
+            outcome(mean, "return"),
+            duration(left),
+        )
+
+
+def _mean(rows: Sequence[dict[str, Any]], name: str) -> float | None:
+    values = [row[name] for row in rows if row.get(name) is not None]
+    return sum(values) / len(values) if values else None
