@@ -1,11 +1,8 @@
 """Play Farama with random actions that favour objects, then replay the same actions in our world."""
 
-import contextlib
-import io
 from functools import partial
 from typing import Any, NamedTuple
 
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +11,7 @@ from minigrid.wrappers import RGBImgPartialObsWrapper
 
 from metarims.gridworld import obstacles, rules, sight
 from metarims.gridworld.bridge import world_from_farama
-from metarims.gridworld.farama import make_farama
+from metarims.gridworld.farama import make_farama, quiet_reset
 from metarims.gridworld.world import World
 
 UNBIASED = np.array([0.15, 0.15, 0.3, 0.15, 0.1, 0.1, 0.05])
@@ -35,12 +32,6 @@ class Record(NamedTuple):
     truncated: np.ndarray
     moved: np.ndarray
     """Where each obstacle went (flat cell indices), for worlds that move by themselves."""
-
-
-def quiet_reset(env: gymnasium.Env, seed: int | None = None) -> Any:
-    """``reset`` without BabyAI's printed notices."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        return env.reset(seed=seed)[0]
 
 
 def record(level, num_steps: int, seed: int, rgb_every: int = 10) -> tuple[Record, dict[int, np.ndarray]]:

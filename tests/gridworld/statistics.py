@@ -5,10 +5,9 @@ from collections import Counter
 import jax
 import numpy as np
 from scipy.stats import chi2
-from tests.gridworld.replay import quiet_reset
 
 from metarims.gridworld.bridge import world_from_farama
-from metarims.gridworld.farama import make_farama
+from metarims.gridworld.farama import make_farama, quiet_reset
 from metarims.gridworld.tiles import AGENT, BALL, BOX, CODE, DOOR, GOAL, KEY, LANDMARK, LAVA, TARGET, WALL
 from metarims.gridworld.world import World
 

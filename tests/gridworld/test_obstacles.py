@@ -5,12 +5,11 @@ from collections import Counter
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tests.gridworld.replay import quiet_reset
 from tests.gridworld.statistics import p_value
 
 from metarims.gridworld import obstacles
 from metarims.gridworld.bridge import world_from_farama
-from metarims.gridworld.farama import make_farama
+from metarims.gridworld.farama import make_farama, quiet_reset
 from metarims.gridworld.obstacles import STAYS_WITH_ONE_WAY_OUT
 from metarims.gridworld.physics import LEFT
 from metarims.gridworld.tiles import WALL

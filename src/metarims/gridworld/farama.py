@@ -81,8 +81,7 @@ class FaramaBatch:
 
     def begin(self, index: int, seed: int) -> None:
         """Begin level ``seed`` in environment ``index``."""
-        with contextlib.redirect_stdout(io.StringIO()):  # BabyAI prints each level that it rejects
-            observation, _ = self.envs[index].reset(seed=int(seed))
+        observation = quiet_reset(self.envs[index], int(seed))
         self.image[index] = observation["image"]
         self.missions[index] = observation["mission"]
         self.mission_tokens[index] = tokenize(observation["mission"], self._vocabulary, self._max_words)
@@ -139,6 +138,12 @@ def play(batch: FaramaBatch, seeds: Sequence[int], policy: Policy) -> Iterator[E
                 terminated=bool(step.terminated[index]),
                 truncated=bool(step.truncated[index]),
             )
+
+
+def quiet_reset(env: gymnasium.Env, seed: int | None = None) -> Any:
+    """The first observation after ``reset``, without BabyAI's notices of the levels that it rejects."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return env.reset(seed=seed)[0]
 
 
 class FourRoomsS13(FourRoomsEnv):

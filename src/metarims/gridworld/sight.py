@@ -110,3 +110,8 @@ def render_host(codes: np.ndarray) -> np.ndarray:
     """``render`` for arrays on the host."""
     tiles = TILE_ATLAS[np.swapaxes(codes, -1, -2)]
     return np.moveaxis(tiles, -3, -4).reshape(*codes.shape[:-2], VIEW * TILE, VIEW * TILE, 3)
+
+
+def symbolic_host(codes: np.ndarray) -> np.ndarray:
+    """``symbolic`` for arrays on the host."""
+    return SYMBOLS[codes]

@@ -1,0 +1,143 @@
+"""Our worlds as Gymnasium environments: ``gymnasium.make_vec("metarims/BabyAI-GoToLocal-v0", num_envs=...)``.
+
+Importing this module registers the ids. A mission is its tokens, padded with 0 (``metarims.gridworld.VOCABULARY``).
+"""
+
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from metarims.errors import UserError
+from metarims.gridworld import rules, sight
+from metarims.gridworld.levels.base import Level
+from metarims.gridworld.missions import MAX_WORDS, VOCABULARY
+from metarims.gridworld.registry import ids, make
+from metarims.gridworld.vector import VectorState, VectorWorld
+from metarims.gridworld.world import World
+from metarims.types import TILE, VIEW, Observation
+
+NAMESPACE = "metarims"
+
+
+class GymWorld(gymnasium.Env):
+    """One environment, as Farama's with ``RGBImgPartialObsWrapper`` (``rgb=True``) or its symbolic image."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+    def __init__(self, level: str, rgb: bool = False, render_mode: str | None = None):
+        self.level, self.rgb, self.render_mode = make(level), rgb, render_mode
+        self.observation_space, self.action_space = _spaces(self.level, rgb)
+        self._observe = jax.jit(lambda world: sight.observe(self.level, world))
+        self._step = jax.jit(lambda world, action, key: rules.step(self.level, world, action, key))
+        self._reset = jax.jit(self.level.reset)
+        self._world: World | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """A new level; ``seed`` begins a new stream of random numbers."""
+        super().reset(seed=seed, options=options)
+        self._world = self._reset(self._key())
+        return self._observation(), {}
+
+    def step(self, action: Any):
+        """One step."""
+        if not self.action_space.contains(action):
+            raise UserError(f"Action {action} is not one of the {self.level.num_actions} of {self.level.id}.")
+        if self._world is None:
+            raise UserError("step was called before reset: call reset first.")
+        outcome = self._step(self._world, jnp.int32(action), self._key())
+        self._world = outcome.world
+        ended = bool(outcome.terminated), bool(outcome.truncated)
+        return self._observation(), float(outcome.reward), *ended, {}
+
+    def render(self):
+        """What the agent sees, as pixels."""
+        if self.render_mode != "rgb_array" or self._world is None:
+            return None
+        return sight.render_host(np.asarray(self._observe(self._world).codes))
+
+    def _key(self) -> jax.Array:
+        return jax.random.key(int(self.np_random.integers(2**31)))
+
+    def _observation(self) -> dict[str, Any]:
+        assert self._world is not None
+        batched = _present(self.level, jax.tree.map(np.asarray, self._observe(self._world)), self.rgb)
+        return {**batched, "direction": int(batched["direction"])}
+
+
+class GymVectorWorld(VectorEnv):
+    """Many environments; an ended one begins its next level within the same step, and ``info`` keeps the final view."""
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
+
+    def __init__(self, level: str, num_envs: int = 1, rgb: bool = False):
+        self.level, self.num_envs, self.rgb = make(level), num_envs, rgb
+        self.vector = VectorWorld(self.level, num_envs)
+        self.single_observation_space, self.single_action_space = _spaces(self.level, rgb)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._jit_reset, self._jit_step = jax.jit(self.vector.reset), jax.jit(self.vector.step)
+        self._state: VectorState | None = None
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None):
+        """New levels for all."""
+        if isinstance(seed, list | tuple):
+            raise UserError("One seed serves the whole batch: give a number, not a list.")
+        super().reset(seed=seed, options=options)
+        key = jax.random.key(int(self.np_random.integers(2**31)))
+        self._state, observation = self._jit_reset(key)
+        return self._present(observation), {}
+
+    def step(self, actions: Any):
+        """One step of each."""
+        if self._state is None:
+            raise UserError("step was called before reset: call reset first.")
+        actions = np.asarray(actions)
+        if actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() >= self.level.num_actions:
+            raise UserError(
+                f"Actions must be {self.num_envs} numbers from 0 to {self.level.num_actions - 1} for {self.level.id}."
+            )
+        self._state, step = self._jit_step(self._state, jnp.asarray(actions, jnp.int32))
+        terminated, truncated = np.asarray(step.terminated), np.asarray(step.truncated)
+        ended, info = terminated | truncated, {}
+        if ended.any():
+            final = self._present(step.final_observation)
+            rows = np.full(self.num_envs, None, object)
+            for index in np.flatnonzero(ended):
+                rows[index] = {name: values[index] for name, values in final.items()}
+            info = {"final_obs": rows, "_final_obs": ended}
+        return self._present(step.observation), np.asarray(step.reward, np.float64), terminated, truncated, info
+
+    def _present(self, observation: Observation) -> dict[str, Any]:
+        return _present(self.level, jax.tree.map(np.asarray, observation), self.rgb)
+
+
+def _spaces(level: Level, rgb: bool) -> tuple[Dict, Discrete]:
+    shape = (VIEW * TILE, VIEW * TILE, 3) if rgb else (VIEW, VIEW, 3)
+    words = MultiDiscrete(np.full(MAX_WORDS, len(VOCABULARY) + 1))
+    space = Dict({"image": Box(0, 255, shape, np.uint8), "direction": Discrete(4), "mission": words})
+    return space, Discrete(level.num_actions)
+
+
+def _present(level: Level, observation: Any, rgb: bool) -> dict[str, Any]:
+    """Host arrays as Gymnasium's spaces want them."""
+    codes = observation.codes
+    return {
+        "image": sight.render_host(codes) if rgb else sight.symbolic_host(codes),
+        "direction": observation.direction.astype(np.int64),
+        "mission": level.mission_tokens[observation.mission].astype(np.int64),
+    }
+
+
+for _id in ids():
+    gymnasium.register(
+        f"{NAMESPACE}/{_id}",
+        entry_point=f"{__name__}:{GymWorld.__name__}",
+        vector_entry_point=f"{__name__}:{GymVectorWorld.__name__}",
+        kwargs={"level": _id},
+    )

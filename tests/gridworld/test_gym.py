@@ -1,0 +1,160 @@
+"""Both doors to Gymnasium: ours as its environments, its environments behind our interface."""
+
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+
+from metarims.errors import UserError
+from metarims.gridworld import VOCABULARY, make, sight
+from metarims.gridworld.catalogue import entries, native_entries
+from metarims.gridworld.farama import make_farama, quiet_reset
+from metarims.gridworld.gym import GymVectorWorld, GymWorld
+from metarims.gridworld.host import BABYAI_VOCABULARY, HostVector, codes_from_symbols
+
+ID = "BabyAI-GoToObjS4-v0"
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+def test_gymnasiums_checker_accepts_one_environment(rgb: bool) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", ".*render modes.*|.*human.*|.*different from the unwrapped.*")
+        check_env(gymnasium.make(f"metarims/{ID}", rgb=rgb, render_mode="rgb_array").unwrapped)
+
+
+def test_a_batch_is_what_its_spaces_say() -> None:
+    envs = gymnasium.make_vec(f"metarims/{ID}", num_envs=5)
+    assert isinstance(envs.unwrapped, GymVectorWorld)
+    observation, info = envs.reset(seed=3)
+    assert envs.observation_space.contains(observation)
+    assert info == {}
+    again, _ = envs.reset(seed=3)
+    for name, values in observation.items():
+        np.testing.assert_array_equal(values, again[name])
+    envs.action_space.seed(0)
+    ended = 0
+    for _ in range(40):
+        observation, reward, terminated, truncated, info = envs.step(envs.action_space.sample())
+        assert envs.observation_space.contains(observation)
+        assert (reward.shape, terminated.dtype, truncated.dtype) == ((5,), bool, bool)
+        over = terminated | truncated
+        assert ("final_obs" in info) == over.any()
+        for index in np.flatnonzero(over):
+            ended += 1
+            assert envs.single_observation_space.contains(
+                {**info["final_obs"][index], "direction": int(info["final_obs"][index]["direction"])}
+            )
+            assert info["_final_obs"][index]
+    assert ended > 5
+
+
+def test_code_in_the_style_of_cleanrl_can_train_on_it() -> None:
+    """The loop of its recurrent PPO: batched environments, episode statistics, a buffer of whole observations."""
+    envs = RecordEpisodeStatistics(gymnasium.make_vec(f"metarims/{ID}", num_envs=4))
+    next_obs, _ = envs.reset(seed=1)
+    num_steps, returns = 32, []
+    images = np.zeros((num_steps, 4, 7, 7, 3), np.uint8)
+    rewards, dones = np.zeros((num_steps, 4)), np.zeros((num_steps, 4))
+    for step in range(num_steps):
+        images[step] = next_obs["image"]
+        action = np.array([envs.single_action_space.sample() for _ in range(4)])
+        next_obs, rewards[step], terminated, truncated, infos = envs.step(action)
+        dones[step] = terminated | truncated
+        if "episode" in infos:
+            returns += infos["episode"]["r"][infos["_episode"]].tolist()
+    assert len(returns) == dones.sum() > 0
+    assert sum(returns) == pytest.approx(rewards[dones > 0].sum())
+
+
+def test_wrong_actions_and_seeds_are_sentences() -> None:
+    envs = GymVectorWorld(ID, 2)
+    with pytest.raises(UserError, match="before reset"):
+        envs.step([0, 0])
+    envs.reset(seed=0)
+    for actions in ([0, 7], [0, -1], [0, 0, 0]):
+        with pytest.raises(UserError, match="2 numbers from 0 to 6"):
+            envs.step(actions)
+    with pytest.raises(UserError, match="give a number"):
+        envs.reset(seed=[1, 2])
+    one = GymWorld(ID)
+    with pytest.raises(UserError, match="before reset"):
+        one.step(0)
+    with pytest.raises(UserError, match="Action 9"):
+        one.step(9)
+    with pytest.raises(UserError, match="num_envs is 0"):
+        GymVectorWorld(ID, 0)
+
+
+@pytest.mark.parametrize("id", ["BabyAI-BossLevel-v0", "BabyAI-GoToImpUnlock-v0", "MiniGrid-KeyCorridorS3R1-v0"])
+def test_levels_that_are_not_ours_run_on_the_host(id: str) -> None:
+    vocabulary = (*BABYAI_VOCABULARY,)
+    host = HostVector(id, 3, vocabulary=vocabulary)
+    first, again = host.reset(7), HostVector(id, 3, vocabulary=vocabulary).reset(7)
+    for ours, theirs in zip(first, again, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        step = host.step(rng.integers(0, host.num_actions, 3))
+        tokens = host.mission_tokens[step.observation.mission]
+        words = " ".join(vocabulary[token - 1] for token in tokens[0] if token)
+        assert words == host.missions[step.observation.mission[0]].replace(",", "")
+
+
+def test_a_users_own_subclass_runs_on_the_host_with_resets() -> None:
+    def short():
+        return gymnasium.make("BabyAI-GoToObj-v0", max_steps=3, disable_env_checker=True)
+
+    host = HostVector(short, 2)
+    first = host.reset(0)
+    for count in range(1, 10):
+        step = host.step([0, 1])
+        assert (step.truncated == (count % 3 == 0)).all()
+        same = (step.observation.codes == step.final_observation.codes).all()
+        assert same == (count % 3 != 0)
+    assert len(host.missions) > 1
+    assert host.mission_tokens.shape[0] >= len(host.missions)
+    assert first.codes.shape == (2, 7, 7)
+
+
+def test_codes_read_from_symbols_are_those_we_draw() -> None:
+    """Also with something in the hand."""
+    env = make_farama("BabyAI-PickupLoc-v0").unwrapped
+    observation = quiet_reset(env, 4)
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(300):
+        codes = codes_from_symbols(observation["image"])
+        np.testing.assert_array_equal(sight.symbolic_host(codes), observation["image"])
+        np.testing.assert_array_equal(sight.render_host(codes), env.get_frame(tile_size=8, agent_pov=True))
+        held += env.carrying is not None
+        observation, _, terminated, truncated, _ = env.step(rng.choice([0, 1, 2, 2, 3]))
+        if terminated or truncated:
+            observation = quiet_reset(env)
+    assert held > 0
+
+
+def test_what_cannot_be_read_is_a_sentence() -> None:
+    floor = np.ones((7, 7, 3), np.uint8) * (3, 2, 0)
+    with pytest.raises(UserError, match="type 3, colour 2, state 0"):
+        codes_from_symbols(floor)
+    with pytest.raises(UserError, match="7 x 7 x 3"):
+        codes_from_symbols(np.zeros((5, 5, 3), np.uint8))
+    with pytest.raises(UserError, match="contains the word"):
+        HostVector("BabyAI-OpenDoor-v0", 1, vocabulary=("go", "to")).reset(0)
+    with pytest.raises(UserError, match="num_envs is 0"):
+        HostVector(ID, 0)
+
+
+def test_the_catalogue_lists_every_id_with_its_facts() -> None:
+    ours = {entry.id: entry for entry in native_entries()}
+    local = ours["BabyAI-GoToLocal-v0"]
+    assert (local.size, local.max_steps, local.num_actions) == ("8x8", 64, 7)
+    assert (local.num_missions, local.num_words) == (36, 13)
+    everything = {entry.id: entry for entry in entries()}
+    assert not everything["BabyAI-BossLevel-v0"].native
+    assert set(ours) <= set(everything)
+    assert len(make("BabyAI-PickupLoc-v0").missions) == ours["BabyAI-PickupLoc-v0"].num_missions
+    assert set(BABYAI_VOCABULARY) > set(VOCABULARY)
