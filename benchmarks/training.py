@@ -85,7 +85,7 @@ def start(task: str) -> Iterator[Contender]:
         for agent in ("vanilla", "metarims"):
             commands[f"{agent}, {settings}"] = [sys.executable, "ours.py", task, agent, settings]
     for name, command in commands.items():
-        errors = tempfile.TemporaryFile("w+")
+        errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
         process = subprocess.Popen(
             command,
             cwd=HERE / "contenders",

@@ -3,6 +3,7 @@
 python ours.py ENV_ID AGENT matched|default
 """
 
+import dataclasses
 import os
 import platform
 import resource
@@ -95,6 +96,7 @@ def main(env_id: str, agent_name: str, settings: Literal["matched", "default"]) 
         "parameters": count_parameters(agent),
         "flops_per_frame": flops_per_frame,
         "flops_per_call": flops_per_call,
+        "config": dataclasses.asdict(trainer.config),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "versions": {
             "python": platform.python_version(),
