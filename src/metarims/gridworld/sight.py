@@ -101,9 +101,14 @@ def symbolic(codes: UInt8[Array, "*B 7 7"]) -> UInt8[Array, "*B 7 7 3"]:
 
 
 def render(codes: UInt8[Array, "*B 7 7"]) -> UInt8[Array, "*B 56 56 3"]:
-    """Farama's RGB image of the view [row, column, channel], from minigrid's own pictures of the tiles."""
-    tiles = jnp.asarray(TILE_ATLAS)[jnp.swapaxes(codes, -1, -2)]  # [*B, j, i, row, column, 3]
-    return jnp.moveaxis(tiles, -3, -4).reshape(*codes.shape[:-2], VIEW * TILE, VIEW * TILE, 3)
+    """Farama's RGB image of the view [row, column, channel], from minigrid's own pictures of the tiles.
+
+    A tile's row of 24 bytes is looked up as six words of four bytes.
+    """
+    words = jnp.asarray(TILE_ATLAS.reshape(len(TILE_ATLAS), TILE, -1, 4).view(np.uint32)[..., 0])  # [60, 8, 6]
+    rows = jnp.moveaxis(words[jnp.swapaxes(codes, -1, -2)], -2, -3)  # [*B, j, row, i, word]
+    flat = jax.lax.bitcast_convert_type(rows, jnp.uint8)
+    return flat.reshape(*codes.shape[:-2], VIEW * TILE, VIEW * TILE, 3)
 
 
 def render_host(codes: np.ndarray) -> np.ndarray:

@@ -65,11 +65,11 @@ class VectorWorld:
     """
 
     def __init__(self, env: Level, num_envs: int, batch: int | None = None):
-        """``batch``: how many levels are drawn at a time (default: an eighth of the environments, at least 8)."""
+        """``batch``: how many levels are drawn at a time (default: a quarter of the environments, at least 8)."""
         if num_envs < 1:
             raise UserError(f"num_envs is {num_envs}: it must be at least 1.")
         self.env, self.num_envs = env, num_envs
-        total, share = sum(env.weights), batch or -(-num_envs // 8)
+        total, share = sum(env.weights), batch or -(-num_envs // 4)
         self.batch_sizes = tuple(batch or max(8, round(share * weight / total)) for weight in env.weights)
         self._starts = np.concatenate([[0], 2 * np.cumsum(self.batch_sizes)])
         """Where each queue's place begins; it holds two batches."""

@@ -10,9 +10,6 @@ from metarims.gridworld.dice import multiply_high
 
 Number = Any
 
-NOWHERE = 2**30
-"""An index beyond every grid."""
-
 
 def nth_free(rank: Number, taken: Int32[Array, "n"], exists: Any = True) -> Int32[Array, ""]:
     """The ``rank``-th index that is not ``taken`` (ascending; entries that do not exist are passed over).
@@ -27,22 +24,16 @@ def nth_free(rank: Number, taken: Int32[Array, "n"], exists: Any = True) -> Int3
 def distinct(words: UInt32[Array, "n"], bound: Any, kinds: int = 1) -> Any:
     """Different integers below ``bound``, one per word, every order equally likely.
 
-    With ``kinds`` also an independent integer below ``kinds`` from each word.
+    Draw k is a rank r_k among those left; it is counted back through the earlier draws, latest first: those at or above
+    r_j move up by one (a Lehmer code). With ``kinds`` also an independent integer below ``kinds`` from each word.
     """
-    number = words.shape[0]
-    order = jnp.arange(number)
-
-    def draw(taken, item):
-        index, word = item
-        both = multiply_high(word, (bound - index) * kinds)
-        value = nth_free(both // kinds, taken)
-        place = (taken < value).sum()
-        shifted = jnp.concatenate([taken[:1], taken[:-1]])
-        taken = jnp.where(order < place, taken, jnp.where(order == place, value, shifted))
-        return taken, (value, both % kinds)
-
-    _, (values, kind) = jax.lax.scan(draw, jnp.full(number, NOWHERE, jnp.int32), (order, words))
-    return values if kinds == 1 else (values, kind)
+    order = jnp.arange(words.shape[0])
+    both = multiply_high(words, (bound - order) * kinds)
+    ranks = both // kinds
+    values = ranks
+    for earlier in reversed(range(words.shape[0] - 1)):
+        values += (order > earlier) & (values >= ranks[earlier])
+    return values if kinds == 1 else (values, both % kinds)
 
 
 def around(cell: Number, side: int) -> tuple[Int32[Array, "5"], Bool[Array, "5"]]:
@@ -65,33 +56,43 @@ def spread_out(words: UInt32[Array, "n"], agent: Number, side: int, kinds: int =
 
 
 def all_reachable(cells: Int32[Array, "n"], agent: Int32[Array, ""], side: int) -> Bool[Array, ""]:
-    """Can every object be touched from the agent by walking through empty cells of a side x side room?
+    """Can every object be touched from the agent by walking through empty cells of a side x side room (side <= 6)?
 
-    BabyAI's ``check_objs_reachable``. Rows of the room are bit sets, flooded until nothing changes.
+    BabyAI's ``check_objs_reachable``. The room is a bit board in two words, the upper and the lower half of its rows,
+    with a spare bit after each row; it is flooded until nothing changes.
     """
-    blocked = _rows(cells, side)
-    free = ~blocked & jnp.uint8((1 << side) - 1)
+    stride, half = side + 1, (side + 1) // 2
+    seam = stride * (half - 1)
 
-    def spread(rows):
-        above, below = jnp.pad(rows[1:], (0, 1)), jnp.pad(rows[:-1], (1, 0))
-        return rows << 1 | rows >> 1 | above | below
+    def board(cells):
+        row, column = cells // side, cells % side
+        bits = jnp.uint32(1) << (row % half * stride + column).astype(jnp.uint32)
+        return [jnp.where(row // half == word, bits, 0).sum(dtype=jnp.uint32) for word in (0, 1)]
+
+    def spread(upper, lower):
+        wider = [word << 1 | word >> 1 | word << stride | word >> stride for word in (upper, lower)]
+        return wider[0] | lower << seam, wider[1] | upper >> seam
 
     def flood(carry):
-        _, rows = carry
-        wider = rows
-        for _ in range(3):
-            wider = wider | (spread(wider) & free)
-        return (wider != rows).any(), wider
+        _, upper, lower = carry
+        more = upper, lower
+        for _ in range(4):
+            wider = spread(*more)
+            more = more[0] | (wider[0] & free[0]), more[1] | (wider[1] & free[1])
+        return (more[0] != upper) | (more[1] != lower), *more
 
-    start = jnp.bool_(True), _rows(agent[None], side)
-    _, reached = jax.lax.while_loop(lambda carry: carry[0], flood, start)
-    return ((blocked & ~spread(reached)) == 0).all()
+    blocked = board(cells)
+    free = [~blocked[word] & jnp.uint32(sum(1 << bit for bit in _bits(side, half, word))) for word in (0, 1)]
+    start = board(agent[None])
+    _, upper, lower = jax.lax.while_loop(lambda carry: carry[0], flood, (jnp.bool_(True), start[0], start[1]))
+    touched = spread(upper, lower)
+    return ((blocked[0] & ~touched[0]) | (blocked[1] & ~touched[1])) == 0
 
 
-def _rows(cells: Int32[Array, "n"], side: int) -> UInt8[Array, "side"]:
-    """A set of different cells as one bit set per row."""
-    bits = (jnp.uint32(1) << (cells % side).astype(jnp.uint32)).astype(jnp.uint8)
-    return jnp.where(jnp.arange(side)[:, None] == cells // side, bits, jnp.uint8(0)).sum(1, dtype=jnp.uint8)
+def _bits(side: int, half: int, word: int) -> list[int]:
+    """The bits of a word of the board that stand for cells."""
+    rows = range(half) if word == 0 else range(side - half)
+    return [row * (side + 1) + column for row in rows for column in range(side)]
 
 
 def nth(mask: Bool[Array, "n"], rank: Number) -> Int32[Array, ""]:
