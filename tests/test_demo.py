@@ -15,6 +15,7 @@ TINY = Demo(
         for agent in ("modular", "vanilla")
     ),
     episodes=8,
+    farama_episodes=16,
     shown=1,
 )
 
@@ -34,7 +35,17 @@ def test_a_second_call_uses_the_finished_runs(tmp_path):
         assert run_demo(tmp_path, TINY, console) == 0
         texts.append(console.file.getvalue())
     for text in texts:
-        for word in ("modular", "vanilla", "greedy", "sampled", "our world", "Farama's", "1,024", "Report:"):
+        for word in (
+            "modular",
+            "vanilla",
+            "greedy",
+            "sampled",
+            "our world",
+            "Farama's",
+            "1,024",
+            "Without the words",
+            "Report:",
+        ):
             assert word in text
         assert all(len(line) <= 80 for line in text.splitlines() if line.startswith(" "))
     assert "steps 1,024" in texts[0]

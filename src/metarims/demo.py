@@ -45,16 +45,20 @@ def run_demo(folder: Path, demo: Demo = DEMO, console: Console | None = None) ->
             console.print("Stopped and saved. The same command goes on.", highlight=False)
             return 0
     saved = {config.agent: load_agents(folder / config.agent) for config in demo.configs}
-    results = {}
+    results, wordless = {}, {}
     for agent, agents in saved.items():
         console.print(f"Evaluating {agent} in both worlds ...", highlight=False)
-        share = -(-demo.episodes // len(agents))
-        results[agent] = [r for place in PLACES for r in evaluate_agents(agents, None, place, share, POLICIES)]
+        shares = {"jax": -(-demo.episodes // len(agents)), "farama": -(-demo.farama_episodes // len(agents))}
+        results[agent] = [r for place in PLACES for r in evaluate_agents(agents, None, place, shares[place], POLICIES)]
+        deaf = evaluate_agents(agents, None, "jax", shares["jax"], ("sampled",), hears=False)
+        wordless[agent] = pooled(deaf, "sampled").value
     rows = [describe_agent(agent, saved[agent], results[agent], folder / agent) for agent in saved]
+    words = describe_wordless(wordless)
     print_table(rows, results, console)
+    console.print(words, highlight=False)
     path = folder / "report.html"
     with writing("the report", folder, advice="Free some space, or name another folder with --out."):
-        write_report(path, make_report(folder, demo, rows, saved, time.perf_counter() - began))
+        write_report(path, make_report(folder, demo, rows, saved, words, time.perf_counter() - began))
     console.print(f"Report: {path} (open it in a browser). Whole demo: {duration(time.perf_counter() - began)}.")
     return 0
 
@@ -97,9 +101,11 @@ def training_speed(path: Path) -> float:
 def print_table(rows: Sequence[AgentResult], results: dict[str, list[Result]], console: Console) -> None:
     """Frames, speed, and success in both worlds with intervals."""
     env = next(iter(results.values()))[0].env
-    episodes = rows[0].measured[0].episodes
+    ours, farama = (next(m.episodes for m in rows[0].measured if m.where == place) for place in PLACES)
     console.print(
-        f"\nSuccess on {env}, {episodes} new levels each, with Wilson's 95 % interval", highlight=False, soft_wrap=True
+        f"\nSuccess on {env} with Wilson's 95 % interval: {ours:,} new levels in our world, {farama:,} in Farama's",
+        highlight=False,
+        soft_wrap=True,
     )
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     for name in ("agent", "frames", "frames/s", "policy", "our world", "Farama's"):
@@ -120,13 +126,18 @@ def _short(interval: Interval) -> str:
 
 
 def make_report(
-    folder: Path, demo: Demo, rows: Sequence[AgentResult], saved: dict[str, list[SavedAgent]], seconds: float
+    folder: Path,
+    demo: Demo,
+    rows: Sequence[AgentResult],
+    saved: dict[str, list[SavedAgent]],
+    words: str,
+    seconds: float,
 ) -> Report:
     """The page's content."""
     env = demo.configs[0].env
     return Report(
         title=f"Three agents on {env}",
-        summary=summarize(env, rows),
+        summary=f"{summarize(env, rows)} {words}",
         env=env,
         agents=tuple(rows),
         metrics=[line for agent in saved for line in read_metrics(folder / agent)],
@@ -156,9 +167,15 @@ def summarize(env: str, rows: Sequence[AgentResult]) -> str:
         )
     return (
         f"Each agent learned {env} for {frames} environment steps in metarims' own world, and was then measured on "
-        f"{rows[0].measured[0].episodes} levels it had never seen, in that world and in Farama's environment, "
-        f"where it reads pixels. Choosing its likeliest action, {'; '.join(found)}."
+        f"{rows[0].measured[0].episodes:,} new levels there and {rows[0].measured[-1].episodes:,} in Farama's "
+        f"environment, where it reads pixels. Choosing its likeliest action, {'; '.join(found)}."
     )
+
+
+def describe_wordless(success: dict[str, float]) -> str:
+    """What the mission's sentence is worth: success when its words are taken away."""
+    found = ", ".join(f"{agent} {value:.1%}" for agent, value in success.items())
+    return f"Without the words of the mission, success in our world (sampled policy) falls to: {found}."
 
 
 def show(saved: SavedAgent, num_episodes: int) -> list[ShownEpisode]:

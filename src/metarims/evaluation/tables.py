@@ -48,8 +48,12 @@ def evaluate_agents(
     num_episodes: int,
     policies: Sequence[str] = ("greedy", "sampled"),
     seed: int = 0,
+    *,
+    hears: bool = True,
 ) -> list[Result]:
     """Play every agent under every policy; ``env`` None is the one trained on.
+
+    In our world (``jax``) an agent can be kept from hearing its mission's words.
 
     Each agent plays levels of its own, so that the episodes of all are independent; greedy and sampled share them.
     """
@@ -59,12 +63,14 @@ def evaluate_agents(
     for policy in policies:
         for index, saved in enumerate(agents):
             env_id, block = env or saved.config.env, seed * len(agents) + index
-            evaluation = _evaluate(saved, env_id, where, num_episodes, policy == "greedy", block)
+            evaluation = _evaluate(saved, env_id, where, num_episodes, policy == "greedy", block, hears)
             results.append(Result(saved.config.agent, saved.seed, env_id, where, policy, evaluation))
     return results
 
 
-def _evaluate(saved: SavedAgent, env: str, where: str, num_episodes: int, greedy: bool, block: int) -> Evaluation:
+def _evaluate(
+    saved: SavedAgent, env: str, where: str, num_episodes: int, greedy: bool, block: int, hears: bool
+) -> Evaluation:
     """``block``: which levels to play; those of different blocks differ."""
     from metarims.gridworld import make
 
@@ -72,7 +78,7 @@ def _evaluate(saved: SavedAgent, env: str, where: str, num_episodes: int, greedy
         return evaluate_farama(saved.agent, env, num_episodes, FIRST_FARAMA_SEED + block * num_episodes, greedy)
     level = make(env)
     check_actions(saved, env, level.num_actions)
-    return evaluate_jax(saved.agent, level, num_episodes, evaluation_key(block), greedy)
+    return evaluate_jax(saved.agent, level, num_episodes, evaluation_key(block), greedy, hears=hears)
 
 
 def check_actions(saved: SavedAgent, env: str, num_actions: int) -> None:
