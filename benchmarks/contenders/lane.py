@@ -10,21 +10,26 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def race(train: Callable[[], int], facts: dict[str, Any]) -> None:
+def open_reports() -> TextIO:
+    """Standard output, kept for reports; whatever else is printed from now on goes to standard error."""
+    reports = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    return reports
+
+
+def race(train: Callable[[], int], facts: dict[str, Any], reports: TextIO) -> None:
     """Obey the starter until it hangs up: a line with seconds comes in, a line of JSON goes out.
 
     ``train`` does one unit of training, waits for its end, and returns its number of frames.
     """
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever else is printed must not mix with the reports
-    print(json.dumps(facts), file=out)
+    print(json.dumps(facts), file=reports)
     for line in sys.stdin:
-        print(json.dumps(run_for(float(line), train)), file=out)
+        print(json.dumps(run_for(float(line), train)), file=reports)
 
 
 def run_for(seconds: float, train: Callable[[], int]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from lane import race
+from lane import open_reports, race
 
 from metarims.agents.agent import Agent, count_parameters
 from metarims.config import PPO, Config, Loop, Network
@@ -77,6 +77,7 @@ def measure_flops(trainer: Trainer, agent: Agent) -> tuple[int, int]:
 
 
 def main(env_id: str, agent_name: str, settings: Literal["matched", "default"]) -> None:
+    reports = open_reports()
     trainer = make_trainer(make_config(env_id, agent_name, settings))
     state = trainer.init()
     agent = trainer.agent(state, 0)
@@ -103,7 +104,7 @@ def main(env_id: str, agent_name: str, settings: Literal["matched", "default"]) 
             **{name: version(name) for name in ("metarims", "jax", "jaxlib", "numpy")},
         },
     }
-    race(train, facts)
+    race(train, facts, reports)
 
 
 if __name__ == "__main__":

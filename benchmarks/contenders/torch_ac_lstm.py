@@ -18,7 +18,7 @@ import minigrid  # noqa: F401  (registers the environments)
 import numpy as np
 import torch
 import torch_ac
-from lane import race
+from lane import open_reports, race
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torch_ac.utils import DictList
@@ -86,6 +86,7 @@ def count_flops(agent: LSTMAgent, observations: DictList, memory: torch.Tensor) 
 
 
 def main(env_id: str, threads: int) -> None:
+    reports = open_reports()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     envs = [gymnasium.make(env_id) for _ in range(PROCESSES)]
@@ -133,7 +134,7 @@ def main(env_id: str, threads: int) -> None:
             **{name: version(name) for name in ("torch", "torch-ac", "minigrid", "gymnasium", "numpy")},
         },
     }
-    race(train, facts)
+    race(train, facts, reports)
 
 
 if __name__ == "__main__":
