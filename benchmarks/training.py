@@ -163,6 +163,13 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def record(path: Path, task: str, result: dict[str, Any]) -> None:
+    """Put one task's result into the file; other tasks' stay as they are, with their own machine and commit."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    results = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(results | {task: result}, indent=1) + "\n")
+
+
 def _speeds(contender: Contender) -> list[float]:
     return [score["frames"] / score["seconds"] for score in contender.scores]
 
@@ -170,10 +177,10 @@ def _speeds(contender: Contender) -> list[float]:
 def main(settings: Settings) -> None:
     if not TORCH_PYTHON.exists():
         raise SystemExit("torch-ac has no environment yet: run `make bench`, which makes one in .bench-venv.")
-    console = Console()
-    report: dict[str, Any] = {"machine": describe_machine(), "command": " ".join(["python", *sys.argv]), "tasks": {}}
+    console = Console() if sys.stdout.isatty() else Console(width=110)
     for task in settings.tasks:
         console.print(f"{task}: starting and compiling")
+        machine = describe_machine()
         contenders: list[Contender] = []
         try:
             contenders.extend(start(task))
@@ -181,10 +188,9 @@ def main(settings: Settings) -> None:
         finally:
             for contender in contenders:
                 contender.stop()
-        report["tasks"][task] = summarize(contenders)
-        show(task, report["tasks"][task], console)
-        settings.out.parent.mkdir(parents=True, exist_ok=True)
-        settings.out.write_text(json.dumps(report, indent=1) + "\n")
+        result = {"machine": machine, "command": " ".join(["python", *sys.argv]), **summarize(contenders)}
+        show(task, result, console)
+        record(settings.out, task, result)
 
 
 if __name__ == "__main__":
