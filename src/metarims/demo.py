@@ -107,7 +107,7 @@ def print_table(rows: Sequence[AgentResult], results: dict[str, list[Result]], c
         highlight=False,
         soft_wrap=True,
     )
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for name in ("agent", "frames", "frames/s", "policy", "our world", "Farama's"):
         table.add_column(name, justify="left" if name in ("agent", "policy") else "right", no_wrap=True)
     for row in rows:
@@ -122,7 +122,7 @@ def print_table(rows: Sequence[AgentResult], results: dict[str, list[Result]], c
 def _short(interval: Interval) -> str:
     """As ``0.950 [.91, .97]``: the whole table fits 80 columns."""
     low, high = (f"{end:.2f}".removeprefix("0") for end in (interval.low, interval.high))
-    return f"{interval.value:.3f} [{low}, {high}]"
+    return f"{interval.value:.3f} [{low}, {high.replace('1.00', '1.0')}]"
 
 
 def make_report(
