@@ -44,6 +44,9 @@ class Pool(NamedTuple):
     batch: Int32[Array, "K"]
     """How many batches have been drawn: with ``seed`` it determines the next one; even ones go to the first place."""
     seed: UInt32[Array, "2"]
+    words: tuple[UInt32[Array, "R n"], ...]
+    """Each source's random words for its next batch. Held here so that they lie in memory before they are read: XLA
+    would otherwise compute them anew for every use, which makes levels three times dearer on CPU."""
 
 
 class VectorState(NamedTuple):
@@ -82,7 +85,9 @@ class VectorWorld:
         blank, none = _blank(self.env), jnp.zeros(len(self.batch_sizes), jnp.int32)
         # Plain words: jax's check for reused keys cannot look inside ``custom_vmap``.
         queue = jnp.zeros(int(self._starts[-1]), jnp.int32)
-        pool = Pool(_tile(blank, len(queue)), queue, none, none, none, jax.random.key_data(key_levels))
+        seed = jax.random.key_data(key_levels)
+        words = tuple(self._draw_words(seed, source, 0) for source in range(len(self.batch_sizes)))
+        pool = Pool(_tile(blank, len(queue)), queue, none, none, none, seed, words)
         tasks = self._draw_tasks(jax.random.bits(key_tasks, (self.num_envs,)))
         playing = _tile(blank, self.num_envs)._replace(then=tasks)
         pool, playing = self._supply(pool, playing, jnp.ones(self.num_envs, bool))
@@ -93,8 +98,7 @@ class VectorWorld:
         key, outcome = self._advance(state, actions)
         final = sight.observe(self.env, outcome.world)
         ended = outcome.terminated | outcome.truncated
-        pool, playing, waiting = self._serve(state.pool, Fresh(outcome.world, final.codes, state.then), ended)
-        pool, playing = self._supply(pool, playing, waiting)
+        pool, playing = self._supply(state.pool, Fresh(outcome.world, final.codes, state.then), ended)
         time_step = TimeStep(_observation(playing), outcome.reward, outcome.terminated, outcome.truncated, final)
         return VectorState(playing.world, pool, playing.then, key), time_step
 
@@ -108,14 +112,8 @@ class VectorWorld:
         return key, step(state.world, actions, words)
 
     def _supply_one(self, pool: Pool, playing: Fresh, waiting: Bool[Array, "B"]) -> tuple[Pool, Fresh]:
-        """Draw batches of levels and hand them out until nobody waits."""
-
-        def again(carry):
-            pool, playing, waiting = carry
-            return self._serve(self._restock(pool), playing, waiting)
-
-        carry = jax.lax.while_loop(lambda carry: carry[2].any(), again, (pool, playing, waiting))
-        return carry[0], carry[1]
+        """Give new levels to those who wait; draw some first where there are too few."""
+        return _supply(self._restock, self._is_short, self._serve, pool, playing, waiting)
 
     def _supply_many(self, axis_size: int, in_batched: Any, *args: Any):
         """The same for several seeds at once: all restock when one must, so that no batch of levels is thrown away."""
@@ -123,25 +121,40 @@ class VectorWorld:
         def full(batched, leaf):
             return leaf if batched else jnp.broadcast_to(leaf, (axis_size, *leaf.shape))
 
-        def again(carry):
-            pool, playing, waiting = carry
-            return jax.vmap(self._serve)(jax.vmap(self._restock)(pool), playing, waiting)
+        args = jax.tree.map(full, tuple(in_batched), args)
+        out = _supply(jax.vmap(self._restock), jax.vmap(self._is_short), jax.vmap(self._serve), *args)
+        return out, jax.tree.map(lambda _: True, out)
 
-        carry = jax.tree.map(full, tuple(in_batched), args)
-        pool, playing, _ = jax.lax.while_loop(lambda carry: carry[2].any(), again, carry)
-        return (pool, playing), jax.tree.map(lambda _: True, (pool, playing))
+    def _is_short(self, pool: Pool, playing: Fresh, waiting: Bool[Array, "B"]) -> Bool[Array, ""]:
+        """Do more wait than there are levels, and is there room for another batch of them?"""
+        wants = waiting[:, None] & (playing.then[:, None] == jnp.arange(len(self.batch_sizes)))
+        room = [self._room(pool, source) for source in range(len(self.batch_sizes))]
+        return ((wants.sum(0) > pool.size) & jnp.stack(room)).any()
+
+    def _room(self, pool: Pool, source: int) -> Bool[Array, ""]:
+        """Is the place for the source's next batch free of levels that are still in its queue?"""
+        batch, place = self.batch_sizes[source], jnp.arange(2 * self.batch_sizes[source])
+        half = (self._queue(pool, source) - int(self._starts[source])) // batch
+        return ((half != pool.batch[source] % 2) | (place >= pool.size[source])).all()
+
+    def _queue(self, pool: Pool, source: int) -> Int32[Array, "P"]:
+        """The source's queue, from its head on."""
+        start, capacity = int(self._starts[source]), 2 * self.batch_sizes[source]
+        return pool.queue[start : start + capacity][(pool.head[source] + jnp.arange(capacity)) % capacity]
 
     def _restock(self, pool: Pool) -> Pool:
         """Add a batch of new levels at the end of each queue, where one of the two places for batches is free."""
-        parts = [self._restock_source(pool, source) for source in range(len(self.batch_sizes))]
-        fresh, queues, sizes, room = zip(*parts, strict=True)
+        sources = range(len(self.batch_sizes))
+        fresh, queues, sizes, room = zip(*(self._restock_source(pool, source) for source in sources), strict=True)
+        batch = pool.batch + jnp.stack(room)
         return Pool(
             fresh=jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *fresh),
             queue=jnp.concatenate(queues),
             head=jnp.zeros_like(pool.head),
             size=jnp.stack(sizes),
-            batch=pool.batch + jnp.stack(room),
+            batch=batch,
             seed=pool.seed,
+            words=tuple(self._draw_words(pool.seed, source, batch[source]) for source in sources),
         )
 
     def _restock_source(self, pool: Pool, source: int) -> tuple[Fresh, Any, Any, Any]:
@@ -149,10 +162,8 @@ class VectorWorld:
         batch, start = self.batch_sizes[source], int(self._starts[source])
         mine = slice(start, start + 2 * batch)
         place, size = jnp.arange(2 * batch), pool.size[source]
-        queue = pool.queue[mine][(pool.head[source] + place) % (2 * batch)]
-        half = pool.batch[source] % 2
-        room = (((queue - start) // batch != half) | (place >= size)).all()
-        new, kept = self._draw(source, batch, pool)
+        queue, room, half = self._queue(pool, source), self._room(pool, source), pool.batch[source] % 2
+        new, kept = self._draw(source, pool.words[source])
 
         def lay(held, drawn):
             writes = (place // batch == half) & room
@@ -164,14 +175,16 @@ class VectorWorld:
         size += jnp.where(room, kept.sum(dtype=jnp.int32), 0)
         return jax.tree.map(lay, pool.fresh, new), queue, size, room
 
-    def _draw(self, source: int, batch: int, pool: Pool) -> tuple[Fresh, Bool[Array, "R"]]:
-        """The next batch of one source, and which of its levels are kept."""
-        level, key = self.env.sources[source], jax.random.wrap_key_data(pool.seed)
-        key = jax.random.fold_in(jax.random.fold_in(key, source), pool.batch[source])
-        words = jax.random.bits(key, (batch, level.num_words + 1))
-        world, kept = jax.vmap(level.attempt)(words[:, 1:])
+    def _draw(self, source: int, words: UInt32[Array, "R n"]) -> tuple[Fresh, Bool[Array, "R"]]:
+        """A batch of one source from its random words, and which of its levels are kept."""
+        world, kept = jax.vmap(self.env.sources[source].attempt)(words[:, 1:])
         world = jax.vmap(lambda world: self.env.adopt(source, world))(world)
         return Fresh(world, sight.observe(self.env, world).codes, self._draw_tasks(words[:, 0])), kept
+
+    def _draw_words(self, seed: UInt32[Array, "2"], source: int, batch: Any) -> UInt32[Array, "R n"]:
+        """The random words of one batch of one source."""
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(seed), source), batch)
+        return jax.random.bits(key, (self.batch_sizes[source], self.env.sources[source].num_words + 1))
 
     def _draw_tasks(self, words: UInt32[Array, "n"]) -> UInt8[Array, "n"]:
         """A source for each random word, by weight."""
@@ -197,6 +210,21 @@ class VectorWorld:
         given = jnp.minimum(ranks[-1], pool.size)
         pool_left = pool._replace(head=(pool.head + given) % capacity, size=pool.size - given)
         return pool_left, jax.tree.map(give, pool.fresh, playing), waiting & ~gets
+
+
+def _supply(restock: Any, is_short: Any, serve: Any, pool: Pool, playing: Fresh, waiting: Any) -> tuple[Pool, Fresh]:
+    """Mostly one round: draw until there are enough, then give. Where more wait than the pool can hold, again."""
+
+    def fill(pool):
+        return jax.lax.while_loop(lambda pool: is_short(pool, playing, waiting).any(), restock, pool)
+
+    def again(carry):
+        pool, playing, waiting = carry
+        return serve(restock(pool), playing, waiting)
+
+    carry = serve(fill(pool), playing, waiting)
+    pool, playing, _ = jax.lax.while_loop(lambda carry: carry[2].any(), again, carry)
+    return pool, playing
 
 
 def _observation(playing: Fresh) -> Observation:
