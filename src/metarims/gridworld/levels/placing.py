@@ -28,12 +28,18 @@ def distinct(words: UInt32[Array, "n"], bound: Any, kinds: int = 1) -> Any:
     r_j move up by one (a Lehmer code). With ``kinds`` also an independent integer below ``kinds`` from each word.
     """
     order = jnp.arange(words.shape[0])
-    both = multiply_high(words, (bound - order) * kinds)
-    ranks = both // kinds
-    values = ranks
-    for earlier in reversed(range(words.shape[0] - 1)):
-        values += (order > earlier) & (values >= ranks[earlier])
-    return values if kinds == 1 else (values, both % kinds)
+    both = multiply_high(words, (bound - order) * kinds).astype(jnp.uint32)
+    ranks, kind = (both // kinds).astype(jnp.int32), (both % kinds).astype(jnp.int32)
+
+    def count_back(item):
+        index, value = item
+        for earlier in reversed(range(words.shape[0] - 1)):
+            value += (index > earlier) & (value >= ranks[earlier])
+        return value
+
+    # A loop, so that the numbers lie in memory: XLA would otherwise count them anew for every use.
+    values = jax.lax.map(count_back, (order, ranks))
+    return values if kinds == 1 else (values, kind)
 
 
 def around(cell: Number, side: int) -> tuple[Int32[Array, "5"], Bool[Array, "5"]]:
@@ -51,15 +57,19 @@ def spread_out(words: UInt32[Array, "n"], agent: Number, side: int, kinds: int =
     near, inside = around(agent, side)
     drawn = distinct(words, side * side - inside.sum(dtype=jnp.int32), kinds)
     ranks = drawn if kinds == 1 else drawn[0]
-    cells = jax.vmap(lambda rank: nth_free(rank, near, inside))(ranks)
+    cells = jax.lax.map(lambda rank: nth_free(rank, near, inside), ranks)
     return cells if kinds == 1 else (cells, drawn[1])
+
+
+STRIDES = 4
+"""Steps of the flood in each of its rounds."""
 
 
 def all_reachable(cells: Int32[Array, "n"], agent: Int32[Array, ""], side: int) -> Bool[Array, ""]:
     """Can every object be touched from the agent by walking through empty cells of a side x side room (side <= 6)?
 
     BabyAI's ``check_objs_reachable``. The room is a bit board in two words, the upper and the lower half of its rows,
-    with a spare bit after each row; it is flooded until nothing changes.
+    with a spare bit after each row; it is flooded from the agent.
     """
     stride, half = side + 1, (side + 1) // 2
     seam = stride * (half - 1)
@@ -73,18 +83,18 @@ def all_reachable(cells: Int32[Array, "n"], agent: Int32[Array, ""], side: int) 
         wider = [word << 1 | word >> 1 | word << stride | word >> stride for word in (upper, lower)]
         return wider[0] | lower << seam, wider[1] | upper >> seam
 
-    def flood(carry):
-        _, upper, lower = carry
-        more = upper, lower
-        for _ in range(4):
+    def flood(_, carry):
+        more = carry
+        for _ in range(STRIDES):
             wider = spread(*more)
             more = more[0] | (wider[0] & free[0]), more[1] | (wider[1] & free[1])
-        return (more[0] != upper) | (more[1] != lower), *more
+        return more
 
     blocked = board(cells)
     free = [~blocked[word] & jnp.uint32(sum(1 << bit for bit in _bits(side, half, word))) for word in (0, 1)]
     start = board(agent[None])
-    _, upper, lower = jax.lax.while_loop(lambda carry: carry[0], flood, (jnp.bool_(True), start[0], start[1]))
+    # No path is longer than there are cells; a fixed number of rounds is cheaper under vmap than asking each time.
+    upper, lower = jax.lax.fori_loop(0, -(-side * side // STRIDES), flood, (start[0], start[1]))
     touched = spread(upper, lower)
     return ((blocked[0] & ~touched[0]) | (blocked[1] & ~touched[1])) == 0
 
