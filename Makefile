@@ -12,6 +12,9 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
+parity: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist load -m parity tests/gridworld
+
 test-all: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
