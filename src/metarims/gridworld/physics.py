@@ -41,7 +41,7 @@ def act(world: World, action: Int[Array, ""], doors: bool = True, stain: Any = F
     toggled = jnp.where((code >= BOX) & (code < DOOR), jnp.uint8(left_behind), front)
     if doors:
         is_door = code >= DOOR
-        color, state = (code - DOOR) // 3, (code - DOOR) % 3
+        color, state = door_parts(code)
         can_enter |= is_door & (state == 0)
         unlocked = jnp.where(carried == KEY + color, front - 2, front)  # the key is kept
         swung = jnp.where(state == 0, front + 1, jnp.where(state == 1, front - 1, unlocked))
@@ -67,6 +67,13 @@ def act(world: World, action: Int[Array, ""], doors: bool = True, stain: Any = F
         step_count=world.step_count + jnp.int16(1),
     )
     return after, Deed(jnp.where(moves, code, jnp.uint8(EMPTY)), picked, dropped, front)
+
+
+def door_parts(code: UInt8[Array, "*n"]) -> tuple[UInt8[Array, "*n"], UInt8[Array, "*n"]]:
+    """Colour and state of a door's code: quotient and remainder by 3, by product and shift (exact for all doors)."""
+    door = (code - jnp.uint8(DOOR)).astype(jnp.uint16)
+    color = (door * 171) >> 9
+    return color.astype(jnp.uint8), (door - 3 * color).astype(jnp.uint8)
 
 
 def cell_at(world: World, x: Int[Array, ""], y: Int[Array, ""]) -> UInt8[Array, ""]:

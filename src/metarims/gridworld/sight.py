@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, UInt8
 
+from metarims.gridworld.physics import door_parts
 from metarims.gridworld.rules import Rule
 from metarims.gridworld.tiles import AGENT, CODE, DOOR, EMPTY, SYMBOLS, TILE_ATLAS, UNSEEN, WALL
 from metarims.gridworld.world import World, heading
@@ -66,8 +67,7 @@ def opaque(codes: UInt8[Array, "*n"], doors: bool = True) -> Bool[Array, "*n"]:
     walls = codes == WALL
     if not doors:
         return walls
-    door = codes.astype(jnp.uint16) - DOOR
-    state = door - 3 * ((door * 171) >> 9)  # remainder by 3, exact for all codes of doors
+    _, state = door_parts(codes)
     return walls | ((codes >= DOOR) & (codes < AGENT) & (state != 0))
 
 
