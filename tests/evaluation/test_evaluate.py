@@ -161,6 +161,5 @@ class Listening(Biased):
 
 def test_without_hearing_the_mission_has_no_words(wanderer):
     listener = Listening(wanderer.logits)
-    settings = listener, make(ENV), 64, evaluation_key(0)
-    assert evaluate_jax(*settings, greedy=False).success.any()
-    assert not evaluate_jax(*settings, greedy=False, hears=False).success.any()
+    assert evaluate_jax(listener, make(ENV), 64, evaluation_key(0), greedy=False).success.any()
+    assert not evaluate_jax(listener, make(ENV), 64, evaluation_key(0), greedy=False, hears=False).success.any()
