@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all parity lint bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/metarims demo
