@@ -7,7 +7,7 @@ A rule is a core and a list of timescales, fastest first; a timescale owns param
 from dataclasses import dataclass
 from typing import Literal
 
-ALL = ("encoder", "modules", "attention", "policy", "value")
+from metarims.config import GROUPS
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ RULES: dict[str, Rule] = {
     # Section 2.2: modules and policy head in the inner loop, both attentions and the value head in the outer one.
     "metarims": _two_speeds("rim", fast=("modules", "policy"), slow=("attention", "value")),
     # Section 4, baselines: everything at once.
-    "modular": Rule("rim", (Timescale("fast", ALL),)),
-    "vanilla": Rule("lstm", (Timescale("fast", ALL),)),
+    "modular": Rule("rim", (Timescale("fast", GROUPS),)),
+    "vanilla": Rule("lstm", (Timescale("fast", GROUPS),)),
     # Section 4.4, ablations.
     "metalstm": _two_speeds("lstm", fast=("modules", "policy"), slow=("value",)),
     "metaflip": _two_speeds("rim", fast=("attention", "policy"), slow=("modules", "value")),
-    "slowlr": Rule("rim", (Timescale("fast", ALL),), slow_attention=True),
+    "slowlr": Rule("rim", (Timescale("fast", GROUPS),), slow_attention=True),
 }
