@@ -1,10 +1,11 @@
 # Each target creates .venv and installs what it needs by itself. PYTHON names the interpreter (3.11 or newer).
 PYTHON ?= python3
+PEERS_PYTHON ?= python3.12
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-all parity lint bench clean
+.PHONY: demo test test-all parity lint bench bench-world clean
 
 demo: $(VENV)/installed
 	$(BIN)/metarims demo
@@ -27,8 +28,15 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed .bench-venv/installed
 	$(BIN)/python benchmarks/training.py
 
+# Speed of the world against EnvPool, navix and xminigrid, which need a newer Python; whoever is missing is a note.
+bench-world: $(VENV)/installed
+	@test -f .peers-venv/installed || { $(PEERS_PYTHON) -m venv .peers-venv \
+		&& .peers-venv/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-world.txt \
+		&& touch .peers-venv/installed; } || echo "The peers could not be installed with $(PEERS_PYTHON) (PEERS_PYTHON=...)."
+	$(BIN)/python benchmarks/world.py --peers .peers-venv/bin/python
+
 clean:
-	rm -rf $(VENV) .bench-venv .cache
+	rm -rf $(VENV) .bench-venv .peers-venv .cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

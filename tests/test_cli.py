@@ -10,6 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import pytest
 
 from metarims import cli, presets
@@ -79,7 +80,7 @@ def run(tmp_path_factory):
 def test_help_names_the_commands():
     done = spawn("--help")
     assert done.returncode == 0
-    for command in ("train", "evaluate", "view", "doctor", "demo"):
+    for command in ("train", "evaluate", "view", "envs", "params", "doctor", "demo"):
         assert command in done.stdout
 
 
@@ -181,6 +182,16 @@ def test_doctor_names_what_matters():
         assert word in done.stdout
 
 
+def test_params_puts_agents_of_equal_cost_together(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["params", "vanilla", "modular", "metarims", "--network.lstm-dim", "4"])
+    text = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
+    lstm = 4 * 4 * (64 + 4 + 1)
+    assert ["parameters, modules", f"{lstm:,}", "62,080"] in rows
+    assert ["parameters, attention", "0", "31,904"] in rows
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -200,7 +211,23 @@ def test_doctor_names_what_matters():
         ((), "train"),
         (("evaluate", "nowhere"), "There is no agent at nowhere"),
         (("evaluate", "."), "is not a run folder: it has no config.json"),
+        (("params", "vanila"), "Unknown agent 'vanila'. Did you mean vanilla?"),
         (("view", "nowhere"), "There is no agent at nowhere"),
+        (("view",), "Name a run to view, or give --env ID --random"),
+        (("view", "--random"), "--random needs a task: name it with --env"),
+        (("view", "here", "--random", "--env", "BabyAI-GoToObj-v0"), "leave out here, or --random"),
+        (("view", "--random", "--env", "BabyAI-GoToObjj-v0"), "Did you mean BabyAI-GoToObj-v0"),
+        (("view", "--random", "--env", "BabyAI-BossLevel-v0", "--in", "jax"), "view it with --in farama"),
+        (("train", "--env", "qqq"), "Unknown environment 'qqq'. metarims envs lists all"),
+        (("train", "--env", "BabyAI-GoToObj-v0+BabyAI-GoToObj-v0"), "occurs twice in the mixture"),
+        (("train", "--env", "BabyAI-GoToObj-v0*x+BabyAI-GoToLocal-v0"), "weight of BabyAI-GoToObj-v0 is 'x'"),
+        (("train", "--env", "BabyAI-GoToObj-v0+BabyAI-GoTo-v0"), "leave it out of the mixture"),
+        (("train", "--env", "no_such_module:Task-v0"), "The module no_such_module cannot be imported"),
+        (("train", "--seeds", "-1"), "must be distinct integers from 0"),
+        (("train", "--words", "gem"), "words are for tasks that are stepped on the host"),
+        (("train", "--env", "BabyAI-GoTo-v0", "--words", "Gem"), "words holds 'Gem'"),
+        (("train", "--env", "BabyAI-GoTo-v0", "--words", "gem", "gem"), "words holds 'gem' twice"),
+        (("train", "--max-missions", "-3"), "max_missions is -3"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_two(capsys, tmp_path, monkeypatch, arguments, message):
@@ -271,3 +298,112 @@ def test_interrupted_from_the_keyboard(monkeypatch, capsys):
         cli.main(["doctor"])
     assert ended.value.code == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+USERS_TASK = """
+import gymnasium
+from minigrid.envs import EmptyEnv
+
+class Flaky(EmptyEnv):
+    breaks_after, steps = 150, 0
+    def __init__(self, **kwargs):
+        super().__init__(size=5, max_steps=20, **kwargs)
+    def reset(self, **kwargs):
+        super().reset(**kwargs)
+        self.mission = "find the shiny gem"
+        return self.gen_obs(), {}
+    def step(self, action):
+        self.steps += 1
+        if self.steps > Flaky.breaks_after:
+            raise ValueError("out of gems")
+        return super().step(action)
+
+gymnasium.register("Flaky-v0", entry_point=Flaky)
+"""
+
+
+@pytest.fixture
+def users_task(tmp_path_factory):
+    """The folder of a module with a task of the user's own; it breaks after so many steps of one environment."""
+    folder = tmp_path_factory.mktemp("users")
+    (folder / "gems.py").write_text(USERS_TASK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", list(sys.path))
+        before = jax.config.read("jax_disable_most_optimizations")
+        jax.config.update("jax_disable_most_optimizations", True)  # Compiling takes longer than the few steps.
+        yield folder
+        jax.config.update("jax_disable_most_optimizations", before)
+        sys.modules.pop("gems", None)
+
+
+def test_a_users_own_task_from_training_to_viewing(users_task, capsys):
+    """It breaks on the way: what was saved is kept, and the same command goes on from there."""
+    words, env = ("--words", "shiny", "gem"), ("--env", "gems:Flaky-v0")
+    small = (*SMALL, *env, "--fast.rollout", 32, "--fast.span", 4)
+    assert "word 'shiny', which is not in the vocabulary: name it with --words shiny" in complaint(
+        capsys, "train", *small, "--out", users_task / "wordless"
+    )
+    error = complaint(capsys, "train", *small, *words)
+    assert error.count("\n") == 1
+    assert (
+        "gems:Flaky-v0 failed: ValueError: out of gems. Training stopped after step 1,024; the checkpoint at" in error
+    )
+
+    sys.modules["gems"].Flaky.breaks_after = 10**9
+    done = metarims("train", *small, *words)
+    assert done.returncode == 0, done.stderr
+    assert "going on from step 1,024" in done.stdout
+    assert "Note: gems:Flaky-v0 is stepped on the host, where environments cannot be restored" in done.stdout
+    out = users_task / "runs/vanilla-gems-Flaky-v0"
+    done = metarims("evaluate", out, "--episodes", 3, "--policy", "sampled")
+    assert "vanilla on gems:Flaky-v0 in Farama's environment, 3 episodes" in done.stdout
+    assert "evaluate with --in farama" in complaint(capsys, "evaluate", out, "--in", "jax")
+    done = metarims("view", out / "agents/seed-0.safetensors", "--episodes", 1)
+    assert done.returncode == 0, done.stderr
+    assert "find the shiny gem" in (out / "agents/episodes.html").read_text()
+
+
+def test_envs_lists_every_task(monkeypatch):
+    done = metarims("envs")
+    lines = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line}
+    assert lines["BabyAI-GoToLocal-v0"] == ["8x8", "64", "36", "13", "native"]
+    assert lines["BabyAI-BossLevel-v0"] == ["22x22", "576+", "-", "-", "host"]
+    assert lines["MiniGrid-UnlockPickup-v0"] == ["11x6", "288", "6", "10", "host"]
+    assert len({len(line) - len(line.split()[-1]) for line in done.stdout.splitlines()[:-2]}) == 1, "aligned"
+    found = {entry["id"]: entry for entry in json.loads(metarims("envs", "--json").stdout)}
+    assert found["BabyAI-GoToLocal-v0"]["num_missions"] == 36
+    assert set(found) <= set(lines)
+
+
+@pytest.mark.parametrize("place", ["jax", "farama"])
+def test_a_random_agent_can_be_watched_without_a_run(tmp_path, place):
+    done = metarims(
+        "view", "--random", "--env", "MiniGrid-Dynamic-Obstacles-5x5-v0", "--in", place, "--episodes", 2,
+        "--out", tmp_path / "page.html",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "page.html").read_text()
+    assert "A random agent on MiniGrid-Dynamic-Obstacles-5x5-v0" in text
+    assert '"values":[null' in text
+
+
+def test_a_changed_default_names_what_differs(run, capsys):
+    """As after an update of the package: every difference, both values, and the flags that go on with the run."""
+    out, _ = run
+    path = out / "config.json"
+    before = path.read_text()
+    assert json.loads(before)["metarims"] == cli_version()
+    held = json.loads(before) | {"metarims": "0.0.9", "slow_factor": 0.125}
+    held["ppo"] |= {"clip": 0.3, "clip_value": True}
+    path.write_text(json.dumps(held))
+    error = complaint(capsys, "train", *SMALL, "--seeds", 0, 1, "--out", out)
+    path.write_text(before)
+    assert f"a run of metarims 0.0.9 (this is {cli_version()}) with ppo.clip = 0.3, not 0.2; ppo.clip_value" in error
+    assert "add --ppo.clip 0.3 --ppo.clip-value --slow-factor 0.125 to go on with that run" in error
+
+
+def cli_version():
+    from metarims import __version__
+
+    return __version__

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from metarims.config import PPO, Config, Loop, Network, from_dict, loops, to_json
+from metarims.config import PPO, Config, Loop, Network, Rates, from_dict, loops, to_json
 from metarims.errors import UserError
 from metarims.presets import PRESETS
 
@@ -72,6 +72,7 @@ BAD = [
     (slow(minibatches=7), r"slow.minibatches \(7\) does not divide the 64 spans .*slow.rollout 80 / slow.span 80"),
     (slow(span=90, rollout=90), r"fast.span \(20\) does not divide slow.span \(90\)"),
     (slow(span=60, rollout=60), r"fast.rollout \(40\) does not divide slow.rollout \(60\)"),
+    ({"rates": Rates(value=0.0)}, r"rates.value is 0.0: it must be greater than zero"),
     ({"slow_factor": 0.0}, r"slow_factor is 0.0: it must be greater than 0 and at most 1"),
     ({"slow_factor": 1.5}, r"slow_factor is 1.5: it must be greater than 0 and at most 1"),
 ]
@@ -106,6 +107,7 @@ def test_every_field_survives_json():
         encoder_speed="both",
         slow_data="reuse",
         slow_factor=0.75,
+        rates=Rates(policy=0.5),
         at_episode_end="carry",
     )
     again = from_dict(Config, json.loads(to_json(config)))

@@ -10,16 +10,16 @@ import resource
 import sys
 import time
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Literal
 
 import jax
-import jax.numpy as jnp
 from lane import open_reports, race
 
-from metarims.agents.agent import Agent, count_parameters
+from metarims.agents.cost import measure_cost
 from metarims.config import PPO, Config, Loop, Network
-from metarims.learning.trainer import Trainer, make_trainer
-from metarims.types import Observation
+from metarims.gridworld.worlds import mission_tokens
+from metarims.learning.trainer import make_trainer
+from metarims.runtime import prevent_deadlock
 
 MATCHED_NETWORK = Network(
     image_dim=8,
@@ -52,36 +52,13 @@ def make_config(env_id: str, agent: str, settings: Literal["matched", "default"]
     )
 
 
-def count_flops(jaxpr: Any) -> int:
-    """Floating-point operations of the matrix products in a traced function, loops multiplied out."""
-    total = 0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "dot_general":
-            (contracted, _), _ = equation.params["dimension_numbers"]
-            sizes = [equation.invars[0].aval.shape[axis] for axis in contracted]
-            total += 2 * equation.outvars[0].aval.size * int(jnp.prod(jnp.array(sizes, int)))
-        for value in equation.params.values():
-            inner = getattr(value, "jaxpr", value)
-            if hasattr(inner, "eqns"):
-                total += count_flops(inner) * equation.params.get("length", 1)
-    return total
-
-
-def measure_flops(trainer: Trainer, agent: Agent) -> tuple[int, int]:
-    """Of one agent's step on one frame, and of the tables that are looked up, computed once per call."""
-    one = Observation(jnp.zeros((1, 7, 7), jnp.uint8), jnp.zeros(1, jnp.int8), jnp.zeros(1, jnp.int32))
-    tables = agent.tables(trainer.mission_tokens)
-    step = jax.make_jaxpr(lambda agent: agent.step(tables, one, agent.initial_state(1)))(agent)
-    call = jax.make_jaxpr(lambda agent: agent.tables(trainer.mission_tokens))(agent)
-    return count_flops(step.jaxpr), count_flops(call.jaxpr)
-
-
 def main(env_id: str, agent_name: str, settings: Literal["matched", "default"]) -> None:
     reports = open_reports()
+    prevent_deadlock()
     trainer = make_trainer(make_config(env_id, agent_name, settings))
     state = trainer.init()
     agent = trainer.agent(state, 0)
-    flops_per_frame, flops_per_call = measure_flops(trainer, agent)
+    cost = measure_cost(agent, mission_tokens(trainer.envs, None))
     begin = time.perf_counter()
     state, _ = jax.block_until_ready(trainer.run_chunk(state))
 
@@ -94,9 +71,9 @@ def main(env_id: str, agent_name: str, settings: Literal["matched", "default"]) 
     facts = {
         "first_update_s": time.perf_counter() - begin,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "parameters": count_parameters(agent),
-        "flops_per_frame": flops_per_frame,
-        "flops_per_call": flops_per_call,
+        "parameters": cost.parameters,
+        "flops_per_frame": sum(cost.flops.values()),
+        "flops_per_call": cost.table_flops,
         "config": dataclasses.asdict(trainer.config),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "versions": {

@@ -1,20 +1,22 @@
-"""The command line: metarims train · evaluate · view · doctor · demo.
+"""The command line: metarims train · evaluate · view · envs · params · doctor · demo.
 
 Flags are generated from dataclasses (training's from ``config.Config``). JAX is imported only by the commands that
 compute, so that help and mistakes answer at once.
 """
 
+import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from metarims.config import Config
+from metarims.config import Config, Network
 from metarims.errors import UserError
 from metarims.presets import PRESETS
 from metarims.presets import preset as find_preset
@@ -34,7 +36,7 @@ class Train:
     def run(self, command: str) -> int:
         from metarims.runs.stopping import StopRequest
 
-        out = self.out or Path("runs") / f"{self.config.agent}-{self.config.env}"
+        out = self.out or Path("runs") / f"{self.config.agent}-{_file_name(self.config.env)}"
         with StopRequest() as stop:  # From before the slow imports, so that an early Ctrl-C is as harmless.
             from metarims.runs.progress import Progress
             from metarims.runs.training import train
@@ -56,7 +58,7 @@ class Evaluate:
     path: Annotated[Path, tyro.conf.Positional]
     """Folder of a run, or one agent's .safetensors file."""
     env: str | None = None
-    """Farama id of the task (default: the one it was trained on)."""
+    """Id of the task (default: the one it was trained on; of a mixture, each task)."""
     episodes: int = 200
     """Episodes per agent and policy; exactly so many are played, to their ends."""
     where: Annotated[Literal["farama", "jax"], tyro.conf.arg(name="in")] = "farama"
@@ -86,14 +88,16 @@ class Evaluate:
 class View:
     """Write one HTML page of episodes: the world, what the agent sees, what its modules do. Open it in a browser."""
 
-    path: Annotated[Path, tyro.conf.Positional]
+    path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
     """Folder of a run, or one agent's .safetensors file."""
     env: str | None = None
-    """Farama id of the task (default: the one it was trained on)."""
+    """Id of the task (default: the one it was trained on; of a mixture, each task)."""
+    random: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Watch an agent that draws its actions by equal odds: no run is needed, only --env."""
     episodes: int = 6
     """Episodes per agent."""
-    where: Annotated[Literal["farama", "jax"], tyro.conf.arg(name="in")] = "jax"
-    """The world to play in: ours, or the real Farama environment."""
+    where: Annotated[Literal["farama", "jax"] | None, tyro.conf.arg(name="in", metavar="{farama,jax}")] = None
+    """The world to play in: ours (default where it has the task), or the real Farama environment."""
     policy: Literal["greedy", "sampled"] = "sampled"
     """The likeliest action at each step, or one drawn from the policy."""
     seed: int = 0
@@ -103,20 +107,76 @@ class View:
 
     def run(self, command: str) -> int:
         from metarims.evaluation.recording import record_agents
-        from metarims.runs.files import writing
         from metarims.runs.folder import load_agents
-        from metarims.views.episode_page import write_episode_page
 
+        if self.random:
+            return self._show_random()
+        if self.path is None:
+            raise UserError("Name a run to view, or give --env ID --random to watch a random agent.")
         agents = load_agents(self.path)
         _enable_cache()
-        episodes = record_agents(agents, self.env, self.where, self.episodes, self.policy == "greedy", self.seed)
+        env = self.env or agents[0].config.env
+        episodes = record_agents(agents, self.env, self._place(env), self.episodes, self.policy == "greedy", self.seed)
         names = [f"{saved.config.agent}, seed {saved.seed}, {self.policy}" for saved in agents]
         labels = [name for name in names for _ in range(self.episodes)]
         out = self.out or (self.path if self.path.is_dir() else self.path.parent) / "episodes.html"
-        with writing("the page", out.parent, advice="Name another file."):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            write_episode_page(out, episodes, f"{agents[0].config.agent} on {episodes[0].env}", labels)
-        print(f"Wrote {out} ({out.stat().st_size / 2**20:.1f} MiB): open it in a browser.")
+        return _write_page(out, episodes, f"{agents[0].config.agent} on {env}", labels)
+
+    def _show_random(self) -> int:
+        from metarims.evaluation.recording import record_random
+
+        if self.env is None:
+            raise UserError("--random needs a task: name it with --env (metarims envs lists them).")
+        if self.path is not None:
+            raise UserError(f"--random plays without an agent: leave out {self.path}, or --random.")
+        _enable_cache()
+        episodes = record_random(self.env, self._place(self.env), self.episodes, self.seed)
+        out = self.out or Path("runs") / f"random-{_file_name(self.env)}.html"
+        return _write_page(out, episodes, f"A random agent on {self.env}", ["random"] * len(episodes))
+
+    def _place(self, env: str) -> Literal["farama", "jax"]:
+        from metarims.gridworld import is_native
+
+        return self.where or ("jax" if is_native(env) else "farama")
+
+
+@dataclass(frozen=True)
+class Envs:
+    """List every task: size, time limit, missions, words, and whether it is compiled or stepped on the host."""
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """As JSON, one object per task."""
+
+    def run(self, command: str) -> int:
+        from metarims.gridworld.catalogue import entries, table_lines
+
+        found = entries()
+        if self.json:
+            print(json.dumps([entry._asdict() for entry in found], indent=1))
+            return 0
+        print("\n".join(table_lines(found)))
+        print(
+            f"\n{len(found)} tasks. steps: time limit (+: longer for long missions); -: only playing would tell; "
+            "native: compiled with the agent; host: stepped by Gymnasium."
+        )
+        return 0
+
+
+@dataclass(frozen=True)
+class Params:
+    """Print the agents side by side: parameters of every group, and operations of every part of a step."""
+
+    agents: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Only these (default: all)."""
+    env: str = Config.env
+    """Id of the task: it decides the number of actions and of missions."""
+    network: Network = field(default_factory=Network)
+    """Sizes of the agents."""
+
+    def run(self, command: str) -> int:
+        from metarims.comparison import compare_costs, print_costs
+
+        print_costs(compare_costs(Config(env=self.env, network=self.network), self.agents))
         return 0
 
 
@@ -166,12 +226,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     raise SystemExit(code)
 
 
-def _parse(arguments: list[str]) -> Train | Evaluate | View | Doctor | RunDemo:
+def _parse(arguments: list[str]) -> Train | Evaluate | View | Envs | Params | Doctor | RunDemo:
     start = Train(find_preset(_preset_name(arguments)))
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=start)]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[View, tyro.conf.subcommand("view")]
+        | Annotated[Envs, tyro.conf.subcommand("envs")]
+        | Annotated[Params, tyro.conf.subcommand("params")]
         | Annotated[Doctor, tyro.conf.subcommand("doctor")]
         | Annotated[RunDemo, tyro.conf.subcommand("demo")]
     )
@@ -193,6 +255,22 @@ def _preset_name(arguments: list[str]) -> str:
         elif word.startswith("--preset="):
             name = word.removeprefix("--preset=")
     return name
+
+
+def _file_name(env: str) -> str:
+    """An id, or a mixture of several, as part of a file's name."""
+    return re.sub(r"[^\w.+-]+", "-", env)
+
+
+def _write_page(out: Path, episodes: Any, title: str, labels: Sequence[str]) -> int:
+    from metarims.runs.files import writing
+    from metarims.views.episode_page import write_episode_page
+
+    with writing("the page", out.parent, advice="Name another file."):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_episode_page(out, episodes, title, labels)
+    print(f"Wrote {out} ({out.stat().st_size / 2**20:.1f} MiB): open it in a browser.")
+    return 0
 
 
 def _enable_cache() -> None:

@@ -50,6 +50,16 @@ class Network:
     """RIM core: width of the communication's queries, keys and values, over all heads."""
     communication_gate: bool = False
     """RIM core: pass what is heard through sigmoid-gate x tanh, as in the official RIMs code."""
+    router: Literal["attention", "random", "all"] = "attention"
+    """RIM core: who acts: the modules that attend most to the input, as many drawn at random, or all."""
+    mission_scale: float = 0.2
+    """Scale of the first weights from the mission to the features (1: as all others). What means nothing yet is noise
+    that hides what does: mission, attention and messages therefore begin quietly."""
+    key_scale: float = 0.01
+    """RIM core: the same for the input attention's keys: all modules begin by attending about a half. Who acts is
+    decided by order, however small the differences are."""
+    message_scale: float = 0.1
+    """RIM core: the same for what modules tell each other."""
     head_dim: int = 64
     """Hidden layer of the policy head and of the value head (0: linear heads)."""
 
@@ -58,7 +68,7 @@ class Network:
 class PPO:
     """Proximal policy optimisation (Schulman et al., 2017) with generalised advantages."""
 
-    num_envs: int = 16
+    num_envs: int = 8
     """Environments stepped side by side, per seed."""
     gamma: float = 0.99
     """Discount (paper: 0.99)."""
@@ -66,15 +76,15 @@ class PPO:
     """GAE's lambda (paper: 0.99)."""
     clip: float = 0.2
     """Clip range of the probability ratio."""
-    clip_value: bool = True
+    clip_value: bool = False
     """Clip the change of the value, by the same range, as in PPO's first code."""
     value_coef: float = 0.5
     """Weight of the value loss (c1)."""
-    entropy_coef: float = 0.01
+    entropy_coef: float = 0.004
     """Weight of the entropy bonus (c2)."""
     reward_scale: float = 1.0
     """Rewards are multiplied by this before learning (BabyAI: 20); records always show the plain return."""
-    normalize_advantages: bool = True
+    normalize_advantages: bool = False
     """Standardise advantages over each minibatch."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
@@ -99,13 +109,30 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Rates:
+    """Learning rates of the groups of parameters, as fractions of their loop's."""
+
+    encoder: float = 1.0
+    """Of the encoder of picture and mission."""
+    modules: float = 1.0
+    """Of the recurrent modules (of the LSTM, where there are none)."""
+    attention: float = 1.0
+    """Of both attentions."""
+    policy: float = 1.0
+    """Of the policy head."""
+    value: float = 1.0
+    """Of the value head."""
+
+
+@dataclass(frozen=True)
 class Config:
     """One training run."""
 
     agent: str = "metarims"
-    """Which core learns by which rule: metarims, modular, vanilla, metalstm, metaflip or slowlr."""
+    """Which core learns by which rule: metarims, modular, vanilla, metalstm, metaflip, slowlr, random, dense or
+    threespeeds."""
     env: str = "BabyAI-GoToLocal-v0"
-    """Farama id of the task."""
+    """Id of the task: one of ours, a mixture ("ID*3+ID"), or any other that Gymnasium knows ("ID", "module:ID")."""
     frames: int = 1_000_000
     """Environment steps per seed, over all environments and both loops."""
     seeds: tuple[int, ...] = (0,)
@@ -115,15 +142,24 @@ class Config:
     fast: Loop = field(default_factory=lambda: Loop(span=20, rollout=40))
     """The fast (inner) loop; agents with one loop use this alone."""
     slow: Loop = field(default_factory=lambda: Loop(span=80, rollout=80))
-    """The slow (outer) loop."""
+    """The slow (outer) loop. A third timescale stretches it once more, by ``slow.span`` / ``fast.span``."""
+    rates: Rates = field(default_factory=Rates)
+    """Learning rates of single groups."""
     encoder_speed: Literal["fast", "slow", "both"] = "fast"
     """Which loop trains the encoder (the paper leaves it open)."""
-    slow_data: Literal["fresh", "reuse"] = "fresh"
-    """The slow loop learns from newly sampled steps (Algorithm 1), or from those of the fast loop."""
+    slow_data: Literal["fresh", "reuse"] = "reuse"
+    """The slow loop learns from the steps of the fast loop, or from newly sampled ones, on which the fast loop does not
+    learn (Algorithm 1)."""
     slow_factor: float = 0.25
     """``slowlr``: learning rate of the attention, as a fraction of the others'."""
     at_episode_end: Literal["reset", "carry"] = "reset"
     """The recurrent state at an episode's end: set to zero, or carried through the meta-episode."""
+    words: tuple[str, ...] = ()
+    """Tasks on the host: words of their missions beyond those of Farama's tasks."""
+    max_words: int = 0
+    """Tasks on the host: length of the longest mission (0: judged by some of them)."""
+    max_missions: int = 0
+    """Tasks on the host: different missions within one update's steps (0: as many as episodes of 16 steps give)."""
     record_every: int = 20_000
     """Environment steps per seed between two lines of metrics, rounded to whole updates; the run's chunk."""
     checkpoint_every: int = 5
@@ -151,6 +187,7 @@ def check(config: Config) -> None:
         "ppo.num_envs": ppo.num_envs,
         **{f"network.{name}": getattr(net, name) for name in _SIZES},
         **{f"{name}.{f.name}": getattr(loop, f.name) for name, loop in loops(config) for f in dataclasses.fields(Loop)},
+        **{f"rates.{name}": value for name, value in dataclasses.asdict(config.rates).items()},
         "ppo.reward_scale": ppo.reward_scale,
         "ppo.adam_eps": ppo.adam_eps,
         "ppo.clip": ppo.clip,
@@ -164,8 +201,12 @@ def check(config: Config) -> None:
     for name, value in (("value_coef", ppo.value_coef), ("entropy_coef", ppo.entropy_coef)):
         if not 0 <= value < float("inf"):
             raise UserError(f"ppo.{name} is {value}: it must be zero or more, and finite.")
-    for name in ("head_dim", "communication_heads"):
-        if getattr(net, name) < 0:
+    for name in ("max_words", "max_missions"):
+        if getattr(config, name) < 0:
+            raise UserError(f"{name} is {getattr(config, name)}: it must be zero or more.")
+    _check_words(config.words)
+    for name in ("head_dim", "communication_heads", "mission_scale", "key_scale", "message_scale"):
+        if not 0 <= getattr(net, name) < float("inf"):
             raise UserError(f"network.{name} is {getattr(net, name)}: it must be zero or more.")
     if net.num_active > net.num_modules:
         raise UserError(
@@ -186,7 +227,7 @@ def check(config: Config) -> None:
                 f"{name}.minibatches ({loop.minibatches}) does not divide the {num_spans} spans of one update "
                 f"(ppo.num_envs {ppo.num_envs} x {name}.rollout {loop.rollout} / {name}.span {loop.span})."
             )
-    if len(loops(config)) == 2:
+    if len(loops(config)) > 1:
         for name in ("span", "rollout"):
             fast, slow = getattr(config.fast, name), getattr(config.slow, name)
             if slow % fast:
@@ -196,6 +237,14 @@ def check(config: Config) -> None:
                 )
     if not 0 < config.slow_factor <= 1:
         raise UserError(f"slow_factor is {config.slow_factor}: it must be greater than 0 and at most 1.")
+
+
+def _check_words(words: tuple[str, ...]) -> None:
+    for word in words:
+        if words.count(word) > 1:
+            raise UserError(f"words holds '{word}' twice: name each word once.")
+        if not word or word != word.lower() or any(mark in word for mark in ", \t\n"):
+            raise UserError(f"words holds '{word}': a word has small letters only, no comma and no space.")
 
 
 _SIZES = (
@@ -215,11 +264,20 @@ _SIZES = (
 
 
 def loops(config: Config) -> tuple[tuple[str, Loop], ...]:
-    """The loops that this agent's rule uses, by name."""
+    """The loops that this agent's rule uses, by name, fastest first.
+
+    The first two are settings; each further one has spans and rollouts as many times longer as the second's spans are
+    than the first's.
+    """
     from metarims.learning.rules import RULES
 
-    both = ("fast", config.fast), ("slow", config.slow)
-    return both[: len(RULES[config.agent].timescales)]
+    names = [timescale.name for timescale in RULES[config.agent].timescales]
+    found = [config.fast, config.slow]
+    stretch = config.slow.span // max(1, config.fast.span)
+    while len(found) < len(names):
+        last = found[-1]
+        found.append(dataclasses.replace(last, span=last.span * stretch, rollout=last.rollout * stretch))
+    return tuple(zip(names, found, strict=False))
 
 
 def to_json(config: Any) -> str:

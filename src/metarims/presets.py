@@ -54,6 +54,7 @@ PRESETS: dict[str, Config] = {
         # Minibatches of 1280 steps: 64 x 40 / 2 and 64 x 80 / 4.
         fast=Loop(span=20, rollout=40, epochs=4, minibatches=2, learning_rate=1e-4, max_grad_norm=0.5),
         slow=Loop(span=80, rollout=80, epochs=4, minibatches=4, learning_rate=1e-4, max_grad_norm=0.5),
+        slow_data="fresh",
     ),
 }
 

@@ -119,7 +119,7 @@ def test_parameters_are_counted_by_hand():
     assert lstm["policy"] == 6 * 5 + 5 + 5 * 7 + 7
     assert lstm["value"] == 6 * 5 + 5 + 5 * 1 + 1
     assert rim["modules"] == 3 * 16 * (4 + 4 + 1)
-    read = 3 * 4 * 4 + 8 * 4 + 8 * 4
+    read = 3 * (4 + 1) * 4 + 8 * 4 + 8 * 4
     talk = 3 * 4 * 4 * 4
     assert rim["attention"] == read + talk
     words = (len(VOCABULARY) + 1) * 3 + 3 * 12 + 4 * 12 + 12

@@ -18,6 +18,7 @@ VARIANTS = {
     "two heads, silent": {"input_heads": 2, "communication_heads": 0},
     "one module": {"num_modules": 1, "num_active": 1},
     "all active": {"num_active": 4, "cell": "gru"},
+    "three heads, gated, starved": {"input_heads": 3, "communication_gate": True, "starve_idle": True},
 }
 
 
@@ -50,7 +51,7 @@ def sigmoid(x):
 def read_input(core, m, x, h):
     """Mean attention to the input, and what module m reads, all heads after one another."""
     attend = core.attention.input
-    query, key, value = h @ attend.query[m], x @ attend.key, x @ attend.value
+    query, key, value = h @ attend.query[m] + attend.query_bias[m], x @ attend.key, x @ attend.value
     heads = attend.num_heads
     width, read, shares = len(query) // heads, [], []
     for q, k, v in zip(np.split(query, heads), np.split(key, heads), np.split(value, heads), strict=True):
@@ -96,7 +97,8 @@ def reference_step(core, x, h, c):
     attention = np.array([share for share, _ in reads])
     active = np.zeros(num_modules, bool)
     active[np.argsort(1 - attention, kind="stable")[: core.num_active]] = True
-    candidates = [run_cell(core, m, reads[m][1], h[m], c[m]) for m in range(num_modules)]
+    fed = active | (not core.starve_idle)
+    candidates = [run_cell(core, m, reads[m][1] * fed[m], h[m], c[m]) for m in range(num_modules)]
     new_h, new_c = h.copy(), c.copy()
     for m in np.flatnonzero(active):
         new_h[m], new_c[m] = candidates[m]
@@ -139,7 +141,7 @@ def test_inactive_modules_keep_their_state_to_the_last_bit(stepped):
     before, after, (_, metrics) = stepped
     idle = ~np.asarray(metrics.active)
     assert (idle.sum(axis=1) == 2).all()
-    for old, new in zip(before, after, strict=True):
+    for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
         np.testing.assert_array_equal(np.asarray(new)[idle], np.asarray(old)[idle])
         assert (np.asarray(new)[~idle] != np.asarray(old)[~idle]).any(axis=-1).all()
 
@@ -204,12 +206,12 @@ def test_the_gradient_through_kept_state_flows():
 
     def total(state):
         last, (_, metrics) = unroll(core, x, state, begins)
-        return sum(leaf.sum() for leaf in last), (last, metrics.active)
+        return sum(leaf.sum() for leaf in jax.tree.leaves(last)), (last, metrics.active)
 
     gradient, (last, active) = jax.jit(jax.grad(total, has_aux=True))(state)
     idle = ~np.asarray(active).any(axis=(0, 1))
     assert idle.any()
-    for leaf, kept, old in zip(gradient, last, state, strict=True):
+    for leaf, kept, old in zip(*map(jax.tree.leaves, (gradient, last, state)), strict=True):
         np.testing.assert_array_equal(leaf[0][idle], 1)
         np.testing.assert_array_equal(kept[0][idle], old[0][idle])
 
@@ -253,3 +255,36 @@ def test_a_gru_has_no_cell_state():
     last, _ = step(core, x[0], core.initial_state(ENVS))
     assert (last.cell == 0).all()
     assert (last.hidden != 0).any()
+
+
+def test_the_random_router_draws_every_set_alike_and_learning_replays_it():
+    """10 sets of 2 of 5, 1,500 draws each expected; a span replayed from a kept state acts by the same sets."""
+    core = make_core(num_modules=5, router="random")
+    draw = np.random.default_rng(0)
+    x, state = jnp.asarray(draw.normal(size=(250, 60, INPUT)), jnp.float32), core.initial_state(60)
+    begins = jnp.asarray(draw.random((250, 60)) < 0.2)
+    run = jax.jit(unroll)
+    middle, (_, first) = run(core, x[:125], state, begins[:125])
+    _, (_, second) = run(core, x[125:], middle, begins[125:])
+    _, (_, whole) = run(core, x, state, begins)
+    active = np.asarray(whole.active)
+    np.testing.assert_array_equal(np.concatenate([first.active, second.active]), active)
+    assert (active.sum(-1) == 2).all()
+    sets, counts = np.unique(active.reshape(-1, 5) @ 2 ** np.arange(5), return_counts=True)
+    assert len(sets) == 10
+    assert ((counts - 1500) ** 2 / 1500).sum() < 27.9  # 99.9 % of chi-square with 9 degrees of freedom
+
+
+def test_the_router_all_lets_every_module_act():
+    core = make_core(router="all")
+    x, state = random_span(core)
+    _, (_, metrics) = step(core, x[0], state)
+    assert metrics.active.all()
+
+
+def test_when_an_episode_begins_modules_already_ask_for_different_things():
+    """Queries of a zero state are the biases: who acts depends on what is seen."""
+    core = RIMCore(INPUT, 5, 2, WIDTH, key=jax.random.key(0))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(50, INPUT)), jnp.float32)
+    _, (_, metrics) = step(core, x, core.initial_state(50))
+    assert len(np.unique(np.asarray(metrics.active), axis=0)) > 2

@@ -1,3 +1,5 @@
+import dataclasses
+import io
 from typing import NamedTuple
 
 import equinox as eqx
@@ -5,13 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rich.console import Console
 
 from metarims.agents.agent import AgentOutput
 from metarims.agents.core import CoreMetrics
 from metarims.errors import UserError
-from metarims.evaluation import evaluate
-from metarims.evaluation.evaluate import evaluate_farama, evaluate_jax, evaluation_key
-from metarims.gridworld import make
+from metarims.evaluation import evaluate, tables
+from metarims.evaluation.evaluate import Evaluation, evaluate_farama, evaluate_jax, evaluation_key
+from metarims.gridworld import VOCABULARY, make
+from metarims.presets import PRESETS
+from metarims.runs.export import SavedAgent
 from metarims.types import Pixels
 
 ENV = "BabyAI-GoToRedBallNoDists-v0"
@@ -163,3 +168,38 @@ def test_without_hearing_the_mission_has_no_words(wanderer):
     listener = Listening(wanderer.logits)
     assert evaluate_jax(listener, make(ENV), 64, evaluation_key(0), greedy=False).success.any()
     assert not evaluate_jax(listener, make(ENV), 64, evaluation_key(0), greedy=False, hears=False).success.any()
+
+
+MIXTURE = "BabyAI-GoToObj-v0*2+MiniGrid-Dynamic-Obstacles-5x5-v0"
+
+
+def of_a_mixture():
+    config = dataclasses.replace(PRESETS["debug"], env=MIXTURE)
+    return SavedAgent(None, config, seed=0, env_steps=0, num_actions=7, num_words=len(VOCABULARY))
+
+
+def test_an_agent_of_a_mixture_may_play_each_of_its_tasks():
+    tables.check_actions(of_a_mixture(), "MiniGrid-Dynamic-Obstacles-5x5-v0", 3)
+    with pytest.raises(UserError, match="The agent has 7 actions, but MiniGrid-Dynamic-Obstacles-6x6-v0 has 3"):
+        tables.check_actions(of_a_mixture(), "MiniGrid-Dynamic-Obstacles-6x6-v0", 3)
+
+
+def test_a_mixture_is_evaluated_task_by_task(monkeypatch):
+    played = Evaluation(np.array([True, False]), np.array([0.5, 0.0]), np.array([3, 9]))
+    monkeypatch.setattr(tables, "_evaluate", lambda *settings: played)
+    results = tables.evaluate_agents([of_a_mixture()], None, "jax", 2)
+    first, second = "BabyAI-GoToObj-v0", "MiniGrid-Dynamic-Obstacles-5x5-v0"
+    assert [(result.env, result.policy) for result in results] == [
+        (env, policy) for env in (first, second) for policy in ("greedy", "sampled")
+    ]
+    text = io.StringIO()
+    tables.print_table(results, Console(file=text, width=120))
+    assert f"metarims on {first} in our world (JAX), 2 episodes" in text.getvalue()
+    assert text.getvalue().count("0.500 [") == 4
+
+
+def test_a_task_on_the_host_has_no_world_of_ours():
+    with pytest.raises(UserError, match=r"BabyAI-GoTo-v0 is none of our own levels.* evaluate with --in farama"):
+        tables.evaluate_agents([of_a_mixture()], "BabyAI-GoTo-v0", "jax", 2)
+    with pytest.raises(UserError, match="CartPole-v1 is no subclass of MiniGridEnv"):
+        tables.evaluate_agents([of_a_mixture()], "CartPole-v1", "farama", 2)

@@ -5,8 +5,8 @@ import pytest
 
 from metarims.agents.agent import make_agent
 from metarims.errors import UserError
-from metarims.evaluation.recording import record_agents, record_episodes
-from metarims.gridworld import VOCABULARY, make, tokenize
+from metarims.evaluation.recording import record_agents, record_episodes, record_random
+from metarims.gridworld import VOCABULARY, make, tiles, tokenize
 from metarims.gridworld.tiles import AGENT, LAVA, WALL
 from metarims.presets import PRESETS
 from metarims.runs.export import SavedAgent
@@ -119,3 +119,17 @@ def test_bad_requests_are_refused(agent):
     small = SavedAgent(new_agent(num_actions=3), config, 0, 0, 3, len(VOCABULARY))
     with pytest.raises(UserError, match=r"has 3 actions, but .* has 7"):
         record_agents([small], ENV, "jax", 1, greedy=True)
+
+
+def test_obstacles_move_by_themselves_in_our_world():
+    for episode in record_random("MiniGrid-Dynamic-Obstacles-5x5-v0", "jax", 3):
+        balls = (episode.grid >= tiles.BALL) & (episode.grid < tiles.BOX)
+        assert (balls.sum((1, 2)) == 2).all()
+        assert len(np.unique(balls.reshape(len(balls), -1), axis=0)) > 1
+        assert episode.policy.shape[1] == 3
+
+
+def test_a_mixture_is_recorded_task_by_task():
+    episodes = record_random("BabyAI-GoToObjS4-v0*5+MiniGrid-Empty-5x5-v0", "farama", 3)
+    assert [episode.env for episode in episodes] == ["BabyAI-GoToObjS4-v0"] * 2 + ["MiniGrid-Empty-5x5-v0"]
+    assert all(np.isnan(episode.values).all() for episode in episodes)

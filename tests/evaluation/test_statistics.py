@@ -1,10 +1,57 @@
+import itertools
 import math
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from metarims.evaluation.statistics import bootstrap_interval, seed_interval, wilson_interval
+from metarims.errors import UserError
+from metarims.evaluation.statistics import (
+    Curve,
+    Reach,
+    align_curves,
+    area_under_curve,
+    bootstrap_draws,
+    bootstrap_interval,
+    format_frames,
+    interquartile_mean,
+    kaplan_meier,
+    mean,
+    median_frames,
+    median_frames_interval,
+    median_of_tasks,
+    performance_profile,
+    probability_of_improvement,
+    profile_band,
+    reach_threshold,
+    seed_interval,
+    shared_span,
+    stratified_interval,
+    wilson_interval,
+)
+
+PUBLISHED_X = np.array([[1, 2], [2, 2], [1, 1], [2, 1]])
+PUBLISHED_Y = np.array([[1, 1], [2, 2], [3, 3]])
+"""The two score tables of rliable's own tests (Agarwal et al., 2021)."""
+
+REMISSION = [6, 6, 6, 7, 10, 13, 16, 22, 23]
+STILL_IN_REMISSION = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
+PLACEBO = [1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23]
+"""Weeks of remission of 42 children with leukaemia, with and without 6-MP (Freireich et al., 1963)."""
+
+
+def column(*scores):
+    """Runs of one task."""
+    return np.array(scores, dtype=float)[:, None]
+
+
+def reach(arrived, censored=()):
+    """Runs that reached a threshold and runs that did not."""
+    return Reach(np.array([*arrived, *censored], float), np.arange(len(arrived) + len(censored)) < len(arrived))
+
+
+def curve(frames, values):
+    return Curve(np.array(frames), np.array(values, dtype=float))
 
 
 def test_wilson_by_hand():
@@ -57,3 +104,262 @@ def test_bootstrap_is_reproducible_and_about_as_wide_as_the_normal_interval():
 
 def test_equal_seeds_bootstrap_to_a_point():
     assert bootstrap_interval(np.array([0.5, 0.5, 0.5])) == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ((7,), 7),
+        ((1, 3), 2),
+        ((0, 1, 8), (0.25 * 0 + 1 + 0.25 * 8) / 1.5),
+        ((10, 0, 6, 1, 2), (0.75 * 1 + 2 + 0.75 * 6) / 2.5),
+        ((0, 1, 2, 3, 4, 100), (0.5 * 1 + 2 + 3 + 0.5 * 4) / 3),
+        ((5, 8, 4, 38, 8, 6, 9, 7, 7, 3, 1, 6), 6.5),
+        ((1, 3, 5, 7, 9, 11, 13, 15, 17), 9),
+    ],
+)
+def test_interquartile_mean_by_hand_and_as_published(scores, expected):
+    """The last two are the standing examples of the IQM with and without a whole number of scores in a quarter."""
+    assert interquartile_mean(column(*scores)) == pytest.approx(expected, abs=1e-12)
+    assert interquartile_mean(column(*scores).T) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (10, 2), (6, 6), (5, 8), (1, 12)])
+def test_interquartile_mean_is_scipys_trimmed_mean_where_four_divides_the_scores(shape):
+    scores = np.random.default_rng(0).lognormal(size=shape)
+    assert interquartile_mean(scores) == pytest.approx(scipy.stats.trim_mean(scores.ravel(), 0.25), rel=1e-12)
+
+
+def test_aggregates_of_the_published_tables():
+    for aggregate in (mean, interquartile_mean, median_of_tasks):
+        assert aggregate(PUBLISHED_X) == 1.5
+        assert aggregate(PUBLISHED_Y) == 2
+    assert probability_of_improvement(PUBLISHED_X, PUBLISHED_Y) == pytest.approx(1 / 3)
+
+
+def test_median_is_over_tasks_and_of_means():
+    scores = np.array([[0.0, 1.0, 10.0], [6.0, 1.0, 30.0]])
+    assert median_of_tasks(scores) == 3
+    assert mean(scores) == 8
+
+
+def test_probability_of_improvement_by_hand():
+    """3 beats 1 and 2, 2 beats 1 and ties with 2: (1 + 1 + 1 + 1/2) / 4 on the first task, 0 on the second."""
+    x = np.array([[3.0, 0.0], [2.0, 0.0]])
+    y = np.array([[1.0, 5.0], [2.0, 5.0]])
+    assert probability_of_improvement(x, y) == 3.5 / 8
+    assert probability_of_improvement(y, x) == 4.5 / 8
+
+
+def test_probability_of_improvement_is_mann_and_whitneys_statistic():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 6, (7, 3)), rng.integers(1, 7, (5, 3))
+    u = [scipy.stats.mannwhitneyu(x[:, n], y[:, n]).statistic for n in range(3)]
+    assert probability_of_improvement(x, y) == pytest.approx(np.mean(u) / 35)
+
+
+def test_runs_that_never_arrive_are_all_alike_and_last():
+    assert probability_of_improvement(column(np.inf, np.inf), column(np.inf, 4)) == 0.75
+
+
+def test_bootstrap_draws_runs_within_each_task():
+    """Of runs 0 and 1, all draws are 0 in 1 of 4 resamples: in both of two tasks 1/16, or 1/4 for whole runs."""
+    scores = np.array([[0.0, 0.0], [1.0, 1.0]])
+    for whole_runs, expected in ((False, 1 / 16), (True, 1 / 4)):
+        draws = bootstrap_draws(np.mean, scores, resamples=4000, whole_runs=whole_runs)
+        assert np.mean(draws == 0) == pytest.approx(expected, abs=0.02)
+        assert np.mean(draws) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("whole_runs", [False, True])
+def test_bootstrap_keeps_scores_with_their_task_and_table(whole_runs):
+    tens, more = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]), np.array([[100.0, 1000.0], [200.0, 2000.0]])
+    draws = bootstrap_draws(lambda x, y: np.array([*x[0], *y[0]]), tens, more, resamples=100, whole_runs=whole_runs)
+    assert [set(drawn) for drawn in draws.T] == [{1, 2, 3}, {10, 20, 30}, {100, 200}, {1000, 2000}]
+    together = np.all(draws[:, 1] == 10 * draws[:, 0])
+    assert together == whole_runs
+
+
+def test_bootstrap_draws_as_many_runs_as_there_are():
+    assert set(bootstrap_draws(lambda table: table.size, np.zeros((5, 3)), resamples=3)) == {15}
+
+
+def test_interval_is_between_percentiles_of_the_draws():
+    """The statistic counts its calls: 0 for the estimate, 1 to 100 for the draws, of which 95 lie in [3, 98]."""
+    calls = itertools.count()
+    value, low, high = stratified_interval(lambda _: next(calls), np.zeros((2, 1)), resamples=100)
+    assert (value, low, high) == (0, 3, 98)
+    calls = itertools.count()
+    assert stratified_interval(lambda _: next(calls), np.zeros((2, 1)), resamples=100, confidence=0.5)[1:] == (25, 76)
+
+
+def test_intervals_are_reproducible_from_a_seed_or_a_generator():
+    scores = np.random.default_rng(3).normal(size=(10, 2))
+    first = stratified_interval(interquartile_mean, scores, rng=7, resamples=100)
+    assert stratified_interval(interquartile_mean, scores, rng=np.random.default_rng(7), resamples=100) == first
+    assert stratified_interval(interquartile_mean, scores, rng=8, resamples=100) != first
+    assert first.low < first.value < first.high
+
+
+def test_one_run_has_no_bootstrap_interval():
+    one, two = np.array([[0.3, 0.5]]), np.array([[0.1, 0.2], [0.3, 0.6]])
+    for tables in ((one, two), (two, one)):
+        assert np.isnan(stratified_interval(probability_of_improvement, *tables)[1:]).all()
+    assert stratified_interval(mean, one).value == 0.4
+    profile = profile_band(one, np.array([0.4]))
+    assert profile.fraction == 0.5
+    assert np.isnan([profile.low, profile.high]).all()
+
+
+def test_bootstrap_covers_the_truth_about_95_times_in_100():
+    """A mean of 20 runs: a little less, as P(|t| < 1.96 sqrt(19/20)) = 0.93 with 19 degrees of freedom."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(300):
+        _, low, high = stratified_interval(np.mean, rng.normal(2, 1, (20, 1)), rng=rng, resamples=300)
+        covered += low <= 2 <= high
+    assert 0.89 < covered / 300 < 0.97
+
+
+def test_whole_runs_cover_where_one_agent_is_measured_on_every_task():
+    """Four tasks with equal scores: drawn within each task the interval is half as wide as it should be."""
+    rng = np.random.default_rng(0)
+    covered = {False: 0, True: 0}
+    for _ in range(200):
+        scores = np.tile(rng.normal(2, 1, (20, 1)), 4)
+        for whole_runs in covered:
+            _, low, high = stratified_interval(np.mean, scores, rng=rng, resamples=200, whole_runs=whole_runs)
+            covered[whole_runs] += low <= 2 <= high
+    assert covered[True] / 200 > 0.89
+    assert covered[False] / 200 < 0.8
+
+
+def test_performance_profile_by_hand():
+    scores = np.array([[0, 1], [0.5, 1], [1, 1], [0.2, 0]])
+    assert performance_profile(scores, np.array([-1, 0, 0.5, 1])).tolist() == [1, 0.75, 0.5, 0]
+
+
+@pytest.mark.parametrize("whole_runs", [False, True])
+def test_profile_band_is_the_interval_at_each_threshold(whole_runs):
+    scores, taus = np.random.default_rng(2).uniform(size=(6, 3)), np.array([0.25, 0.5, 2.0])
+    profile = profile_band(scores, taus, rng=5, resamples=200, whole_runs=whole_runs)
+    for tau, *found in zip(*profile, strict=True):
+        at_tau = stratified_interval(
+            lambda s, tau=tau: np.mean(s > tau), scores, rng=5, resamples=200, whole_runs=whole_runs
+        )
+        assert tuple(found) == pytest.approx(at_tau)
+    assert profile.low[0] < profile.fraction[0] < profile.high[0]
+
+
+def test_area_under_a_curve_by_hand():
+    """Trapezoids 10 (0 + 1)/2 and 20 (1 + 0.5)/2 over 30 frames; from 5 to 20: 5 (0.5 + 1)/2 and 10 (1 + 0.75)/2."""
+    rises_and_falls = curve([0, 10, 30], [0, 1, 0.5])
+    assert area_under_curve(rises_and_falls) == pytest.approx(20 / 30)
+    assert area_under_curve(rises_and_falls, (5.0, 20.0)) == pytest.approx(12.5 / 15)
+    assert area_under_curve(rises_and_falls, (11.0, 13.0)) == pytest.approx(0.95)
+
+
+def test_curves_of_unequal_grids_are_interpolated_within_their_shared_span():
+    curves = [curve([0, 10, 20], [0, 1, 3]), curve([5, 15, 25], [1, 2, 4])]
+    assert shared_span(curves) == (5, 20)
+    frames, values = align_curves(curves)
+    assert frames.tolist() == [5, 10, 15, 20]
+    assert values.tolist() == [[0.5, 1, 2, 3], [1, 1.5, 2, 3]]
+    areas = [area_under_curve(c, shared_span(curves)) for c in curves]
+    assert areas == pytest.approx(np.trapezoid(values, frames) / 15)
+
+
+def test_the_threshold_is_reached_at_the_first_value_at_or_above_it():
+    curves = [curve([10, 20, 30], [0.1, 0.6, 0.5]), curve([10, 20, 40], [0.1, 0.59, 0.2]), curve([10], [0.9])]
+    frames, reached = reach_threshold(curves, 0.6)
+    assert frames.tolist() == [20, 40, 10]
+    assert reached.tolist() == [True, False, True]
+    assert reach_threshold(curves, 0.6).scores.tolist() == [[20], [np.inf], [10]]
+
+
+def test_kaplan_and_meiers_estimate_on_the_remission_trial():
+    """By hand 18/21, times 16/17, 14/15, 11/12, 10/11, 6/7, 5/6; the published table rounds to three decimals."""
+    times, survival = kaplan_meier(reach(REMISSION, STILL_IN_REMISSION))
+    assert times.tolist() == [6, 7, 10, 13, 16, 22, 23]
+    assert survival == pytest.approx([0.857, 0.807, 0.753, 0.690, 0.627, 0.538, 0.448], abs=5e-4)
+    assert median_frames(reach(REMISSION, STILL_IN_REMISSION)) == 23
+    assert median_frames(reach(PLACEBO)) == 8
+
+
+@pytest.mark.parametrize(
+    ("arrived", "censored", "median"),
+    [
+        ([1, 4], [2, 3], 4),
+        ([3, 4, 5], [1, 2], 4),
+        ([1, 2, 3, 4, 5], [9] * 5, 5),
+        ([1, 2, 3, 4], [9] * 5, math.inf),
+        ([], [9, 9], math.inf),
+        ([7], [], 7),
+        ([5, 6], [5], 6),
+    ],
+)
+def test_median_frames_by_hand(arrived, censored, median):
+    assert median_frames(reach(arrived, censored)) == median
+
+
+@pytest.mark.parametrize("num_runs", range(1, 60))
+def test_median_of_runs_that_all_arrive_is_the_middle_one(num_runs):
+    frames = np.random.default_rng(num_runs).permutation(num_runs) + 1.0
+    assert median_frames(reach(frames)) == math.ceil(num_runs / 2)
+
+
+def test_the_interval_of_a_median_keeps_censored_runs_censored():
+    """6 of 10 arrive: a resample has fewer than 5 of them in a sixth of the draws, so the upper end is inf."""
+    value, low, high = median_frames_interval(reach([1, 2, 3, 4, 5, 6], [9] * 4), resamples=500)
+    assert (value, high) == (5, math.inf)
+    assert 1 <= low < 5
+    assert median_frames_interval(reach([], [9, 9, 9]), resamples=50) == (math.inf, math.inf, math.inf)
+    value, low, high = median_frames_interval(reach(range(1, 11)), resamples=500)
+    assert 1 < low < value == 5 < high < 10
+
+
+def test_the_interval_of_a_median_draws_runs_whole():
+    """Runs arrive at 5 or are lost sight of at 1: no draw has a run that arrives at 1."""
+    assert median_frames_interval(reach([5] * 4, [1] * 4), resamples=200)[:2] == (5, 5)
+
+
+def test_the_interval_of_a_median_heeds_its_confidence_and_seed():
+    runs = reach(np.random.default_rng(0).normal(100, 9, 30))
+    narrow = median_frames_interval(runs, confidence=0.5, resamples=200)
+    wide = median_frames_interval(runs, confidence=0.99, resamples=200)
+    assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
+    assert median_frames_interval(runs, resamples=9, rng=1) == median_frames_interval(runs, resamples=9, rng=1)
+    assert median_frames_interval(runs, resamples=9, rng=1) != median_frames_interval(runs, resamples=9, rng=2)
+
+
+def test_what_was_not_reached_is_said_in_words():
+    runs = reach([1_200_000], [4_000_000, 5_000_000])
+    assert format_frames(1.2e6, runs) == "1,200,000"
+    assert format_frames(median_frames(runs), runs) == "not reached by 5,000,000"
+
+
+@pytest.mark.parametrize(
+    ("ask", "sentence"),
+    [
+        (lambda: interquartile_mean(np.zeros((0, 2))), "0 runs x 2 tasks"),
+        (lambda: mean(np.array([[0.1, 0.2], [0.3, np.nan]])), "run 1 on task 1 is NaN"),
+        (lambda: median_of_tasks(column(1, np.inf)), "infinite"),
+        (lambda: probability_of_improvement(column(1), column(np.nan)), "NaN"),
+        (lambda: probability_of_improvement(column(1), np.zeros((2, 3))), "1 and 3 tasks"),
+        (lambda: performance_profile(column(np.nan), np.array([0.5])), "NaN"),
+        (lambda: bootstrap_draws(np.mean, column(1, np.nan), resamples=1), "run 1 on task 0"),
+        (lambda: kaplan_meier(reach([])), "0 runs"),
+        (lambda: shared_span([]), "No learning curve"),
+        (lambda: shared_span([curve([0, 5], [0, 1]), curve([5, 9], [0, 1])]), "begins at 5, another ends at 5"),
+        (lambda: area_under_curve(curve([2, 9], [0, 1]), (1.0, 9.0)), "from 2 to 9"),
+        (lambda: area_under_curve(curve([2, 9], [0, 1]), (2.0, 10.0)), "from 2 to 9"),
+        (lambda: area_under_curve(curve([2, 9], [0, 1]), (5.0, 5.0)), "5 to 5"),
+        (lambda: area_under_curve(curve([2], [0])), "1 values at 1 frames"),
+        (lambda: area_under_curve(curve([2, 3, 4], [0, 1])), "2 values at 3 frames"),
+        (lambda: area_under_curve(curve([2, 9], [0, np.nan])), "NaN at frame 9"),
+        (lambda: reach_threshold([curve([2, 5, 5], [0, 1, 1])], 0.5), "do not increase at 5"),
+    ],
+)
+def test_wrong_scores_and_curves_are_named(ask, sentence):
+    with pytest.raises(UserError, match=sentence):
+        ask()

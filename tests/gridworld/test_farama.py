@@ -8,6 +8,7 @@ import pytest
 from metarims.errors import UserError
 from metarims.gridworld import make, sight, tokenize
 from metarims.gridworld.farama import FaramaBatch, play
+from metarims.gridworld.missions import Speech
 
 ID = "BabyAI-GoToObjS4-v0"
 
@@ -72,4 +73,4 @@ def test_bad_requests_are_sentences() -> None:
     with pytest.raises(UserError, match="3 seeds for 2 environments"):
         FaramaBatch(ID, 2).reset([1, 2, 3])
     with pytest.raises(UserError, match="contains the word 'open'"):
-        FaramaBatch("BabyAI-OpenDoor-v0", 1, vocabulary=("go", "to")).reset([0])
+        FaramaBatch("BabyAI-OpenDoor-v0", 1, Speech(("go", "to"))).reset([0])

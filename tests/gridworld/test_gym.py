@@ -10,7 +10,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from metarims.errors import UserError
 from metarims.gridworld import VOCABULARY, make, sight
-from metarims.gridworld.catalogue import entries, native_entries
+from metarims.gridworld.catalogue import entries
 from metarims.gridworld.farama import make_farama, quiet_reset
 from metarims.gridworld.gym import GymVectorWorld, GymWorld
 from metarims.gridworld.host import BABYAI_VOCABULARY, HostVector, codes_from_symbols
@@ -75,8 +75,8 @@ def test_wrong_actions_and_seeds_are_sentences() -> None:
     with pytest.raises(UserError, match="before reset"):
         envs.step([0, 0])
     envs.reset(seed=0)
-    for actions in ([0, 7], [0, -1], [0, 0, 0]):
-        with pytest.raises(UserError, match="2 numbers from 0 to 6"):
+    for actions in ([0, 7], [0, -1], [0, 0, 0], [0, 0.5], ["left", "right"], None):
+        with pytest.raises(UserError, match="2 whole numbers from 0 to 6"):
             envs.step(actions)
     with pytest.raises(UserError, match="give a number"):
         envs.reset(seed=[1, 2])
@@ -87,6 +87,15 @@ def test_wrong_actions_and_seeds_are_sentences() -> None:
         one.step(9)
     with pytest.raises(UserError, match="num_envs is 0"):
         GymVectorWorld(ID, 0)
+    for env in (one, envs):
+        with pytest.raises(gymnasium.error.Error, match="greater or equal to zero"):
+            env.reset(seed=-1)
+    with pytest.raises(gymnasium.error.Error, match="Seed must be a python integer"):
+        envs.reset(seed="seven")
+    with pytest.raises(UserError, match="Did you mean BabyAI-GoToObjS4-v0"):
+        GymVectorWorld("BabyAI-GoToObjS4-v9", 2)
+    with pytest.raises(gymnasium.error.Error, match="GoToObjS4"):
+        gymnasium.make("metarims/BabyAI-GoToObjS4-v9")
 
 
 @pytest.mark.parametrize("id", ["BabyAI-BossLevel-v0", "BabyAI-GoToImpUnlock-v0", "MiniGrid-KeyCorridorS3R1-v0"])
@@ -149,7 +158,7 @@ def test_what_cannot_be_read_is_a_sentence() -> None:
 
 
 def test_the_catalogue_lists_every_id_with_its_facts() -> None:
-    ours = {entry.id: entry for entry in native_entries()}
+    ours = {entry.id: entry for entry in entries(host=False)}
     local = ours["BabyAI-GoToLocal-v0"]
     assert (local.size, local.max_steps, local.num_actions) == ("8x8", 64, 7)
     assert (local.num_missions, local.num_words) == (36, 13)

@@ -102,6 +102,10 @@ def test_a_single_world_of_a_mixture_can_be_drawn(mixture) -> None:
         ("BabyAI-GoToObj-v0+BabyAI-GoToOj-v0", "Did you mean BabyAI-GoToObj-v0"),
         ("BabyAI-GoToObj-v0*x+BabyAI-GoToLocal-v0", "weight of BabyAI-GoToObj-v0 is 'x'"),
         ("BabyAI-GoToObj-v0*0+BabyAI-GoToLocal-v0", "greater than zero"),
+        ("BabyAI-GoToObj-v0*-1+BabyAI-GoToLocal-v0", "greater than zero"),
+        ("BabyAI-GoToObj-v0*nan+BabyAI-GoToLocal-v0", "greater than zero and finite"),
+        ("BabyAI-GoToObj-v0*+BabyAI-GoToLocal-v0", "weight of BabyAI-GoToObj-v0 is ''"),
+        ("BabyAI-GoToObj-v0+", "Unknown environment ''"),
         ("BabyAI-GoToObj-v0+BabyAI-GoToObj-v0", "occurs twice"),
     ],
 )

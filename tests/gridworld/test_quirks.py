@@ -101,7 +101,7 @@ def test_bumping_into_a_wall_costs_as_much_as_into_an_obstacle() -> None:
 
 def test_an_obstacle_that_has_left_still_costs() -> None:
     world = room(6, c2_1=BALL, obstacles=(2 * 6 + 1, -1, -1))
-    leave = lambda world: obstacles.relocate(world, 0, jnp.int32(3 * 6 + 2))  # noqa: E731
+    leave = lambda world: obstacles.put(world, world.obstacles.at[0].set(3 * 6 + 2))  # noqa: E731
     outcome = rules.advance(make(DYNAMIC).rule, world, jnp.int32(FORWARD), leave)
     assert int(outcome.world.x) == 2  # the way was free by then
     assert outcome.terminated
@@ -110,7 +110,7 @@ def test_an_obstacle_that_has_left_still_costs() -> None:
 
 def test_an_obstacle_that_steps_in_the_way_only_blocks() -> None:
     world = room(6, c3_2=BALL, obstacles=(3 * 6 + 2, -1, -1))
-    enter = lambda world: obstacles.relocate(world, 0, jnp.int32(2 * 6 + 1))  # noqa: E731
+    enter = lambda world: obstacles.put(world, world.obstacles.at[0].set(2 * 6 + 1))  # noqa: E731
     outcome = rules.advance(make(DYNAMIC).rule, world, jnp.int32(FORWARD), enter)
     assert int(outcome.world.x) == 1
     assert not outcome.terminated

@@ -69,6 +69,16 @@ def test_pictures_put_each_tile_in_its_place() -> None:
     )  # row y = 1, column x = 5
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (2, 3)])
+def test_pictures_are_the_same_one_by_one_and_all_at_once(shape: tuple[int, ...]) -> None:
+    """On CPU they are drawn one by one, on accelerators all at once."""
+    codes = np.random.default_rng(1).integers(0, tiles.NUM_TILES, (*shape, VIEW, VIEW)).astype(np.uint8)
+    expected = sight.render_host(codes)
+    np.testing.assert_array_equal(sight.render(jnp.asarray(codes)), expected)
+    at_once = np.asarray(sight._strips(jnp.asarray(codes.reshape(-1, VIEW, VIEW))))
+    np.testing.assert_array_equal(at_once.reshape(expected.shape), expected)
+
+
 def test_a_batch_sees_what_each_world_sees_alone() -> None:
     level = make("MiniGrid-MultiRoom-N4-S5-v1")
     worlds = jax.jit(jax.vmap(level.reset))(jax.random.split(jax.random.key(0), 6))

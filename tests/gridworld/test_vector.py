@@ -127,9 +127,26 @@ def test_obstacles_wander_anew_at_every_step() -> None:
     assert moved > 0.8
 
 
-def test_a_batch_needs_an_environment() -> None:
-    with pytest.raises(UserError, match="num_envs is 0"):
-        VectorWorld(GO_TO, 0)
+@pytest.mark.parametrize(
+    ("num_envs", "batch", "sentence"),
+    [(0, None, "num_envs is 0"), (-2, None, "num_envs is -2: it must be at least 1"), (4, 0, "batch is 0")],
+)
+def test_a_wrong_size_is_a_sentence(num_envs, batch, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        VectorWorld(GO_TO, num_envs, batch)
+
+
+def test_a_wrong_number_of_actions_is_a_sentence() -> None:
+    vector = VectorWorld(make("MiniGrid-Empty-5x5-v0"), 3)
+    state, _ = jax.eval_shape(vector.reset, jax.random.key(0))
+    with pytest.raises(UserError, match=r"shape \(2,\): 3 are needed"):
+        jax.eval_shape(vector.step, state, jnp.zeros(2, jnp.int32))
+
+
+@pytest.mark.parametrize("id", ["BabyAI-GoToLocl-v0", "MiniGrid-DoorKey-7x7-v0", ""])
+def test_an_unknown_id_is_a_sentence(id: str) -> None:
+    with pytest.raises(UserError, match=f"Unknown environment '{id}'. (Did you mean|.*lists all)"):
+        make(id)
 
 
 def test_flags_never_reach_the_eye() -> None:

@@ -48,6 +48,9 @@ class CountingCore(eqx.Module):
     def initial_state(self, num_envs):
         return jnp.zeros(num_envs)
 
+    def reset(self, state, done):
+        return jnp.where(done, 0, state)
+
     def read(self, x):
         return x
 
@@ -91,8 +94,8 @@ def small_config(agent="metarims", **changes):
         "fast": Loop(span=4, rollout=8, epochs=1, minibatches=1),
         "slow": Loop(span=16, rollout=16, epochs=1, minibatches=1),
     }
-    settings = {"env": "BabyAI-GoToObjS4-v0", "network": NETWORK, "ppo": PPO(num_envs=8), "frames": 1024} | loops
-    return Config(agent=agent, **(settings | changes))
+    settings = {"env": "BabyAI-GoToObjS4-v0", "network": NETWORK, "ppo": PPO(num_envs=8), "frames": 1024}
+    return Config(agent=agent, **(settings | loops | {"slow_data": "fresh"} | changes))
 
 
 @cache
@@ -115,8 +118,8 @@ def collect(agent, envs, actor, key, *, num_steps, span, carry):
 def collect_twice(agent, envs, *, carry, **lengths):
     """Two rollouts, one after the other: the second begins in the middle of episodes."""
     start = begin(agent, envs, jax.random.key(1))
-    middle, first, first_episodes = collect(agent, envs, start, jax.random.key(2), carry=carry, **lengths)
-    end, second, second_episodes = collect(agent, envs, middle, jax.random.key(3), carry=carry, **lengths)
+    middle, first, (first_episodes, _) = collect(agent, envs, start, jax.random.key(2), carry=carry, **lengths)
+    end, second, (second_episodes, _) = collect(agent, envs, middle, jax.random.key(3), carry=carry, **lengths)
     return SimpleNamespace(
         agent=agent,
         envs=envs,

@@ -1,5 +1,6 @@
 """Who learns in which loop: one gradient step of every timescale of every rule, and what it leaves alone."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import equinox as eqx
@@ -11,7 +12,8 @@ import pytest
 
 from metarims.agents.agent import select_group
 from metarims.agents.lstm import LSTMState
-from metarims.config import GROUPS, PPO, Config, Loop
+from metarims.config import GROUPS, PPO, Config, Loop, Network, Rates, loops
+from metarims.learning.rules import network_of
 from metarims.learning.timescales import make_learners
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -27,8 +29,15 @@ PAPER = {
     "slowlr": ("rim", [EVERYTHING]),
 }
 """Core and owners, written down again from section 2 of the paper; the encoder is fast by default."""
-CASES = [(rule, index) for rule, (_, scales) in PAPER.items() for index in range(len(scales))]
-NORM = 0.01
+BEYOND = {
+    "random": ("rim", [EVERYTHING]),
+    "dense": ("rim", [EVERYTHING]),
+    "threespeeds": ("rim", [{"modules", "policy", "encoder"}, {"attention"}, {"value"}]),
+}
+"""Null models, and a third timescale."""
+OWNERS = PAPER | {"threespeeds": BEYOND["threespeeds"]}
+CASES = [(rule, index) for rule, (_, scales) in OWNERS.items() for index in range(len(scales))]
+NORM = 0.1
 
 
 def settings(small, rule, **changes):
@@ -39,10 +48,11 @@ def settings(small, rule, **changes):
 
 @pytest.fixture(scope="module")
 def experience(small):
-    """An agent of each core, and a rollout that it can learn from."""
+    """An agent of each core, and a rollout whose rewards leave every group something to learn."""
     agents = {core: small.random_agent(core) for core in ("rim", "lstm")}
     envs = small.short_episodes(LIMIT, ENVS)
     rollout = small.collect_twice(agents["rim"], envs, num_steps=STEPS, span=SPAN, carry=False).rollouts[1]
+    rollout = rollout._replace(reward=4 * jax.random.normal(jax.random.key(4), rollout.reward.shape))
     zeros = jnp.zeros((STEPS // SPAN, ENVS, small.network.lstm_dim))
     rollouts = {"rim": rollout, "lstm": rollout._replace(core=LSTMState(zeros, zeros))}
     return agents, rollouts, jnp.asarray(envs.env.mission_tokens)
@@ -56,8 +66,9 @@ def learn(small, experience):
 
     def run(rule, index):
         if (rule, index) not in known:
-            core = PAPER[rule][0]
-            learner = make_learners(settings(small, rule))[index]
+            core = OWNERS[rule][0]
+            learners = make_learners(settings(small, rule))
+            learner = dataclasses.replace(learners[index], loop=learners[min(index, 1)].loop)
             update = jax.jit(
                 lambda agent, rollout, key: learner.update(agent, learner.init(agent), tokens, rollout, key)
             )
@@ -75,12 +86,12 @@ def group_leaves(agent, group):
 
 
 def test_the_rules_are_the_papers(small):
-    assert set(small.rules) == set(PAPER)
-    for rule, (core, scales) in PAPER.items():
+    assert set(small.rules) == set(PAPER | BEYOND)
+    for rule, (core, scales) in (PAPER | BEYOND).items():
         assert small.rules[rule].core == core
         learners = make_learners(Config(agent=rule))
         assert [set(learner.groups) for learner in learners] == scales
-        assert [learner.name for learner in learners] == ["fast", "slow"][: len(scales)]
+        assert [learner.name for learner in learners] == ["fast", "slow", "slower"][: len(scales)]
 
 
 @pytest.mark.parametrize(("rule", "index"), CASES)
@@ -90,7 +101,7 @@ def test_a_loop_moves_its_own_groups_and_no_others(learn, rule, index):
         before, after = group_leaves(step.before, group), group_leaves(step.after, group)
         assert len(before) == len(after)
         for old, new in zip(before, after, strict=True):
-            if group in PAPER[rule][1][index]:
+            if group in OWNERS[rule][1][index]:
                 assert (old != new).any(), group
             else:
                 assert old.tobytes() == new.tobytes(), group
@@ -99,7 +110,7 @@ def test_a_loop_moves_its_own_groups_and_no_others(learn, rule, index):
 @pytest.mark.parametrize(("rule", "index"), CASES)
 def test_frozen_groups_have_neither_gradient_nor_optimiser_state(learn, rule, index):
     step = learn(rule, index)
-    own = sum(len(group_leaves(step.before, group)) for group in PAPER[rule][1][index])
+    own = sum(len(group_leaves(step.before, group)) for group in OWNERS[rule][1][index])
     trained, frozen = step.learner.split(step.before)
     assert len(jax.tree.leaves(trained)) == own
     assert len(jax.tree.leaves(frozen)) == len(jax.tree.leaves(step.before)) - own
@@ -112,7 +123,7 @@ def test_frozen_groups_have_neither_gradient_nor_optimiser_state(learn, rule, in
 @pytest.mark.parametrize(("rule", "index"), CASES)
 def test_each_loop_clips_the_norm_of_its_own_gradient(learn, rule, index):
     """After one step Adam's first moment is a tenth of the clipped gradient; the loops' limits differ."""
-    step, limit = learn(rule, index), NORM / (1 + index)
+    step, limit = learn(rule, index), NORM / (1 + min(index, 1))
     (moment,) = [state for state in step.optimizer if isinstance(state, optax.ScaleByAdamState)]
     assert float(step.metrics[f"{step.learner.name}/grad_norm"]) > limit
     norm = np.sqrt(sum((np.float64(leaf) ** 2).sum() for leaf in jax.tree.leaves(moment.mu)))
@@ -134,6 +145,24 @@ def test_both_readings_of_slowed_by_one_fourth_can_be_said(small):
         (learner,) = make_learners(settings(small, "slowlr", slow_factor=factor))
         assert learner.rate_factors == (("attention", factor),)
     assert make_learners(settings(small, "modular"))[0].rate_factors == ()
+
+
+def test_the_rate_of_any_group_can_be_set(small):
+    config = settings(small, "metarims", rates=Rates(policy=0.5, attention=2.0))
+    assert [learner.rate_factors for learner in make_learners(config)] == [(("policy", 0.5),), (("attention", 2.0),)]
+    (learner,) = make_learners(dataclasses.replace(config, agent="slowlr"))
+    assert dict(learner.rate_factors) == {"attention": 0.5, "policy": 0.5}
+
+
+def test_a_third_timescale_stretches_the_second_as_it_stretches_the_first():
+    spans = [(name, loop.span, loop.rollout) for name, loop in loops(Config(agent="threespeeds"))]
+    assert spans == [("fast", 20, 40), ("slow", 80, 80), ("slower", 320, 320)]
+
+
+def test_the_rule_decides_who_acts():
+    for agent, router in (("random", "random"), ("dense", "all"), ("modular", "attention")):
+        assert network_of(Config(agent=agent)).router == router
+    assert network_of(Config(network=Network(router="random"))).router == "random"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Float
 
 from metarims.config import Config
+from metarims.gridworld import VOCABULARY
 
 OPTIMISER = optax.adam(0.1)
 SMALL = Config(agent="vanilla", frames=1200, seeds=(3, 5), record_every=100, checkpoint_every=3)
@@ -32,6 +33,7 @@ class FakeTrainer:
     frames_per_chunk = 100
     cycles_per_chunk = 2
     level = SimpleNamespace(num_actions=7)
+    words = VOCABULARY
 
     def __init__(self, config: Config, delay: float = 0.0, poison: dict[int, str] | None = None):
         self.config, self.delay, self.poison = config, delay, poison or {}
@@ -56,6 +58,12 @@ class FakeTrainer:
 
     def agent(self, state, index):
         return jax.tree.map(lambda leaf: leaf[index], state["tiny"])
+
+    def keep(self, state):
+        return state
+
+    def resume(self, kept):
+        return kept, ""
 
 
 @jax.jit

@@ -155,3 +155,14 @@ def test_no_file_and_a_folder(tmp_path):
         load_agent(tmp_path / "absent.safetensors")
     with pytest.raises(UserError, match="not a readable safetensors file"):
         load_agent(tmp_path)
+
+
+def test_an_agent_keeps_its_own_words(tmp_path):
+    words = (*VOCABULARY[:-1], "gem")
+    save_agent(tmp_path / "a.safetensors", saved_agent()._replace(words=words))
+    assert load_agent(tmp_path / "a.safetensors").vocabulary == words
+    assert saved_agent().vocabulary == VOCABULARY
+    for wrong, message in (("gem", "must be a list of words"), (["gem"], "different words"), ([1, 2], "list of words")):
+        rewrite(tmp_path / "a.safetensors", about=lambda known, wrong=wrong: known | {"words": wrong})
+        with pytest.raises(UserError, match=message):
+            load_agent(tmp_path / "a.safetensors")

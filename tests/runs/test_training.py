@@ -1,14 +1,20 @@
 import dataclasses
+import io
 import json
 import os
 import signal
 import threading
+from types import SimpleNamespace
 
 import jax
+import numpy as np
 import pytest
+from rich.console import Console
 
+from metarims.config import Config
 from metarims.errors import UserError
-from metarims.runs import checkpoints
+from metarims.runs import checkpoints, training
+from metarims.runs.progress import Progress
 
 
 class Watcher:
@@ -170,3 +176,17 @@ def test_training_outside_the_main_thread(tmp_path, train):
     thread.start()
     thread.join()
     assert outcomes == [(True, 1200)]
+
+
+def test_a_task_without_episodes_has_no_means():
+    """In a mixture each task is judged by its own episodes."""
+    run = SimpleNamespace(chunk=1, env_steps=10)
+    values = {"episodes": 3, "episodes/a": 3, "episodes/b": 0, "success": 0.5, "success/a": 0.5, "success/b": 0.0}
+    row = training._Run._row(run, 0, 7, {name: np.array([value]) for name, value in values.items()})  # pyright: ignore
+    assert row == {"seed": 7, "chunk": 1, "env_steps": 10} | values | {"success/b": None}
+    text = io.StringIO()
+    progress = Progress(Console(file=text, width=200))
+    progress.begin(Config(env="a+b"), 0, ())
+    progress.chunk(training.ChunkReport(1, 10, 5.0, 0.0, [row], 2.0))
+    assert "success 0.500" in text.getvalue()
+    assert "success/a 0.500  success/b -" in text.getvalue()

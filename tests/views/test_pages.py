@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from metarims.errors import UserError
-from metarims.views import page
+from metarims.views import page, report_parts
 from metarims.views.episode_page import write_episode_page
 from metarims.views.report import AgentResult, Measured, ShownEpisode, write_report
 
@@ -118,3 +118,14 @@ def test_twenty_episodes_stay_below_five_megabytes(play, tmp_path):
     long = play("MiniGrid-DoorKey-8x8-v0", 1)
     assert len(long.actions) == 640
     assert write_episode_page(tmp_path / "page.html", [long] * 20).stat().st_size < 5e6
+
+
+def test_a_mixture_has_a_curve_for_each_task():
+    rows = [
+        {"agent": "x", "seed": 0, "env_steps": n, "success": 0.5, "success/TaskA-v0": n / 9, "success/TaskB-v0": None}
+        for n in range(3)
+    ]
+    markup = report_parts.figures(rows, "TaskA-v0+TaskB-v0")
+    assert "Success rate while training, TaskA-v0</figcaption>" in markup
+    assert "Success rate while training, TaskA-v0+TaskB-v0</figcaption>" in markup
+    assert "TaskB-v0</figcaption>" not in markup.replace("+TaskB-v0", "")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
-from metarims.agents.core import Core, CoreMetrics, State, reset_state, unroll
+from metarims.agents.core import Core, CoreMetrics, State, unroll
 from metarims.agents.encoder import Encoder, Tables
 from metarims.agents.init import init_fan_in
 from metarims.agents.lstm import LSTMCore
@@ -63,7 +63,7 @@ class Agent(eqx.Module):
 
     def reset(self, state: State, done: Bool[Array, " B"]) -> State:
         """The recurrent state with a fresh beginning where an episode has ended."""
-        return reset_state(state, done)
+        return self.core.reset(state, done)
 
     def step(self, tables: Tables, observation: Observation | Pixels, state: State) -> tuple[State, AgentOutput]:
         """One step of a batch of environments."""
@@ -74,7 +74,7 @@ class Agent(eqx.Module):
     def unroll(
         self, tables: Tables, observation: Observation, state: State, begins: Bool[Array, "T B"]
     ) -> tuple[State, AgentOutput]:
-        """A span of steps (leading axes T B); where ``begins``, the state is zeroed before the step."""
+        """A span of steps (leading axes T B); where ``begins``, the state is reset before the step."""
         state, (x, metrics) = unroll(self.core, self.encoder(tables, observation), state, begins)
         return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
 
@@ -92,6 +92,7 @@ def make_agent(
         mission_dim=net.mission_dim,
         feature_dim=net.feature_dim,
         fusion=net.fusion,
+        mission_scale=net.mission_scale,
         key=key_encoder,
     )
     if core == "lstm":
@@ -109,6 +110,9 @@ def make_agent(
             communication_heads=net.communication_heads,
             communication_dim=net.communication_dim,
             communication_gate=net.communication_gate,
+            key_scale=net.key_scale,
+            message_scale=net.message_scale,
+            router=net.router,
             key=key_core,
         )
     return Agent(

@@ -18,6 +18,9 @@ class InputAttention(eqx.Module):
     """
 
     query: Float[Array, "M H hk"]
+    query_bias: Float[Array, "M hk"]
+    """What a module asks for before it knows anything: without it all queries are zero when an episode begins, all
+    modules score alike, and the first k act whatever they see."""
     key: Float[Array, "D hk"]
     value: Float[Array, "D hv"]
     num_heads: int = eqx.field(static=True)
@@ -30,12 +33,15 @@ class InputAttention(eqx.Module):
         num_heads: int,
         key_dim: int,
         value_dim: int,
+        scale: float = 1.0,
         *,
         key: PRNGKeyArray,
     ):
-        key_q, key_k, key_v = jax.random.split(key, 3)
+        """``scale`` of the first keys: near 0, all modules begin by attending about a half, whatever they see."""
+        key_q, key_b, key_k, key_v = jax.random.split(key, 4)
         self.query = init_fan_in(key_q, (num_modules, module_dim, num_heads * key_dim))
-        self.key = init_fan_in(key_k, (input_dim, num_heads * key_dim))
+        self.query_bias = jax.random.normal(key_b, (num_modules, num_heads * key_dim))
+        self.key = init_fan_in(key_k, (input_dim, num_heads * key_dim), scale)
         self.value = init_fan_in(key_v, (input_dim, num_heads * value_dim))
         self.num_heads = num_heads
 
@@ -69,12 +75,23 @@ class Communication(eqx.Module):
     gate: Float[Array, "M C H"] | None
     num_heads: int = eqx.field(static=True)
 
-    def __init__(self, num_modules: int, module_dim: int, dim: int, num_heads: int, gated: bool, *, key: PRNGKeyArray):
+    def __init__(
+        self,
+        num_modules: int,
+        module_dim: int,
+        dim: int,
+        num_heads: int,
+        gated: bool,
+        scale: float = 1.0,
+        *,
+        key: PRNGKeyArray,
+    ):
+        """``scale`` of the first messages."""
         key_q, key_k, key_v, key_o, key_g = jax.random.split(key, 5)
         self.query = init_fan_in(key_q, (num_modules, module_dim, dim))
         self.key = init_fan_in(key_k, (num_modules, module_dim, dim))
         self.value = init_fan_in(key_v, (num_modules, module_dim, dim))
-        self.output = init_fan_in(key_o, (num_modules, dim, module_dim))
+        self.output = init_fan_in(key_o, (num_modules, dim, module_dim), scale)
         self.gate = init_fan_in(key_g, (num_modules, dim, module_dim)) if gated else None
         self.num_heads = num_heads
 

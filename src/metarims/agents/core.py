@@ -28,11 +28,12 @@ class Core(Protocol):
     @property
     def output_dim(self) -> int: ...
     def initial_state(self, num_envs: int) -> State: ...
+    def reset(self, state: State, done: Bool[Array, " B"]) -> State: ...
     def read(self, x: Float[Array, "*B D"]) -> PyTree: ...
     def step(self, read: PyTree, state: State) -> tuple[State, tuple[Float[Array, "B O"], CoreMetrics]]: ...
 
 
-def reset_state(state: State, done: Bool[Array, " B"]) -> State:
+def zero_where(done: Bool[Array, " B"], state: State) -> State:
     """The state with zeros where an episode begins."""
     return jax.tree.map(lambda leaf: jnp.where(done.reshape(-1, *[1] * (leaf.ndim - 1)), 0, leaf), state)
 
@@ -40,10 +41,10 @@ def reset_state(state: State, done: Bool[Array, " B"]) -> State:
 def unroll(
     core: Core, x: Float[Array, "T B D"], state: State, begins: Bool[Array, "T B"]
 ) -> tuple[State, tuple[Float[Array, "T B O"], CoreMetrics]]:
-    """Run the core over a span; where ``begins``, the state is zeroed before the step."""
+    """Run the core over a span; where ``begins``, the state is reset before the step."""
 
     def step(state, inputs):
         read, begin = inputs
-        return core.step(read, reset_state(state, begin))
+        return core.step(read, core.reset(state, begin))
 
     return jax.lax.scan(step, state, (core.read(x), begins))

@@ -20,6 +20,9 @@ from metarims.types import TILE, VIEW, Observation, Pixels
 
 PATCH = TILE * TILE * 3
 
+LONG_MISSION = 16
+"""Words up to which reading is written out, which runs faster; a loop over 72 words so takes minutes to compile."""
+
 
 class Tables(NamedTuple):
     """What an agent computes once per call: features of every tile and of every mission that can occur."""
@@ -131,9 +134,16 @@ class MissionEncoder(eqx.Module):
         """The GRU's state after the last word of each mission; token 0 is padding and changes nothing."""
         inputs = lookup(self.words, tokens) @ self.from_input + self.bias
         hidden = jnp.zeros((tokens.shape[0], self.from_hidden.shape[0]))
+
+        def read(hidden, word):
+            x, token = word
+            new = step_gru(x, hidden @ self.from_hidden, hidden)
+            return jnp.where(token[:, None] > 0, new, hidden), None
+
+        if tokens.shape[1] > LONG_MISSION:
+            return jax.lax.scan(read, hidden, (jnp.swapaxes(inputs, 0, 1), tokens.T))[0]
         for i in range(tokens.shape[1]):
-            new = step_gru(inputs[:, i], hidden @ self.from_hidden, hidden)
-            hidden = jnp.where(tokens[:, i, None] > 0, new, hidden)
+            hidden, _ = read(hidden, (inputs[:, i], tokens[:, i]))
         return hidden
 
 
@@ -160,6 +170,7 @@ class Encoder(eqx.Module):
         mission_dim: int,
         feature_dim: int,
         fusion: Literal["film", "concat"],
+        mission_scale: float = 1.0,
         key: PRNGKeyArray,
     ):
         key_tiles, key_mission, key_film, key_image, key_add = jax.random.split(key, 5)
@@ -167,9 +178,9 @@ class Encoder(eqx.Module):
         self.tile_kernel = init_fan_in(key_tiles, (PATCH, image_dim), scale=(PATCH / len(TILE_ATLAS)) ** 0.5)
         self.tile_bias = jnp.zeros(image_dim)
         self.mission = MissionEncoder(num_words, word_dim, mission_dim, key=key_mission)
-        self.film = init_fan_in(key_film, (mission_dim, 2 * image_dim)) if fusion == "film" else None
+        self.film = init_fan_in(key_film, (mission_dim, 2 * image_dim), mission_scale) if fusion == "film" else None
         self.from_tiles = init_fan_in(key_image, (VIEW * VIEW * image_dim, feature_dim))
-        self.from_mission = init_fan_in(key_add, (mission_dim, feature_dim))
+        self.from_mission = init_fan_in(key_add, (mission_dim, feature_dim), mission_scale)
         self.bias = jnp.zeros(feature_dim)
 
     def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> Tables:

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from metarims.agents.cells import forget_one, step_lstm
-from metarims.agents.core import CoreMetrics
+from metarims.agents.core import CoreMetrics, zero_where
 from metarims.agents.init import init_fan_in
 
 
@@ -46,6 +46,9 @@ class LSTMCore(eqx.Module):
     def initial_state(self, num_envs: int) -> LSTMState:
         zeros = jnp.zeros((num_envs, self.output_dim))
         return LSTMState(zeros, zeros)
+
+    def reset(self, state: LSTMState, done: Bool[Array, " B"]) -> LSTMState:
+        return zero_where(done, state)
 
     def read(self, x: Float[Array, "*B D"]) -> Float[Array, "*B H4"]:
         return x @ self.modules.from_input + self.modules.bias

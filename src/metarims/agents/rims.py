@@ -8,18 +8,23 @@ from typing import Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 
 from metarims.agents.attention import Communication, InputAttention, choose_top_k
 from metarims.agents.cells import forget_one, step_gru, step_lstm
-from metarims.agents.core import CoreMetrics
+from metarims.agents.core import CoreMetrics, zero_where
 from metarims.agents.init import init_fan_in
+
+Router = Literal["attention", "random", "all"]
+"""Who acts: the modules that attend most to the input (the method), a set drawn at random, or all."""
 
 
 class RIMState(NamedTuple):
     hidden: Float[Array, "B M H"]
     cell: Float[Array, "B M H"]
     """Of an LSTM; a GRU leaves it at zero."""
+    dice: UInt32[Array, "B 2"] | None = None
+    """Of the random router, so that learning replays the sets that acted; it runs on through episodes' ends."""
 
 
 class RIMRead(NamedTuple):
@@ -51,6 +56,9 @@ class RIMCore(eqx.Module):
     attention: RIMAttention
     num_active: int = eqx.field(static=True)
     cell: Literal["lstm", "gru"] = eqx.field(static=True)
+    starve_idle: bool = eqx.field(static=True)
+    """Inactive modules read zeros, so that what is heard of them knows nothing of the input (a public cell's way)."""
+    router: Router = eqx.field(static=True)
 
     def __init__(
         self,
@@ -66,6 +74,10 @@ class RIMCore(eqx.Module):
         communication_heads: int = 4,
         communication_dim: int = 32,
         communication_gate: bool = False,
+        key_scale: float = 1.0,
+        message_scale: float = 1.0,
+        starve_idle: bool = False,
+        router: Router = "attention",
         key: PRNGKeyArray,
     ):
         key_read, key_talk, key_input, key_hidden = jax.random.split(key, 4)
@@ -77,14 +89,23 @@ class RIMCore(eqx.Module):
             bias=forget_one(num_modules, module_dim) if cell == "lstm" else jnp.zeros((num_modules, 3 * module_dim)),
         )
         self.attention = RIMAttention(
-            input=InputAttention(num_modules, module_dim, input_dim, input_heads, key_dim, value_dim, key=key_read),
+            input=InputAttention(
+                num_modules, module_dim, input_dim, input_heads, key_dim, value_dim, key_scale, key=key_read
+            ),
             communication=Communication(
-                num_modules, module_dim, communication_dim, communication_heads, communication_gate, key=key_talk
+                num_modules,
+                module_dim,
+                communication_dim,
+                communication_heads,
+                communication_gate,
+                message_scale,
+                key=key_talk,
             )
             if communication_heads
             else None,
         )
-        self.num_active, self.cell = num_active, cell
+        self.num_active, self.cell, self.router = num_active, cell, router
+        self.starve_idle = starve_idle
 
     @property
     def num_modules(self) -> int:
@@ -96,7 +117,11 @@ class RIMCore(eqx.Module):
 
     def initial_state(self, num_envs: int) -> RIMState:
         zeros = jnp.zeros((num_envs, self.num_modules, self.modules.from_hidden.shape[1]))
-        return RIMState(zeros, zeros)
+        words = jnp.arange(2 * num_envs, dtype=jnp.uint32).reshape(-1, 2)
+        return RIMState(zeros, zeros, words if self.router == "random" else None)
+
+    def reset(self, state: RIMState, done: Bool[Array, " B"]) -> RIMState:
+        return zero_where(done, state._replace(dice=None))._replace(dice=state.dice)
 
     def read(self, x: Float[Array, "*B D"]) -> RIMRead:
         heads = self.attention.input.num_heads
@@ -110,11 +135,12 @@ class RIMCore(eqx.Module):
         weights = jnp.concatenate([self.attention.input.query, self.modules.from_hidden], axis=-1)
         products = jnp.einsum("mbi,mio->mbo", hidden, weights)
         queries, recurrent = jnp.split(products, [self.attention.input.query.shape[-1]], axis=-1)
-        attention = self.attention.input.weigh(queries, read.keys)
+        attention = self.attention.input.weigh(queries + self.attention.input.query_bias[:, None], read.keys)
         inputs = jnp.einsum("mbh,bmho->mbo", attention, read.gates)
         # Choose.
-        active = choose_top_k(attention.mean(axis=-1), self.num_active)
+        active, dice = self._choose(attention.mean(axis=-1), state.dice)
         act = active[..., None]
+        inputs = jnp.where(act, inputs, 0.0) if self.starve_idle else inputs
         # Step. Inactive candidates can be heard, but learn nothing from being heard.
         new_hidden, new_cell = self._step_cells(inputs, recurrent, hidden, cell)
         new_hidden = jnp.where(act, new_hidden, jax.lax.stop_gradient(new_hidden))
@@ -126,7 +152,17 @@ class RIMCore(eqx.Module):
         hidden = jnp.swapaxes(jnp.where(act, new_hidden, hidden), 0, 1)
         cell = jnp.swapaxes(jnp.where(act, new_cell, cell), 0, 1)
         metrics = CoreMetrics(active.T, attention.mean(axis=-1).T, heard)
-        return RIMState(hidden, cell), (hidden.reshape(hidden.shape[0], -1), metrics)
+        return RIMState(hidden, cell, dice), (hidden.reshape(hidden.shape[0], -1), metrics)
+
+    def _choose(
+        self, attention: Float[Array, "M B"], dice: UInt32[Array, "B 2"] | None
+    ) -> tuple[Bool[Array, "M B"], UInt32[Array, "B 2"] | None]:
+        if self.router == "all":
+            return jnp.ones(attention.shape, bool), dice
+        if dice is not None:
+            rolls, dice = roll_dice(dice, self.num_modules)
+            return choose_top_k(rolls, self.num_active), dice
+        return choose_top_k(attention, self.num_active), dice
 
     def _step_cells(
         self,
@@ -139,3 +175,13 @@ class RIMCore(eqx.Module):
         if self.cell == "lstm":
             return step_lstm(inputs + recurrent + bias, cell)
         return step_gru(inputs + bias, recurrent, hidden), cell
+
+
+def roll_dice(dice: UInt32[Array, "B 2"], num_modules: int) -> tuple[Float[Array, "M B"], UInt32[Array, "B 2"]]:
+    """A uniform number for every module of every environment, and the dice for the next step."""
+
+    def roll(words):
+        key, key_roll = jax.random.split(jax.random.wrap_key_data(words))
+        return jax.random.uniform(key_roll, (num_modules,)), jax.random.key_data(key)
+
+    return jax.vmap(roll, out_axes=(-1, 0))(dice)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
 from metarims.errors import UserError
 from metarims.gridworld import VectorWorld
+from metarims.gridworld.missions import Speech
 from metarims.types import Observation, Pixels
 
 EVALUATION_DOMAIN = (0x6576616C, 0x75617465)
@@ -119,12 +120,19 @@ def _play(
     return jax.lax.while_loop(lambda now: jnp.any(now.ended < quota), step, start).results
 
 
-def evaluate_farama(agent: Any, env_id: str, num_episodes: int, first_seed: int, greedy: bool) -> Evaluation:
+def evaluate_farama(
+    agent: Any,
+    env_id: str,
+    num_episodes: int,
+    first_seed: int,
+    greedy: bool,
+    speech: Speech = Speech(),  # noqa: B008  (a constant)
+) -> Evaluation:
     """Play the level seeds from ``first_seed`` on in the real environment, each once, from pixels and mission text."""
     from metarims.gridworld.farama import FaramaBatch, play
 
     _check(num_episodes)
-    batch = FaramaBatch(env_id, min(num_episodes, BATCH_FARAMA))
+    batch = FaramaBatch(env_id, min(num_episodes, BATCH_FARAMA), speech)
     policy = PixelPolicy(agent, batch.num_envs, evaluation_key(first_seed), greedy)
     seeds = range(first_seed, first_seed + num_episodes)
     episodes = sorted(play(batch, seeds, policy), key=lambda episode: episode.seed)

@@ -12,12 +12,14 @@ from jaxtyping import Bool, Int, PRNGKeyArray, UInt8
 from metarims.errors import UserError
 from metarims.evaluation.episodes import Episode
 from metarims.evaluation.evaluate import FIRST_FARAMA_SEED, PixelPolicy, choose, evaluation_key
-from metarims.evaluation.tables import check_actions
+from metarims.evaluation.random_agent import RandomAgent
+from metarims.evaluation.tables import check_actions, speech
 from metarims.gridworld import make, rules, sight
-from metarims.gridworld.tiles import AGENT, CODE, EMPTY, SYMBOLS
+from metarims.gridworld.missions import Speech
+from metarims.gridworld.registry import check_native, tasks
+from metarims.gridworld.tiles import CODE
 from metarims.gridworld.world import World
 from metarims.runs.export import SavedAgent
-from metarims.types import VIEW
 
 LEVEL_KEYS = 1
 """Folded into an evaluation's key for the levels of recorded episodes."""
@@ -56,18 +58,55 @@ def record_agents(
     greedy: bool,
     seed: int = 0,
 ) -> list[Episode]:
-    """``num_episodes`` of each agent, all on the same levels; ``env`` None is the one trained on."""
+    """``num_episodes`` of each agent, all on the same levels; ``env`` None is the one trained on.
+
+    Of a mixture, each task is played as often as the others.
+    """
     episodes = []
     for saved in agents:
-        env_id = env or saved.config.env
-        if where == "jax":
-            check_actions(saved, env_id, make(env_id).num_actions)
-        episodes += record_episodes(saved.agent, env_id, num_episodes, greedy, where, seed)
+        played = tasks(env or saved.config.env)
+        for index, task in enumerate(played):
+            if where == "jax":
+                check_native(task, "view it with --in farama")
+                check_actions(saved, task, make(task).num_actions)
+            share = num_episodes // len(played) + (index < num_episodes % len(played))
+            if share or num_episodes < 1:
+                episodes += record_episodes(saved.agent, task, share, greedy, where, seed, speech(saved, task))
     return episodes
 
 
+def record_random(env: str, where: Literal["jax", "farama"], num_episodes: int, seed: int = 0) -> list[Episode]:
+    """Episodes of an agent that draws each action with equal odds; it needs no training and reads no missions.
+
+    Of a mixture, each task is played as often as the others.
+    """
+    episodes, played = [], tasks(env)
+    for index, task in enumerate(played):
+        share = num_episodes // len(played) + (index < num_episodes % len(played))
+        if share or num_episodes < 1:
+            agent = RandomAgent(_count_actions(task, where))
+            episodes += record_episodes(agent, task, share, False, where, seed, Speech(None))
+    return episodes
+
+
+def _count_actions(env: str, where: Literal["jax", "farama"]) -> int:
+    if where == "jax":
+        check_native(env, "view it with --in farama")
+        return make(env).num_actions
+    from metarims.gridworld.farama import make_farama
+    from metarims.gridworld.host import read_facts
+
+    return read_facts(make_farama(env)).num_actions
+
+
 def record_episodes(
-    agent: Any, env: str, num_episodes: int, greedy: bool, where: Literal["jax", "farama"] = "jax", seed: int = 0
+    agent: Any,
+    env: str,
+    num_episodes: int,
+    greedy: bool,
+    where: Literal["jax", "farama"] = "jax",
+    seed: int = 0,
+    speech: Speech = Speech(),  # noqa: B008  (a constant)
 ) -> list[Episode]:
     """Play ``num_episodes`` levels that ``seed`` chooses, side by side, and keep what happens at each step."""
     if num_episodes < 1:
@@ -75,8 +114,12 @@ def record_episodes(
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
     first = FIRST_FARAMA_SEED + seed * num_episodes if where == "farama" else 0
-    stage = FaramaStage if where == "farama" else JaxStage
-    played = _play(stage(agent, env, num_episodes, first, evaluation_key(seed), greedy), num_episodes)
+    key = evaluation_key(seed)
+    if where == "farama":
+        stage: Stage = FaramaStage(agent, env, num_episodes, first, key, greedy, speech)
+    else:
+        stage = JaxStage(agent, env, num_episodes, key, greedy)
+    played = _play(stage, num_episodes)
     return [
         _cut(played, index, env=env, mission=mission, where=where, level_seed=first + index)
         for index, mission in enumerate(played.missions)
@@ -86,7 +129,7 @@ def record_episodes(
 class JaxStage:
     """Our world. The level seed is the episode's number under the evaluation's key."""
 
-    def __init__(self, agent: Any, env: str, num_envs: int, first: int, key: PRNGKeyArray, greedy: bool):
+    def __init__(self, agent: Any, env: str, num_envs: int, key: PRNGKeyArray, greedy: bool):
         self.agent, self.level, self.greedy = agent, make(env), jnp.asarray(greedy)
         key_levels, self.key = jax.random.split(key)
         key_levels = jax.random.fold_in(key_levels, LEVEL_KEYS)
@@ -107,7 +150,7 @@ class JaxStage:
         return np.asarray(actions), output
 
     def step(self, actions: Int[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        outcome, self.observation = _step(self.level, self.world, jnp.asarray(actions))
+        self.key, outcome, self.observation = _step(self.level, self.world, jnp.asarray(actions), self.key)
         self.world = outcome.world
         return np.asarray(outcome.reward), np.asarray(outcome.terminated), np.asarray(outcome.truncated)
 
@@ -127,30 +170,36 @@ def _decide(agent, level, observation, state, key, greedy):
 
 
 @eqx.filter_jit
-def _step(level, world, actions):
-    outcome = jax.vmap(lambda w, a: rules.step(level, w, a))(world, actions)
-    return outcome, jax.vmap(lambda w: sight.observe(level, w))(outcome.world)
+def _step(level, world, actions, key):
+    key, key_world = jax.random.split(key)
+    keys = jax.random.split(key_world, len(actions))
+    outcome = jax.vmap(lambda w, a, k: rules.step(level, w, a, k))(world, actions, keys)
+    return key, outcome, jax.vmap(lambda w: sight.observe(level, w))(outcome.world)
 
 
 class FaramaStage:
     """The real environments, seen through their own pictures."""
 
-    def __init__(self, agent: Any, env: str, num_envs: int, first: int, key: PRNGKeyArray, greedy: bool):
+    def __init__(
+        self, agent: Any, env: str, num_envs: int, first: int, key: PRNGKeyArray, greedy: bool, speech: Speech
+    ):
         from metarims.gridworld.farama import FaramaBatch
 
-        self.batch = FaramaBatch(env, num_envs)
+        self.batch = FaramaBatch(env, num_envs, speech)
         self.batch.reset(range(first, first + num_envs))
         self.policy = PixelPolicy(agent, num_envs, key, greedy)
         self.missions = list(self.batch.missions)
 
     def snapshot(self) -> Snapshot:
+        from metarims.gridworld.host import codes_from_symbols
+
         unwrapped: list[Any] = [env.unwrapped for env in self.batch.envs]
         worlds: list[World] = [self.batch.world(index) for index in range(self.batch.num_envs)]
         return Snapshot(
             np.stack([np.asarray(world.grid) & CODE for world in worlds]),
             np.array([(world.x, world.y) for world in worlds]),
             np.array([world.direction for world in worlds]),
-            np.stack([view_codes(env.gen_obs()["image"]) for env in unwrapped]),
+            codes_from_symbols(np.stack([env.gen_obs()["image"] for env in unwrapped])),
         )
 
     def decide(self, begins: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
@@ -160,18 +209,6 @@ class FaramaStage:
     def step(self, actions: Int[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         step = self.batch.step(actions)
         return step.reward, step.terminated, step.truncated
-
-
-_CODE_OF = {tuple(map(int, symbol)): code for code, symbol in enumerate(SYMBOLS[:AGENT])}
-
-
-def view_codes(symbols: UInt8[np.ndarray, "7 7 3"]) -> UInt8[np.ndarray, "7 7"]:
-    """Tile codes of Farama's symbolic view."""
-    codes = np.array([_CODE_OF[tuple(map(int, symbol))] for symbol in symbols.reshape(-1, 3)], np.uint8)
-    codes = codes.reshape(VIEW, VIEW)
-    carried = codes[VIEW // 2, VIEW - 1]
-    codes[VIEW // 2, VIEW - 1] = AGENT if carried == EMPTY else AGENT + carried - 4
-    return codes
 
 
 class _Played(NamedTuple):

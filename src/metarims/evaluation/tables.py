@@ -18,6 +18,9 @@ from metarims.evaluation.evaluate import (
     evaluation_key,
 )
 from metarims.evaluation.statistics import Interval, seed_interval, wilson_interval
+from metarims.gridworld import make
+from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS, Speech
+from metarims.gridworld.registry import check_native, is_native, tasks
 from metarims.runs.export import SavedAgent
 from metarims.runs.files import writing
 
@@ -51,7 +54,7 @@ def evaluate_agents(
     *,
     hears: bool = True,
 ) -> list[Result]:
-    """Play every agent under every policy; ``env`` None is the one trained on.
+    """Play every agent under every policy; ``env`` None is the one trained on. A mixture is played task by task.
 
     In our world (``jax``) an agent can be kept from hearing its mission's words.
 
@@ -60,11 +63,12 @@ def evaluate_agents(
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
     results = []
-    for policy in policies:
-        for index, saved in enumerate(agents):
-            env_id, block = env or saved.config.env, seed * len(agents) + index
-            evaluation = _evaluate(saved, env_id, where, num_episodes, policy == "greedy", block, hears)
-            results.append(Result(saved.config.agent, saved.seed, env_id, where, policy, evaluation))
+    for env_id in dict.fromkeys(task for saved in agents for task in tasks(env or saved.config.env)):
+        for policy in policies:
+            for index, saved in enumerate(agents):
+                block = seed * len(agents) + index
+                evaluation = _evaluate(saved, env_id, where, num_episodes, policy == "greedy", block, hears)
+                results.append(Result(saved.config.agent, saved.seed, env_id, where, policy, evaluation))
     return results
 
 
@@ -72,22 +76,32 @@ def _evaluate(
     saved: SavedAgent, env: str, where: str, num_episodes: int, greedy: bool, block: int, hears: bool
 ) -> Evaluation:
     """``block``: which levels to play; those of different blocks differ."""
-    from metarims.gridworld import make
-
     if where == "farama":
-        return evaluate_farama(saved.agent, env, num_episodes, FIRST_FARAMA_SEED + block * num_episodes, greedy)
+        first = FIRST_FARAMA_SEED + block * num_episodes
+        return evaluate_farama(saved.agent, env, num_episodes, first, greedy, speech(saved, env))
+    check_native(env, "evaluate with --in farama")
     level = make(env)
     check_actions(saved, env, level.num_actions)
     return evaluate_jax(saved.agent, level, num_episodes, evaluation_key(block), greedy, hears=hears)
 
 
 def check_actions(saved: SavedAgent, env: str, num_actions: int) -> None:
-    """Raise ``UserError`` if the agent has other actions than the environment."""
+    """Raise ``UserError`` if the agent has other actions than the environment.
+
+    One that learned a mixture has the most actions of its tasks; those that a task lacks count there as turning left.
+    """
+    if saved.num_actions > num_actions and env in tasks(saved.config.env):
+        return
     if saved.num_actions != num_actions:
         raise UserError(
             f"The agent has {saved.num_actions} actions, but {env} has {num_actions}: evaluate it on a task "
             f"with the actions of {saved.config.env}, on which it was trained."
         )
+
+
+def speech(saved: SavedAgent, env: str) -> Speech:
+    """The words that the agent knows, and how many of them a mission of this task may have."""
+    return Speech(saved.vocabulary, MAX_WORDS if is_native(env) else max(LONGEST_MISSION, saved.config.max_words))
 
 
 def pooled(results: Sequence[Result], policy: str) -> Interval:
@@ -104,7 +118,13 @@ def over_seeds(results: Sequence[Result], policy: str) -> Interval:
 
 def print_table(results: Sequence[Result], console: Console | None = None) -> None:
     """One row per seed and policy; with several seeds, also one for all their episodes, and for the mean over seeds."""
-    console, first = console or Console(), results[0]
+    console = console or Console()
+    for env in dict.fromkeys(result.env for result in results):
+        _print_task([result for result in results if result.env == env], console)
+
+
+def _print_task(results: Sequence[Result], console: Console) -> None:
+    first = results[0]
     place = "Farama's environment" if first.where == "farama" else "our world (JAX)"
     num_episodes = len(first.evaluation.success)
     table = Table(caption="[..]: 95 % interval, Wilson's over episodes, Student's t over seeds", caption_justify="left")

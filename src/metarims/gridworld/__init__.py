@@ -2,8 +2,8 @@
 
 from metarims.gridworld.missions import VOCABULARY, tokenize
 from metarims.gridworld.mixture import mix
-from metarims.gridworld.registry import ids, make
+from metarims.gridworld.registry import ids, is_native, make
 from metarims.gridworld.vector import VectorState, VectorWorld
 from metarims.gridworld.world import World
 
-__all__ = ["VOCABULARY", "VectorState", "VectorWorld", "World", "ids", "make", "mix", "tokenize"]
+__all__ = ["VOCABULARY", "VectorState", "VectorWorld", "World", "ids", "is_native", "make", "mix", "tokenize"]

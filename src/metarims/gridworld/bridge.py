@@ -7,6 +7,7 @@ import numpy as np
 from minigrid.core.grid import Grid
 from minigrid.core.world_object import WorldObj
 
+from metarims.errors import UserError
 from metarims.gridworld.tiles import AGENT, EMPTY, LANDMARK, NUM_TILES, SYMBOLS, TARGET, UNSEEN
 from metarims.gridworld.world import World
 from metarims.types import TILE
@@ -85,4 +86,9 @@ def _named_cells(env: Any) -> Iterator[tuple[Any, int]]:
 
 
 def _code(thing: Any) -> int:
-    return EMPTY if thing is None else _CODE_OF[tuple(map(int, thing.encode()))]
+    if thing is None:
+        return EMPTY
+    symbol = tuple(map(int, thing.encode()))
+    if symbol not in _CODE_OF:
+        raise UserError(f"The world holds a {thing.type} (type, colour, state {symbol}), which no tile code means.")
+    return _CODE_OF[symbol]

@@ -1,50 +1,114 @@
-"""What there is to play, as data for the command line: our levels, and Farama's others on the host."""
+"""What there is to play, as data for the command line: our levels, and Gymnasium's others on the host."""
 
-from typing import NamedTuple
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from metarims.gridworld.registry import ids, make
 
 
 class Entry(NamedTuple):
-    """One id. What only a running environment knows is None for those on the host."""
+    """One id. What only playing would tell is None."""
 
     id: str
     native: bool
     """A level of ours; otherwise it is stepped on the host."""
-    size: str
+    size: str | None
+    """Cells, width x height, walls included."""
     max_steps: int | None
+    """Time limit."""
+    max_steps_varies: bool
+    """``max_steps`` is the shortest: the limit grows with the mission."""
     num_actions: int | None
     num_missions: int | None
     num_words: int | None
     """Different words in the missions."""
-    example: str
+    example: str | None
+    """One mission."""
 
 
-def native_entries() -> list[Entry]:
-    """Our own levels, without importing Farama's."""
-    return [_native(id) for id in ids()]
+def entries(*, host: bool = True) -> list[Entry]:
+    """Every id: our own levels, then (``host``) the other MiniGrid and BabyAI ids of Farama's registry."""
+    return [_native(id) for id in ids()] + (_host_entries() if host else [])
 
 
-def entries() -> list[Entry]:
-    """Every id: our own levels, then the other MiniGrid and BabyAI ids of Farama's registry."""
-    import gymnasium
-    import minigrid  # registers the environments  # noqa: F401
-
-    known = set(ids())
-    others = [id for id in gymnasium.registry if id.startswith(("BabyAI-", "MiniGrid-")) and id not in known]
-    return native_entries() + [Entry(id, False, "", None, None, None, None, "") for id in sorted(others)]
+def table_lines(found: Sequence[Entry]) -> list[str]:
+    """The entries as lines of one aligned table, with a heading."""
+    rows = [["id", "size", "steps", "missions", "words", "runs"]]
+    for entry in found:
+        limit = entry.max_steps and f"{entry.max_steps}{'+' if entry.max_steps_varies else ''}"
+        known = entry.size, limit, entry.num_missions, entry.num_words
+        cells = ("-" if value is None else str(value) for value in known)
+        rows.append([entry.id, *cells, "native" if entry.native else "host"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for name, *facts, place in rows:
+        aligned = (fact.rjust(width) for fact, width in zip(facts, widths[1:], strict=False))
+        lines.append("  ".join((name.ljust(widths[0]), *aligned, place)))
+    return lines
 
 
 def _native(id: str) -> Entry:
     level = make(id)
-    words = {word for mission in level.missions for word in mission.split()}
     return Entry(
         id=id,
         native=True,
         size=f"{level.width}x{level.height}",
         max_steps=level.max_steps,
+        max_steps_varies=False,
         num_actions=level.num_actions,
         num_missions=len(level.missions),
-        num_words=len(words),
+        num_words=_count_words(level.missions),
         example=level.missions[0],
     )
+
+
+def _host_entries() -> list[Entry]:
+    from metarims.gridworld.farama import known_ids
+
+    return [_host(id) for id in sorted(set(known_ids()) - set(ids()))]
+
+
+def _host(id: str) -> Entry:
+    """Of an environment that is made, but not reset: some take long to draw a level."""
+    from metarims.errors import UserError
+    from metarims.gridworld.farama import make_farama
+    from metarims.gridworld.host import time_limit
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Older versions of an id are listed, too.
+            env = make_farama(id)
+    except UserError:  # It needs packages that are not here.
+        return Entry(id, False, None, None, False, None, None, None, None)
+    base: Any = env.unwrapped
+    missions = _missions(env.observation_space)
+    return Entry(
+        id=id,
+        native=False,
+        size=f"{base.width}x{base.height}",
+        max_steps=time_limit(env),
+        max_steps_varies=not getattr(base, "fixed_max_steps", True),
+        num_actions=int(base.action_space.n),
+        num_missions=missions and missions[0],
+        num_words=missions and missions[1],
+        example=missions and missions[2],
+    )
+
+
+def _missions(space: Any) -> tuple[int, int, str] | None:
+    """Number of missions, number of words, and an example, where MiniGrid's mission space says what can be said."""
+    mission = space["mission"]
+    function = getattr(mission, "mission_func", None)
+    blanks = getattr(mission, "ordered_placeholders", None) or []
+    if function is None or type(mission).__name__ == "BabyAIMissionSpace":
+        return None
+    longest = max((len(choices) for choices in blanks), default=1)
+    # Each round fills every blank with its next choice, so that each choice is heard once.
+    said = [function(*(choices[index % len(choices)] for choices in blanks)) for index in range(longest)]
+    return math.prod(len(choices) for choices in blanks), _count_words(said), said[0]
+
+
+def _count_words(missions: Any) -> int:
+    return len({word for mission in missions for word in mission.replace(",", " ").split()})

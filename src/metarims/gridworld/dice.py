@@ -1,5 +1,6 @@
 """Uniform draws from a row of random words: one call of the generator serves a whole level."""
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -39,3 +40,32 @@ class Dice:
     def several_below(self, number: int, bound: Any) -> Int32[Array, "{number}"]:
         """Independent uniform integers in [0, bound)."""
         return multiply_high(self.take(number), bound)
+
+
+ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)
+
+
+def random_words(seed: UInt32[Array, "2"], block: Any, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
+    """Block number ``block`` of the random words of ``seed``: any block at once, without those before it."""
+    number = math.prod(shape)
+    counts = jnp.arange(-(-number // 2), dtype=jnp.uint32)
+    words = threefry(seed, jnp.full_like(counts, block), counts)
+    return jnp.concatenate(words)[:number].reshape(shape)
+
+
+def threefry(
+    seed: UInt32[Array, "2"], high: UInt32[Array, "n"], low: UInt32[Array, "n"]
+) -> tuple[UInt32[Array, "n"], UInt32[Array, "n"]]:
+    """Threefry-2x32 with 20 rounds (Salmon et al. 2011), the generator behind jax's own keys, of a counter's two words.
+
+    Written out here because on CPU jax compiles it as a loop over arrays in memory, which costs 15 times as much.
+    """
+    keys = seed[0], seed[1], seed[0] ^ seed[1] ^ jnp.uint32(0x1BD11BDA)
+    high, low = high + keys[0], low + keys[1]
+    for group in range(5):
+        for rotation in ROTATIONS[group % 2]:
+            high += low
+            low = (low << rotation | low >> (32 - rotation)) ^ high
+        high += keys[(group + 1) % 3]
+        low += keys[(group + 2) % 3] + jnp.uint32(group + 1)
+    return high, low

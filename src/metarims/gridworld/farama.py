@@ -1,8 +1,10 @@
 """Real Farama environments in lockstep on the host: where trained agents are evaluated."""
 
 import contextlib
+import importlib
 import io
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -10,11 +12,12 @@ import gymnasium
 import minigrid  # registers the environments  # noqa: F401
 import numpy as np
 from minigrid.envs.fourrooms import FourRoomsEnv
+from minigrid.minigrid_env import MiniGridEnv
 from minigrid.wrappers import RGBImgPartialObsWrapper
 
 from metarims.errors import UserError, unknown_name
 from metarims.gridworld.bridge import draw_atlas, world_from_farama
-from metarims.gridworld.missions import MAX_WORDS, VOCABULARY, tokenize
+from metarims.gridworld.missions import Speech, tokenize
 from metarims.gridworld.world import World
 from metarims.types import TILE, VIEW, Pixels
 
@@ -57,17 +60,19 @@ class FaramaBatch:
         self,
         env_id: str,
         num_envs: int,
-        vocabulary: Sequence[str] = VOCABULARY,
-        max_words: int = MAX_WORDS,
+        speech: Speech = Speech(),  # noqa: B008  (a constant)
     ):
         if num_envs < 1:
             raise UserError(f"num_envs is {num_envs}: it must be at least 1.")
         self.env_id, self.num_envs = env_id, num_envs
-        self._vocabulary, self._max_words = vocabulary, max_words
-        self.envs = [RGBImgPartialObsWrapper(make_farama(env_id)) for _ in range(num_envs)]
+        self._speech = speech
+        children = [make_farama(env_id) for _ in range(num_envs)]
+        if not isinstance(children[0].unwrapped, MiniGridEnv):
+            raise UserError(f"{env_id} is no subclass of MiniGridEnv: evaluating and viewing need the pictures of one.")
+        self.envs = [RGBImgPartialObsWrapper(child) for child in children]
         self.image = np.zeros((num_envs, VIEW * TILE, VIEW * TILE, 3), np.uint8)
         self.missions = [""] * num_envs
-        self.mission_tokens = np.zeros((num_envs, max_words), np.int32)
+        self.mission_tokens = np.zeros((num_envs, speech.max_words), np.int32)
         self.active = np.zeros(num_envs, bool)
         """Environments whose episode goes on."""
 
@@ -84,7 +89,9 @@ class FaramaBatch:
         observation = quiet_reset(self.envs[index], int(seed))
         self.image[index] = observation["image"]
         self.missions[index] = observation["mission"]
-        self.mission_tokens[index] = tokenize(observation["mission"], self._vocabulary, self._max_words)
+        words, most = self._speech
+        if words is not None:
+            self.mission_tokens[index] = tokenize(observation["mission"], words, most)
         self.active[index] = True
 
     def pixels(self) -> Pixels:
@@ -157,11 +164,40 @@ class FourRoomsS13(FourRoomsEnv):
 gymnasium.register("MiniGrid-FourRoomsS13-v0", entry_point=FourRoomsS13)
 
 
+def known_ids(id: str = "") -> list[str]:
+    """The ids of Farama's MiniGrid and BabyAI, and ``id`` itself if Gymnasium has it.
+
+    For ``module:id`` (Gymnasium's syntax) the module, which registers the id, is imported; one in the current folder is
+    found, too.
+    """
+    module, colon, name = id.rpartition(":")
+    if colon:
+        _import(module)
+    known = [other for other in gymnasium.registry if other.startswith(("BabyAI-", "MiniGrid-"))]
+    if colon and name not in gymnasium.registry:
+        theirs = [other for other in gymnasium.registry if other not in known]
+        raise unknown_name(f"environment in the module {module}", name, theirs)
+    return [*known, id] if colon or id in gymnasium.registry else known
+
+
 def make_farama(env_id: str) -> gymnasium.Env:
-    """``gymnasium.make``, with a sentence for an unknown id."""
+    """``gymnasium.make``, with a sentence for an unknown id and for an environment that cannot be made."""
     if os.environ.get("BABYAI_DONE_ACTIONS"):
         raise UserError("BABYAI_DONE_ACTIONS is set: BabyAI then ends episodes by other rules. Unset it.")
-    if env_id not in gymnasium.registry:
-        known = [name for name in gymnasium.registry if name.startswith(("BabyAI-", "MiniGrid-"))]
-        raise unknown_name("Farama environment", env_id, known)
-    return gymnasium.make(env_id, disable_env_checker=True)
+    if env_id not in (known := known_ids(env_id)):
+        raise unknown_name("Farama environment", env_id, known, "metarims envs")
+    try:
+        return gymnasium.make(env_id, disable_env_checker=True)
+    except Exception as error:
+        what = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
+        raise UserError(f"{env_id} cannot be made: {type(error).__name__}: {what}.") from error
+
+
+def _import(module: str) -> None:
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        what = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
+        raise UserError(f"The module {module} cannot be imported: {type(error).__name__}: {what}.") from error

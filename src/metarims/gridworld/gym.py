@@ -98,10 +98,10 @@ class GymVectorWorld(VectorEnv):
         if self._state is None:
             raise UserError("step was called before reset: call reset first.")
         actions = np.asarray(actions)
-        if actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() >= self.level.num_actions:
-            raise UserError(
-                f"Actions must be {self.num_envs} numbers from 0 to {self.level.num_actions - 1} for {self.level.id}."
-            )
+        whole = np.issubdtype(actions.dtype, np.integer) and actions.shape == (self.num_envs,)
+        if not whole or actions.min() < 0 or actions.max() >= self.level.num_actions:
+            limit = self.level.num_actions - 1
+            raise UserError(f"Actions must be {self.num_envs} whole numbers from 0 to {limit} for {self.level.id}.")
         self._state, step = self._jit_step(self._state, jnp.asarray(actions, jnp.int32))
         terminated, truncated = np.asarray(step.terminated), np.asarray(step.truncated)
         ended, info = terminated | truncated, {}

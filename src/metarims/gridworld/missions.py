@@ -1,6 +1,7 @@
 """Instructions: the words, and the sentences that each family of levels speaks."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,19 @@ VOCABULARY = tuple(_WORDS.split())
 
 MAX_WORDS = 13
 """Words of the longest mission (DoorKey's)."""
+
+LONGEST_MISSION = 72
+"""Words of the longest mission of BabyAI: four times "put the red ball in front of you next to the blue key in front of
+you" (17), two "and", one "after you"."""
+
+
+class Speech(NamedTuple):
+    """How missions are read."""
+
+    vocabulary: tuple[str, ...] | None = VOCABULARY
+    """Token = 1 + index; None: missions are not read at all."""
+    max_words: int = MAX_WORDS
+
 
 _TOKEN = {word: 1 + index for index, word in enumerate(VOCABULARY)}
 

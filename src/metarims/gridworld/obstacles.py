@@ -1,7 +1,8 @@
 """Dynamic-Obstacles: blue balls that wander by themselves."""
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, UInt32
+from jaxtyping import Array, Bool, Int16, UInt32
 
 from metarims.gridworld.dice import multiply_high
 from metarims.gridworld.tiles import EMPTY, object_code
@@ -15,29 +16,47 @@ STAYS_WITH_ONE_WAY_OUT = round((8 / 9) ** 101 * 2**32)
 
 
 def wander(world: World, words: UInt32[Array, "N"]) -> World:
-    """Each obstacle in turn moves to a free cell around it, uniformly; where there is none, it stays."""
-    for index in range(world.obstacles.shape[0]):
-        around, free = ways_out(world, world.obstacles[index])
-        ways = free.sum(dtype=jnp.int32)
-        rank = multiply_high(words[index], ways)
-        stuck = (ways == 0) | ((ways == 1) & (words[index] < STAYS_WITH_ONE_WAY_OUT))
-        chosen = around[jnp.argmax(jnp.cumsum(free) > rank)]
-        world = relocate(world, index, jnp.where(stuck, world.obstacles[index], chosen))
-    return world
+    """Each obstacle in turn moves to a free cell around it, uniformly; where there is none, it stays.
+
+    Only positions change from one obstacle to the next, so the grid is read once before and written once after them.
+    """
+    around, bare = surroundings(world)
+
+    def move(cells, turn):
+        index, around, bare, word = turn
+        chosen = choose(around, bare & (around[:, None] != cells).all(1), word)
+        mine = jnp.arange(cells.shape[0]) == index
+        return jnp.where(mine & (chosen >= 0), chosen, cells), None
+
+    # A loop, so that each choice is made once: XLA would otherwise make it anew for each of the nine cells of the next.
+    order = jnp.arange(world.obstacles.shape[0])
+    cells, _ = jax.lax.scan(move, world.obstacles, (order, around, bare, words))
+    return put(world, cells)
 
 
-def ways_out(world: World, cell: Int[Array, ""]) -> tuple[Int[Array, "9"], Bool[Array, "9"]]:
-    """The nine cells around ``cell``, and which of them an obstacle there can move to."""
+def surroundings(world: World) -> tuple[Int16[Array, "N 9"], Bool[Array, "N 9"]]:
+    """The nine cells around each obstacle; and which of them would be free if there were no other obstacles."""
     height = world.grid.shape[1]
-    around = cell.astype(jnp.int32) + jnp.array([dx * height + dy for dx in (-1, 0, 1) for dy in (-1, 0, 1)])
-    agent = world.x.astype(jnp.int32) * height + world.y
-    free = world.grid.reshape(-1).at[around].get(mode="clip") == EMPTY
-    return around, free & (around != agent) & (cell >= 0)
+    steps = jnp.array([dx * height + dy for dx in (-1, 0, 1) for dy in (-1, 0, 1)], jnp.int16)
+    around = world.obstacles[:, None] + steps
+    there = world.grid.reshape(-1).at[around.astype(jnp.int32)].get(mode="clip")
+    agent = world.x.astype(jnp.int16) * height + world.y
+    bare = (there == EMPTY) | (there == OBSTACLE)
+    return around, bare & (around != agent) & (world.obstacles[:, None] >= 0)
 
 
-def relocate(world: World, index: int, cell: Int[Array, ""]) -> World:
-    """The world with obstacle ``index`` at ``cell``; an absent one (-1) leaves no trace."""
-    place = jnp.arange(world.grid.size, dtype=jnp.int16).reshape(world.grid.shape)
-    grid = jnp.where(place == world.obstacles[index], jnp.uint8(EMPTY), world.grid)
-    grid = jnp.where(place == cell, jnp.uint8(OBSTACLE), grid)
-    return world._replace(grid=grid, obstacles=world.obstacles.at[index].set(cell.astype(jnp.int16)))
+def choose(around: Int16[Array, "9"], free: Bool[Array, "9"], word: UInt32[Array, ""]) -> Int16[Array, ""]:
+    """A free one of nine cells, uniformly; -1 where the obstacle stays."""
+    ways = free.sum(dtype=jnp.int32)
+    stuck = (ways == 0) | ((ways == 1) & (word < STAYS_WITH_ONE_WAY_OUT))
+    chosen = around[jnp.argmax(jnp.cumsum(free) > multiply_high(word, ways))]
+    return jnp.where(stuck, jnp.int16(-1), chosen)
+
+
+def put(world: World, cells: Int16[Array, "N"]) -> World:
+    """The world with its obstacles moved to ``cells``; absent ones (-1) leave no trace."""
+    place = jnp.arange(world.grid.size, dtype=jnp.int16).reshape(world.grid.shape)[..., None]
+    left = (place == world.obstacles).any(-1)
+    grid = jnp.where(left, jnp.uint8(EMPTY), world.grid)
+    grid = jnp.where((place == cells).any(-1), jnp.uint8(OBSTACLE), grid)
+    return world._replace(grid=grid, obstacles=cells)

@@ -78,9 +78,11 @@ def make(id: str) -> Level:
     """
     if "+" in id or "*" in id:
         parts = [part.strip().partition("*") for part in id.split("+")]
+        for name, _, _ in parts:
+            check_native(name, "leave it out of the mixture")
         return mix([make(name) for name, _, _ in parts], [_weight(part) for part in parts], id)
     if id not in LEVELS:
-        raise unknown_name("environment", id, LEVELS)
+        raise unknown_name("environment", id, LEVELS, "metarims envs")
     return LEVELS[id](id)
 
 
@@ -90,6 +92,28 @@ def _weight(part: tuple[str, str, str]) -> float:
         return float(weight) if star else 1.0
     except ValueError:
         raise UserError(f"The weight of {name} is '{weight}': it must be a number.") from None
+
+
+def is_native(id: str) -> bool:
+    """Whether ``id`` is a level of ours, or a mixture (of which nothing else can be a part)."""
+    return id in LEVELS or "+" in id or "*" in id
+
+
+def tasks(id: str) -> tuple[str, ...]:
+    """The ids in a mixture; of any other id, itself."""
+    return tuple(part.partition("*")[0].strip() for part in id.split("+"))
+
+
+def check_native(id: str, instead: str) -> None:
+    """Raise ``UserError`` where ``id`` is a task that only Gymnasium has; ``instead`` is what to do then."""
+    if not is_native(id) and _looks_registered(id):
+        raise UserError(f"{id} is none of our own levels, it can only be stepped on the host: {instead}.")
+
+
+def _looks_registered(id: str) -> bool:
+    from metarims.gridworld.farama import known_ids
+
+    return id in known_ids(id)
 
 
 def ids() -> tuple[str, ...]:

@@ -103,12 +103,19 @@ def symbolic(codes: UInt8[Array, "*B 7 7"]) -> UInt8[Array, "*B 7 7 3"]:
 def render(codes: UInt8[Array, "*B 7 7"]) -> UInt8[Array, "*B 56 56 3"]:
     """Farama's RGB image of the view [row, column, channel], from minigrid's own pictures of the tiles.
 
-    A tile's row of 24 bytes is looked up as six words of four bytes.
+    On CPU one frame after another: the shape of the result is then only a name for bytes that are already in memory.
+    All at once, XLA would work out place and tile anew for every single byte, at four times the cost.
     """
-    words = jnp.asarray(TILE_ATLAS.reshape(len(TILE_ATLAS), TILE, -1, 4).view(np.uint32)[..., 0])  # [60, 8, 6]
-    rows = jnp.moveaxis(words[jnp.swapaxes(codes, -1, -2)], -2, -3)  # [*B, j, row, i, word]
-    flat = jax.lax.bitcast_convert_type(rows, jnp.uint8)
-    return flat.reshape(*codes.shape[:-2], VIEW * TILE, VIEW * TILE, 3)
+    one_by_one = partial(jax.lax.map, _strips)
+    strips = jax.lax.platform_dependent(codes.reshape(-1, VIEW, VIEW), cpu=one_by_one, default=_strips)
+    return strips.reshape(*codes.shape[:-2], VIEW * TILE, VIEW * TILE, 3)
+
+
+def _strips(codes: UInt8[Array, "*n 7 7"]) -> UInt8[Array, "*n 7 8 7 24"]:
+    """The 24 bytes of each row of each tile, in the order of the image: [j, row, i, byte]."""
+    strips = jnp.asarray(TILE_ATLAS.reshape(len(TILE_ATLAS) * TILE, TILE * 3))
+    tile = jnp.swapaxes(codes, -1, -2)[..., None, :].astype(jnp.int32)
+    return strips.at[tile * TILE + jnp.arange(TILE)[:, None]].get(mode="promise_in_bounds")
 
 
 def render_host(codes: np.ndarray) -> np.ndarray:

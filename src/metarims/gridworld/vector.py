@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Int, Int32, PRNGKeyArray, UInt8, UInt32
 
 from metarims.errors import UserError
 from metarims.gridworld import rules, sight
+from metarims.gridworld.dice import random_words
 from metarims.gridworld.levels.base import Level
 from metarims.gridworld.world import World
 from metarims.types import VIEW, Observation, TimeStep
@@ -41,6 +42,9 @@ class Pool(NamedTuple):
     """Where each queue begins, counted from the begin of its part; it wraps round."""
     size: Int32[Array, "K"]
     """How many levels are left in each queue."""
+    latest: Int32[Array, "K"]
+    """How many levels of each source's latest batch were kept. While a queue is longer than this, levels of the batch
+    before are in it, whose place the next batch would take."""
     batch: Int32[Array, "K"]
     """How many batches have been drawn: with ``seed`` it determines the next one; even ones go to the first place."""
     seed: UInt32[Array, "2"]
@@ -68,12 +72,13 @@ class VectorWorld:
     """
 
     def __init__(self, env: Level, num_envs: int, batch: int | None = None):
-        """``batch``: how many levels are drawn at a time (default: a quarter of the environments, at least 8)."""
-        if num_envs < 1:
-            raise UserError(f"num_envs is {num_envs}: it must be at least 1.")
+        """``batch``: how many levels are drawn at a time (default: a quarter of the environments, at least 4)."""
+        for name, number in (("num_envs", num_envs), ("batch", 1 if batch is None else batch)):
+            if number < 1:
+                raise UserError(f"{name} is {number}: it must be at least 1.")
         self.env, self.num_envs = env, num_envs
         total, share = sum(env.weights), batch or -(-num_envs // 4)
-        self.batch_sizes = tuple(batch or max(8, round(share * weight / total)) for weight in env.weights)
+        self.batch_sizes = tuple(batch or max(4, round(share * weight / total)) for weight in env.weights)
         self._starts = np.concatenate([[0], 2 * np.cumsum(self.batch_sizes)])
         """Where each queue's place begins; it holds two batches."""
         self._supply = custom_vmap(self._supply_one)
@@ -87,7 +92,7 @@ class VectorWorld:
         queue = jnp.zeros(int(self._starts[-1]), jnp.int32)
         seed = jax.random.key_data(key_levels)
         words = tuple(self._draw_words(seed, source, 0) for source in range(len(self.batch_sizes)))
-        pool = Pool(_tile(blank, len(queue)), queue, none, none, none, seed, words)
+        pool = Pool(_tile(blank, len(queue)), queue, none, none, none, none, seed, words)
         tasks = self._draw_tasks(jax.random.bits(key_tasks, (self.num_envs,)))
         playing = _tile(blank, self.num_envs)._replace(then=tasks)
         pool, playing = self._supply(pool, playing, jnp.ones(self.num_envs, bool))
@@ -95,6 +100,8 @@ class VectorWorld:
 
     def step(self, state: VectorState, actions: Int[Array, "B"]) -> tuple[VectorState, TimeStep]:
         """One step of each; ended environments begin a new level at once."""
+        if actions.shape != (self.num_envs,):
+            raise UserError(f"Actions have the shape {actions.shape}: {self.num_envs} are needed, one per environment.")
         key, outcome = self._advance(state, actions)
         final = sight.observe(self.env, outcome.world)
         ended = outcome.terminated | outcome.truncated
@@ -128,52 +135,41 @@ class VectorWorld:
     def _is_short(self, pool: Pool, playing: Fresh, waiting: Bool[Array, "B"]) -> Bool[Array, ""]:
         """Do more wait than there are levels, and is there room for another batch of them?"""
         wants = waiting[:, None] & (playing.then[:, None] == jnp.arange(len(self.batch_sizes)))
-        room = [self._room(pool, source) for source in range(len(self.batch_sizes))]
-        return ((wants.sum(0) > pool.size) & jnp.stack(room)).any()
-
-    def _room(self, pool: Pool, source: int) -> Bool[Array, ""]:
-        """Is the place for the source's next batch free of levels that are still in its queue?"""
-        batch, place = self.batch_sizes[source], jnp.arange(2 * self.batch_sizes[source])
-        half = (self._queue(pool, source) - int(self._starts[source])) // batch
-        return ((half != pool.batch[source] % 2) | (place >= pool.size[source])).all()
-
-    def _queue(self, pool: Pool, source: int) -> Int32[Array, "P"]:
-        """The source's queue, from its head on."""
-        start, capacity = int(self._starts[source]), 2 * self.batch_sizes[source]
-        return pool.queue[start : start + capacity][(pool.head[source] + jnp.arange(capacity)) % capacity]
+        return ((wants.sum(0) > pool.size) & (pool.size <= pool.latest)).any()
 
     def _restock(self, pool: Pool) -> Pool:
         """Add a batch of new levels at the end of each queue, where one of the two places for batches is free."""
-        sources = range(len(self.batch_sizes))
-        fresh, queues, sizes, room = zip(*(self._restock_source(pool, source) for source in sources), strict=True)
-        batch = pool.batch + jnp.stack(room)
-        return Pool(
-            fresh=jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *fresh),
-            queue=jnp.concatenate(queues),
-            head=jnp.zeros_like(pool.head),
-            size=jnp.stack(sizes),
-            batch=batch,
-            seed=pool.seed,
-            words=tuple(self._draw_words(pool.seed, source, batch[source]) for source in sources),
-        )
+        for source in range(len(self.batch_sizes)):
+            pool = self._restock_source(pool, source)
+        return pool
 
-    def _restock_source(self, pool: Pool, source: int) -> tuple[Fresh, Any, Any, Any]:
-        """The source's part of the fresh levels and of the queue, the queue's size, and whether there was room."""
+    def _restock_source(self, pool: Pool, source: int) -> Pool:
+        """A batch more of one source, where there is room for it."""
         batch, start = self.batch_sizes[source], int(self._starts[source])
-        mine = slice(start, start + 2 * batch)
-        place, size = jnp.arange(2 * batch), pool.size[source]
-        queue, room, half = self._queue(pool, source), self._room(pool, source), pool.batch[source] % 2
+        number, size, room = pool.batch[source], pool.size[source], pool.size[source] <= pool.latest[source]
         new, kept = self._draw(source, pool.words[source])
+        first = start + number % 2 * batch
 
         def lay(held, drawn):
-            writes = (place // batch == half) & room
-            twice = jnp.concatenate([drawn, drawn])
-            return jnp.where(writes.reshape(-1, *[1] * (held.ndim - 1)), twice, held[mine])
+            as_it_was = jax.lax.dynamic_slice_in_dim(held, first, batch)
+            return jax.lax.dynamic_update_slice_in_dim(held, jnp.where(room, drawn, as_it_was), first, 0)
 
-        added = jnp.argsort(~kept)[jnp.clip(place - size, 0, batch - 1)] + start + half * batch
-        queue = jnp.where((place < size) | ~room, queue, added.astype(jnp.int32))
-        size += jnp.where(room, kept.sum(dtype=jnp.int32), 0)
-        return jax.tree.map(lay, pool.fresh, new), queue, size, room
+        turn = (pool.head[source] + size + jnp.cumsum(kept, dtype=jnp.int32) - 1) % (2 * batch)
+        ends = jnp.where(kept & room, start + turn, len(pool.queue))
+        added = jnp.where(room, kept.sum(dtype=jnp.int32), 0)
+        number += room
+        words = list(pool.words)
+        words[source] = self._draw_words(pool.seed, source, number)
+        return Pool(
+            fresh=jax.tree.map(lay, pool.fresh, new),
+            queue=pool.queue.at[ends].set(first + jnp.arange(batch), mode="drop"),
+            head=pool.head,
+            size=pool.size.at[source].add(added),
+            latest=pool.latest.at[source].set(jnp.where(room, added, pool.latest[source])),
+            batch=pool.batch.at[source].set(number),
+            seed=pool.seed,
+            words=tuple(words),
+        )
 
     def _draw(self, source: int, words: UInt32[Array, "R n"]) -> tuple[Fresh, Bool[Array, "R"]]:
         """A batch of one source from its random words, and which of its levels are kept."""
@@ -183,8 +179,8 @@ class VectorWorld:
 
     def _draw_words(self, seed: UInt32[Array, "2"], source: int, batch: Any) -> UInt32[Array, "R n"]:
         """The random words of one batch of one source."""
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(seed), source), batch)
-        return jax.random.bits(key, (self.batch_sizes[source], self.env.sources[source].num_words + 1))
+        shape = self.batch_sizes[source], self.env.sources[source].num_words + 1
+        return random_words(seed, len(self.batch_sizes) * batch + source, shape)
 
     def _draw_tasks(self, words: UInt32[Array, "n"]) -> UInt8[Array, "n"]:
         """A source for each random word, by weight."""
@@ -222,9 +218,13 @@ def _supply(restock: Any, is_short: Any, serve: Any, pool: Pool, playing: Fresh,
         pool, playing, waiting = carry
         return serve(restock(pool), playing, waiting)
 
-    carry = serve(fill(pool), playing, waiting)
-    pool, playing, _ = jax.lax.while_loop(lambda carry: carry[2].any(), again, carry)
-    return pool, playing
+    def rounds(carry):
+        pool, playing, waiting = carry
+        carry = serve(fill(pool), playing, waiting)
+        return jax.lax.while_loop(lambda carry: carry[2].any(), again, carry)
+
+    # Worlds are computed once before a condition; else XLA would compute them anew for every use in ``serve``.
+    return jax.lax.cond(waiting.any(), rounds, lambda carry: carry, (pool, playing, waiting))[:2]
 
 
 def _observation(playing: Fresh) -> Observation:

@@ -10,6 +10,9 @@ from metarims.agents.agent import Agent
 from metarims.agents.core import State
 from metarims.agents.encoder import Tables
 from metarims.gridworld import VectorWorld
+from metarims.gridworld.worlds import Worlds
+from metarims.learning.diagnostics import Activity, measure_activity
+from metarims.learning.missions import renew_missions
 from metarims.types import Observation
 
 
@@ -48,12 +51,12 @@ class Rollout(NamedTuple):
 
 
 class Episodes(NamedTuple):
-    """Sums over the episodes that ended."""
+    """Sums over the episodes that ended; in a mixture, over those of each of its K tasks."""
 
-    number: Int[Array, ""]
-    returns: Float[Array, ""]
-    successes: Int[Array, ""]
-    length: Int[Array, ""]
+    number: Int[Array, "*K"]
+    returns: Float[Array, "*K"]
+    successes: Int[Array, "*K"]
+    length: Int[Array, "*K"]
 
 
 class _Cut(NamedTuple):
@@ -64,7 +67,7 @@ class _Cut(NamedTuple):
     number: Int[Array, " B"]
 
 
-def init_actor(agent: Agent, envs: VectorWorld, key: PRNGKeyArray) -> Actor:
+def init_actor(agent: Agent, envs: Worlds, key: PRNGKeyArray) -> Actor:
     """An actor at the beginning of its first episodes."""
     env, observation = envs.reset(key)
     return Actor(
@@ -80,25 +83,28 @@ def init_actor(agent: Agent, envs: VectorWorld, key: PRNGKeyArray) -> Actor:
 def collect_rollout(
     agent: Agent,
     tables: Tables,
-    envs: VectorWorld,
+    envs: Worlds,
     actor: Actor,
     key: PRNGKeyArray,
     *,
     num_steps: int,
     span: int,
     carry: bool,
-) -> tuple[Actor, Rollout, Episodes]:
+) -> tuple[Actor, Rollout, tuple[Episodes, Activity | None]]:
     """Act for ``num_steps``; ``carry`` keeps the recurrent state across episodes' ends."""
     # An environment is cut off at most once in max_steps steps: so many final views are kept, and valued at the end.
     num_cuts = 1 + (num_steps - 1) // envs.env.max_steps
 
     def step(scan_carry, _):
-        actor, cut, key = scan_carry
+        actor, cut, key, heard = scan_carry
         key, key_act = jax.random.split(key)
         begins = jnp.zeros_like(actor.begins) if carry else actor.begins
-        core, output = agent.step(tables, actor.observation, agent.reset(actor.core, begins))
+        known = tables if heard is None else heard
+        core, output = agent.step(known, actor.observation, agent.reset(actor.core, begins))
         action = jax.random.categorical(key_act, output.logits)
         env, time_step = envs.step(actor.env, action)
+        if heard is not None:
+            heard = renew_missions(agent, heard, env, time_step)
         done = time_step.terminated | time_step.truncated
         episode_return = actor.episode_return + time_step.reward
         episode_length = actor.episode_length + 1
@@ -113,12 +119,8 @@ def collect_rollout(
             "truncated": time_step.truncated,
             "cut": cut.number,
         }
-        episodes = Episodes(
-            number=done.sum(),
-            returns=jnp.where(done, episode_return, 0).sum(),
-            successes=(time_step.terminated & (time_step.reward > 0)).sum(),
-            length=jnp.where(done, episode_length, 0).sum(),
-        )
+        success = time_step.terminated & (time_step.reward > 0)
+        episodes = count_episodes(done, episode_return, success, episode_length, _tasks(envs, actor.env))
         actor = Actor(
             env=env,
             observation=time_step.observation,
@@ -127,8 +129,9 @@ def collect_rollout(
             episode_return=jnp.where(done, 0, episode_return),
             episode_length=jnp.where(done, 0, episode_length),
         )
+        activity = measure_activity(output.metrics, transition["observation"])
         cut = _keep_cut(cut, time_step.final_observation, core, time_step.truncated)
-        return (actor, cut, key), (transition, episodes)
+        return (actor, cut, key, heard), (transition, episodes, activity)
 
     def collect_span(scan_carry, _):
         core = scan_carry[0].core
@@ -143,16 +146,49 @@ def collect_rollout(
         core=jax.tree.map(stack, actor.core),
         number=jnp.zeros(envs.num_envs, jnp.int32),
     )
-    start = actor, cut, key
-    (actor, cut, _), (cores, (steps, episodes)) = jax.lax.scan(collect_span, start, length=num_steps // span)
+    # Where new missions may be heard, the tables are renewed as that happens; elsewhere they stay outside of the loop.
+    start = actor, cut, key, (None if isinstance(envs, VectorWorld) else tables)
+    (actor, cut, _, heard), (cores, (steps, *sums)) = jax.lax.scan(collect_span, start, length=num_steps // span)
     steps = jax.tree.map(lambda leaf: leaf.reshape(num_steps, *leaf.shape[2:]), steps)
-    cut_values, last_value = _value_ends(agent, tables, actor, cut, carry)
+    cut_values, last_value = _value_ends(agent, tables if heard is None else heard, actor, cut, carry)
     slot = steps.pop("cut")
     final_value = jnp.take_along_axis(cut_values, jnp.minimum(slot, num_cuts - 1), axis=0)
     rollout = Rollout(
         **steps, final_value=jnp.where(steps["truncated"], final_value, 0), last_value=last_value, core=cores
     )
-    return actor, rollout, jax.tree.map(jnp.sum, episodes)
+    episodes, activity = sum_over_time(sums, time_axes=2)
+    return actor, rollout, (episodes, activity)
+
+
+def count_episodes(
+    done: Bool[Array, " B"],
+    returns: Float[Array, " B"],
+    success: Bool[Array, " B"],
+    length: Int[Array, " B"],
+    tasks: Bool[Array, "B K"] | None = None,
+) -> Episodes:
+    """Sums over the environments whose episode is ``done``; ``tasks``: which of K tasks each of them played."""
+    if tasks is None:
+        return Episodes(done.sum(), jnp.where(done, returns, 0).sum(), success.sum(), jnp.where(done, length, 0).sum())
+    ends = done[:, None] & tasks
+    return Episodes(
+        number=ends.sum(0),
+        returns=jnp.where(ends, returns[:, None], 0).sum(0),
+        successes=(success[:, None] & tasks).sum(0),
+        length=jnp.where(ends, length[:, None], 0).sum(0),
+    )
+
+
+def sum_over_time(sums: PyTree, time_axes: int) -> PyTree:
+    """The sums over the leading axes of time."""
+    return jax.tree.map(lambda leaf: leaf.sum(tuple(range(time_axes))), sums)
+
+
+def _tasks(envs: Worlds, env: PyTree) -> Bool[Array, "B K"] | None:
+    """Which task of a mixture each environment plays."""
+    if not isinstance(envs, VectorWorld) or len(envs.env.sources) == 1:
+        return None
+    return env.world.task[:, None] == jnp.arange(len(envs.env.sources))
 
 
 def take_log_prob(logits: Float[Array, "*B A"], action: Int[Array, "*B"]) -> Float[Array, "*B"]:

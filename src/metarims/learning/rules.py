@@ -1,18 +1,23 @@
 """The learning rules: who learns how fast, as data.
 
 A rule is a core and a list of timescales, fastest first; a timescale owns parameter groups. How a timescale learns
-(span, data, epochs, optimiser) is the ``fast`` or ``slow`` section of the configuration.
+(span, data, epochs, optimiser) is the ``fast`` or ``slow`` section of the configuration (``config.loops``). A new rule
+is a new entry of ``RULES``.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from metarims.config import GROUPS
+from metarims.config import GROUPS, Config, Network
 
 
 @dataclass(frozen=True)
 class Timescale:
-    """The parameter groups that one loop trains; every other group is frozen in it."""
+    """The parameter groups that one loop trains; every other group is frozen in it.
+
+    Where no timescale names ``encoder``, ``Config.encoder_speed`` places it.
+    """
 
     name: str
     groups: tuple[str, ...]
@@ -26,6 +31,8 @@ class Rule:
     timescales: tuple[Timescale, ...]
     slow_attention: bool = False
     """Scale the attention's learning rate by ``Config.slow_factor``."""
+    router: Literal["attention", "random", "all"] | None = None
+    """Who acts; None leaves it to ``Network.router``."""
 
 
 def _two_speeds(core: Literal["rim", "lstm"], fast: tuple[str, ...], slow: tuple[str, ...]) -> Rule:
@@ -42,4 +49,30 @@ RULES: dict[str, Rule] = {
     "metalstm": _two_speeds("lstm", fast=("modules", "policy"), slow=("value",)),
     "metaflip": _two_speeds("rim", fast=("attention", "policy"), slow=("modules", "value")),
     "slowlr": Rule("rim", (Timescale("fast", GROUPS),), slow_attention=True),
+    # Null models: what modules do when nothing chooses them, and when all act.
+    "random": Rule("rim", (Timescale("fast", GROUPS),), router="random"),
+    "dense": Rule("rim", (Timescale("fast", GROUPS),), router="all"),
+    # Beyond the paper: the value head slower still than the attention.
+    "threespeeds": Rule(
+        "rim",
+        (
+            Timescale("fast", ("modules", "policy")),
+            Timescale("slow", ("attention",)),
+            Timescale("slower", ("value",)),
+        ),
+    ),
 }
+
+
+def network_of(config: Config) -> Network:
+    """The network that the agent's rule trains: as configured, but for the router, where the rule names one."""
+    router = RULES[config.agent].router
+    return dataclasses.replace(config.network, router=router) if router else config.network
+
+
+def rate_factors(config: Config) -> tuple[tuple[str, float], ...]:
+    """Learning rates of the groups that do not learn at their loop's own rate, as fractions of it."""
+    factors = dataclasses.asdict(config.rates)
+    if RULES[config.agent].slow_attention:
+        factors["attention"] *= config.slow_factor
+    return tuple((group, factor) for group, factor in factors.items() if factor != 1)

@@ -14,7 +14,7 @@ from metarims.config import GROUPS, PPO, Config, Loop, loops
 from metarims.learning.ppo import Spans, compute_loss
 from metarims.learning.returns import compute_advantages
 from metarims.learning.rollout import Rollout
-from metarims.learning.rules import RULES
+from metarims.learning.rules import RULES, rate_factors
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class Learner:
 
             (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(own)
             metrics["grad_norm"] = optax.global_norm(gradient)
+            for group in self.groups:
+                metrics[f"grad_norm/{group}"] = optax.global_norm(select_group(gradient, group))
             updates, optimizer_state = self.optimizer.update(gradient, optimizer_state)
             own = optax.apply_updates(own, self._scale_groups(updates))
             return (own, optimizer_state), metrics
@@ -93,13 +95,14 @@ class Learner:
 def make_learners(config: Config) -> tuple[Learner, ...]:
     """The learners of an agent's rule, fastest first."""
     rule = RULES[config.agent]
-    factors = (("attention", config.slow_factor),) if rule.slow_attention else ()
+    placed = any("encoder" in timescale.groups for timescale in rule.timescales)
     learners = []
-    for timescale, (name, loop) in zip(rule.timescales, loops(config), strict=True):
+    for index, (timescale, (name, loop)) in enumerate(zip(rule.timescales, loops(config), strict=True)):
         groups = set(timescale.groups)
-        if len(rule.timescales) > 1 and config.encoder_speed in (name, "both"):
+        if not placed and index in {"fast": (0,), "slow": (1,), "both": (0, 1)}[config.encoder_speed]:
             groups.add("encoder")
         ordered = tuple(group for group in GROUPS if group in groups)
+        factors = tuple((group, factor) for group, factor in rate_factors(config) if group in groups)
         learners.append(Learner(name, ordered, loop, config.ppo, factors))
     return tuple(learners)
 

@@ -6,19 +6,21 @@ stands once, however many timescales there are.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Num, PRNGKeyArray
 
 from metarims.agents.agent import Agent, make_agent
 from metarims.config import Config
-from metarims.gridworld import VOCABULARY, VectorWorld, make
-from metarims.learning.rollout import Actor, Episodes, Rollout, collect_rollout, init_actor
-from metarims.learning.rules import RULES
+from metarims.gridworld.hostworld import HostWorld
+from metarims.gridworld.registry import tasks
+from metarims.gridworld.worlds import make_worlds, mission_tokens, vocabulary
+from metarims.learning.diagnostics import Activity, summarize_activity
+from metarims.learning.rollout import Actor, Episodes, Rollout, collect_rollout, init_actor, sum_over_time
+from metarims.learning.rules import RULES, network_of
 from metarims.learning.timescales import Learner, append_rollout, last_steps, make_learners
 
 RUN_ONCE = {"xla_backend_optimization_level": 0}
@@ -40,22 +42,40 @@ class Trainer:
 
     def __init__(self, config: Config):
         self.config = config
-        self.level = make(config.env)
-        self.envs = VectorWorld(self.level, config.ppo.num_envs)
         self.learners = make_learners(config)
-        self.mission_tokens = jnp.asarray(trim_padding(self.level.mission_tokens))
+        self.envs = make_worlds(
+            config.env,
+            config.ppo.num_envs,
+            words=config.words,
+            max_words=config.max_words,
+            max_missions=config.max_missions,
+            keep=max(learner.loop.rollout for learner in self.learners),
+        )
+        self.level = self.envs.env
+        self.words = vocabulary(self.envs)
         self.schedule = make_schedule(self.learners, reuse=config.slow_data == "reuse")
         self.frames_per_cycle = len(self.schedule) * self.learners[0].loop.rollout * config.ppo.num_envs
         cycles = max(1, round(config.record_every / self.frames_per_cycle))
         self.cycles_per_chunk = min(cycles, math.ceil(config.frames / self.frames_per_cycle))
         self.frames_per_chunk = self.cycles_per_chunk * self.frames_per_cycle
         self.num_chunks = math.ceil(config.frames / self.frames_per_chunk)
-        self.run_chunk = jax.jit(jax.vmap(self._run_chunk), donate_argnums=0)
+        self.run_chunk = self._checked(jax.jit(jax.vmap(self._run_chunk), donate_argnums=0))
 
     def init(self) -> TrainState:
         """The state before the first chunk, for all seeds."""
         keys = jax.vmap(jax.random.key)(jnp.array(self.config.seeds))
-        return jax.jit(jax.vmap(self._init), compiler_options=RUN_ONCE)(keys)
+        return self._checked(jax.jit(jax.vmap(self._init), compiler_options=RUN_ONCE))(keys)
+
+    def keep(self, state: TrainState) -> TrainState:
+        """What a checkpoint must hold: everything, but no environments that live outside of the program."""
+        return state._replace(actor=None) if isinstance(self.envs, HostWorld) else state  # pyright: ignore
+
+    def resume(self, kept: TrainState) -> tuple[TrainState, str]:
+        """The state to go on from, and a sentence where it is not exactly the one that was kept."""
+        if not isinstance(self.envs, HostWorld):
+            return kept, ""
+        note = f"{self.config.env} is stepped on the host, where environments cannot be restored: episodes begin anew."
+        return self._checked(jax.jit(jax.vmap(self._begin_anew), compiler_options=RUN_ONCE))(kept), note
 
     def agent(self, state: TrainState, index: int) -> Agent:
         """The agent of one seed, by its place in ``config.seeds``."""
@@ -64,10 +84,10 @@ class Trainer:
     def make_agent(self, key: PRNGKeyArray) -> Agent:
         """A fresh agent for this task."""
         return make_agent(
-            self.config.network,
+            network_of(self.config),
             RULES[self.config.agent].core,
             num_actions=self.level.num_actions,
-            num_words=len(VOCABULARY),
+            num_words=len(self.words),
             key=key,
         )
 
@@ -77,6 +97,23 @@ class Trainer:
         optimizers = tuple(learner.init(agent) for learner in self.learners)
         return TrainState(agent, optimizers, init_actor(agent, self.envs, key_env), key_run)
 
+    def _begin_anew(self, kept: TrainState) -> TrainState:
+        key, key_env = jax.random.split(kept.key)
+        return kept._replace(actor=init_actor(kept.agent, self.envs, key_env), key=key)
+
+    def _checked(self, program: Callable[..., Any]) -> Callable[..., Any]:
+        """The program; where it steps the host, with what went wrong there raised after it."""
+        envs = self.envs
+        if not isinstance(envs, HostWorld):
+            return program
+
+        def run(*args: Any) -> Any:
+            output = jax.block_until_ready(program(*args))
+            envs.check()
+            return output
+
+        return run
+
     def _run_chunk(self, state: TrainState) -> tuple[TrainState, dict[str, Num[Array, ""]]]:
         learns = jnp.array([[i in phase for i in range(len(self.learners))] for phase in self.schedule])
         learns = jnp.tile(learns, (self.cycles_per_chunk, 1))
@@ -84,16 +121,19 @@ class Trainer:
         longest = max(learner.loop.rollout for learner in self.learners) // self.learners[0].loop.rollout
         history = jax.tree.map(lambda leaf: jnp.zeros((longest * leaf.shape[0], *leaf.shape[1:]), leaf.dtype), blank)
         history = history._replace(last_value=jnp.zeros(blank.last_value.shape))
-        (state, _), (episodes, losses) = jax.lax.scan(self._run_phase, (state, history), learns)
+        (state, _), (sums, losses) = jax.lax.scan(self._run_phase, (state, history), learns)
         losses = {
             name: value.sum() / learns[:, i].sum() for i, terms in enumerate(losses) for name, value in terms.items()
         }
-        return state, summarize(jax.tree.map(jnp.sum, episodes)) | losses
+        episodes, activity = sum_over_time(sums, time_axes=1)
+        names = tasks(self.config.env)
+        record = summarize(episodes, names if len(names) > 1 else ()) | losses
+        return state, record | (summarize_activity(activity, self.frames_per_chunk) if activity else {})
 
     def _run_phase(self, carry: tuple[TrainState, Rollout], learns: Bool[Array, " timescales"]):
         """Act for one phase, then let the timescales learn whose turn it is; those that wait report zeros."""
         state, history = carry
-        state, rollout, episodes = self._collect(state)
+        state, rollout, sums = self._collect(state)
         history = append_rollout(history, rollout)
         losses = []
         for index, learner in enumerate(self.learners):
@@ -103,13 +143,13 @@ class Trainer:
             else:
                 state, terms = self._learn_if(learns[index], state, index, data)
             losses.append(terms)
-        return (state, history), (episodes, tuple(losses))
+        return (state, history), (sums, tuple(losses))
 
-    def _collect(self, state: TrainState) -> tuple[TrainState, Rollout, Episodes]:
+    def _collect(self, state: TrainState) -> tuple[TrainState, Rollout, tuple[Episodes, Activity | None]]:
         key, key_act = jax.random.split(state.key)
-        actor, rollout, episodes = collect_rollout(
+        actor, rollout, sums = collect_rollout(
             state.agent,
-            state.agent.tables(self.mission_tokens),
+            state.agent.tables(mission_tokens(self.envs, state.actor.env)),
             self.envs,
             state.actor,
             key_act,
@@ -117,12 +157,12 @@ class Trainer:
             span=self.learners[0].loop.span,
             carry=self.config.at_episode_end == "carry",
         )
-        return state._replace(actor=actor, key=key), rollout, episodes
+        return state._replace(actor=actor, key=key), rollout, sums
 
     def _learn(self, state: TrainState, index: int, rollout: Rollout) -> tuple[TrainState, dict[str, Array]]:
         key, key_learn = jax.random.split(state.key)
         agent, optimizer, losses = self.learners[index].update(
-            state.agent, state.optimizers[index], self.mission_tokens, rollout, key_learn
+            state.agent, state.optimizers[index], mission_tokens(self.envs, state.actor.env), rollout, key_learn
         )
         optimizers = (*state.optimizers[:index], optimizer, *state.optimizers[index + 1 :])
         return state._replace(agent=agent, optimizers=optimizers, key=key), losses
@@ -159,13 +199,16 @@ def make_trainer(config: Config) -> Trainer:
     return Trainer(config)
 
 
-def trim_padding(mission_tokens: np.ndarray) -> np.ndarray:
-    """The table of missions without the columns that only pad."""
-    return np.asarray(mission_tokens)[:, : int((mission_tokens > 0).sum(axis=1).max())]
+def summarize(episodes: Episodes, tasks: Sequence[str] = ()) -> dict[str, Num[Array, ""]]:
+    """What the episodes that ended came to, over all tasks and for each that is named; where none did, means are 0."""
+    metrics = _means(jax.tree.map(jnp.sum, episodes))
+    for index, task in enumerate(tasks):
+        of_task = _means(jax.tree.map(lambda leaf, i=index: leaf[i], episodes))
+        metrics |= {f"{name}/{task}": value for name, value in of_task.items()}
+    return metrics
 
 
-def summarize(episodes: Episodes) -> dict[str, Num[Array, ""]]:
-    """What the episodes that ended came to; where none did, the means are 0."""
+def _means(episodes: Episodes) -> dict[str, Num[Array, ""]]:
     count = jnp.maximum(episodes.number, 1)
     return {
         "episodes": episodes.number,

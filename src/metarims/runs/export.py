@@ -19,7 +19,8 @@ import safetensors.numpy
 
 from metarims.config import Config, from_dict
 from metarims.errors import UserError
-from metarims.learning.rules import RULES
+from metarims.gridworld.missions import VOCABULARY
+from metarims.learning.rules import RULES, network_of
 from metarims.runs.files import reason, write_atomic
 
 FORMAT = "metarims-agent-1"
@@ -36,12 +37,21 @@ class SavedAgent(NamedTuple):
     env_steps: int
     num_actions: int
     num_words: int
+    words: tuple[str, ...] = ()
+    """The vocabulary, token = 1 + index; empty where it is that of our own levels."""
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Every word that the agent knows."""
+        return self.words or VOCABULARY
 
 
 def save_agent(path: Path, saved: SavedAgent) -> None:
     """Write ``saved`` to ``path``, whole or not at all."""
     arrays = {name: np.asarray(leaf) for name, leaf in named_arrays(saved.agent).items()}
     about = {"config": dataclasses.asdict(saved.config)} | {name: getattr(saved, name) for name in COUNTS}
+    if saved.words:
+        about["words"] = saved.words
     # One entry: the library writes several in an order that changes from process to process.
     write_atomic(path, safetensors.numpy.save(arrays, metadata={FORMAT: json.dumps(about)}))
 
@@ -56,11 +66,12 @@ def load_agent(path: str | Path, build: Callable[[Config, int, int], Any] | None
     about = _parse(path, metadata)
     config = from_dict(Config, about.get("config"), f"{path}: config")
     counts = {name: _count(path, about, name) for name in COUNTS}
+    words = _words(path, about, counts["num_words"])
     try:
         skeleton = eqx.filter_eval_shape(build or _build, config, counts["num_actions"], counts["num_words"])
     except Exception as error:
         raise UserError(f"{path}: no agent can be built from the settings in it ({reason(error)}).") from error
-    return SavedAgent(_fill(path, skeleton, arrays), config, **counts)
+    return SavedAgent(_fill(path, skeleton, arrays), config, **counts, words=words)
 
 
 def named_arrays(agent: Any) -> dict[str, Any]:
@@ -82,7 +93,7 @@ def _build(config: Config, num_actions: int, num_words: int) -> Any:
     from metarims.agents.agent import make_agent
 
     core = RULES[config.agent].core
-    return make_agent(config.network, core, num_actions=num_actions, num_words=num_words, key=jax.random.key(0))
+    return make_agent(network_of(config), core, num_actions=num_actions, num_words=num_words, key=jax.random.key(0))
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
@@ -113,6 +124,15 @@ def _count(path: Path, about: dict[str, Any], name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise UserError(f"{path}: {name} is {str(value)[:40]}: it must be a whole number from {low} to {high}.")
     return value
+
+
+def _words(path: Path, about: dict[str, Any], num_words: int) -> tuple[str, ...]:
+    words = about.get("words", [])
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise UserError(f"{path}: words is {str(words)[:40]}: it must be a list of words.")
+    if words and (len(words) != num_words or len(set(words)) != num_words):
+        raise UserError(f"{path}: words must be num_words ({num_words}) different words, not {len(set(words))}.")
+    return tuple(words)
 
 
 def _fill(path: Path, skeleton: Any, arrays: dict[str, np.ndarray]) -> Any:

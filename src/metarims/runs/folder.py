@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metarims import __version__
 from metarims.config import Config, from_dict, to_json
 from metarims.errors import UserError
 from metarims.runs.files import reason, write_atomic
@@ -15,8 +16,11 @@ from metarims.runs.files import reason, write_atomic
 if TYPE_CHECKING:
     from metarims.runs.export import SavedAgent
 
-MAY_CHANGE = ("frames",)
-"""Settings that may differ when a run goes on: training longer is the same run."""
+MAY_CHANGE = ("frames", "max_words", "max_missions")
+"""Settings that may differ when a run goes on: training longer, or with room for more missions, is the same run."""
+
+VERSION = "metarims"
+"""Entry of ``config.json`` beside the settings: the version of this package that wrote it."""
 
 
 class RunFolder:
@@ -37,7 +41,7 @@ class RunFolder:
                 folder.mkdir(parents=True, exist_ok=True)
             self._claim()
             self._check_config()  # Again, now that nobody else can write it.
-            write_atomic(self.path / "config.json", to_json(self.config).encode() + b"\n")
+            write_atomic(self.path / "config.json", _describe(self.config))
         except OSError as error:
             self._release()
             raise UserError(f"Cannot write to the run folder {self.path}: {reason(error)}.") from error
@@ -68,13 +72,16 @@ class RunFolder:
     def _check_config(self) -> None:
         if not (self.path / "config.json").exists():
             return
-        found = read_config(self.path)
-        name = first_difference(found, self.config)
-        if name:
-            was, now = (_field(config, name) for config in (found, self.config))
+        found, version = read_settings(self.path)
+        names = differences(found, self.config)
+        if names:
+            values = {name: (_field(found, name), _field(self.config, name)) for name in names}
+            holds = "; ".join(f"{name} = {_say(was)}, not {_say(now)}" for name, (was, now) in values.items())
+            flags = " ".join(_flag(name, was) for name, (was, _) in values.items())
+            other = f" of metarims {version} (this is {__version__})" if version not in ("", __version__) else ""
             raise UserError(
-                f"{self.path} holds a run with {name} = {_say(was)}, not {_say(now)}: name another folder with --out, "
-                f"or set {name} to {_say(was)} to go on with that run."
+                f"{self.path} holds a run{other} with {holds}: name another folder with --out, "
+                f"or add {flags} to go on with that run."
             )
 
     def _claim(self) -> None:
@@ -111,6 +118,11 @@ def _try_lock(descriptor: int) -> bool:
 
 def read_config(folder: str | Path) -> Config:
     """The settings of the run in ``folder``."""
+    return read_settings(folder)[0]
+
+
+def read_settings(folder: str | Path) -> tuple[Config, str]:
+    """The settings of the run in ``folder``, and the version of this package that wrote them ("" if not known)."""
     path = Path(folder) / "config.json"
     try:
         text = path.read_text(encoding="utf-8")
@@ -124,20 +136,25 @@ def read_config(folder: str | Path) -> Config:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({error}).") from error
-    return from_dict(Config, values, str(path))
+    version = str(values.pop(VERSION, "")) if isinstance(values, dict) else ""
+    where = f"{path} (of metarims {version}; this is {__version__})" if version not in ("", __version__) else str(path)
+    return from_dict(Config, values, where), version
 
 
-def first_difference(one: Any, other: Any, prefix: str = "") -> str | None:
-    """The dotted name of the first setting in which two configurations differ, or None."""
+def _describe(config: Config) -> bytes:
+    return json.dumps({VERSION: __version__} | json.loads(to_json(config)), indent=2).encode() + b"\n"
+
+
+def differences(one: Any, other: Any, prefix: str = "") -> list[str]:
+    """The dotted names of the settings in which two configurations differ."""
+    names = []
     for field in dataclasses.fields(one):
         name, a, b = prefix + field.name, getattr(one, field.name), getattr(other, field.name)
         if dataclasses.is_dataclass(a):
-            inner = first_difference(a, b, name + ".")
-            if inner:
-                return inner
+            names += differences(a, b, name + ".")
         elif a != b and name not in MAY_CHANGE:
-            return name
-    return None
+            names.append(name)
+    return names
 
 
 def _field(config: Config, name: str) -> Any:
@@ -149,6 +166,14 @@ def _field(config: Config, name: str) -> Any:
 
 def _say(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _flag(name: str, value: Any) -> str:
+    """The flag that sets a setting."""
+    if isinstance(value, bool):
+        group, dot, last = name.rpartition(".")
+        name, value = (name if value else f"{group}{dot}no-{last}"), ""
+    return f"--{name.replace('_', '-')} {_say(value)}".rstrip()
 
 
 def load_agents(path: str | Path) -> "list[SavedAgent]":

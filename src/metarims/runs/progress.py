@@ -64,19 +64,21 @@ class Progress:
             f"{self._speed:,.0f} frames/s   {duration(left)} left",
             title_justify="left",
         )
-        for name in ("seed", "success", "return", "length", "episodes", *losses(report.rows[0])):
+        each = per_task(report.rows[0], "success")
+        for name in ("seed", "success", "return", "length", "episodes", *each, *losses(report.rows[0])):
             table.add_column(name.replace("/", "\n"), justify="right")
         for row in report.rows:
             shown = (outcome(row, "success"), outcome(row, "return"), outcome(row, "episode_length", 1))
             terms = (f"{row[name]:.3f}" for name in losses(row))
-            table.add_row(str(row["seed"]), *shown, str(row.get("episodes", "-")), *terms)
+            parts = (outcome(row, name) for name in each)
+            table.add_row(str(row["seed"]), *shown, str(row.get("episodes", "-")), *parts, *terms)
         return table
 
     def _line(self, report: ChunkReport, left: float) -> str:
         """The means over seeds, on one line."""
         rows = report.rows
         parts = [f"step {report.env_steps:>11,}", f"{report.frames_per_second:>9,.0f} frames/s"]
-        for name in ("success", "return"):
+        for name in ("success", "return", *per_task(rows[0], "success")):
             values = [row[name] for row in rows if row.get(name) is not None and row.get("episodes") != 0]
             parts.append(f"{name} {sum(values) / len(values):.3f}" if values else f"{name} -")
         for name in losses(rows[0]):
@@ -86,7 +88,12 @@ class Progress:
 
 def losses(row: dict[str, Any]) -> list[str]:
     """The loss terms of a line of metrics that are worth watching."""
-    return [name for name in row if name.endswith(("policy_loss", "value_loss", "entropy"))]
+    return [name for name in row if name.endswith(("/policy_loss", "/value_loss", "/entropy"))]
+
+
+def per_task(row: dict[str, Any], measure: str) -> list[str]:
+    """The names of a measure of each task of a mixture, where a run learns one."""
+    return [name for name in row if name.startswith(f"{measure}/")]
 
 
 def outcome(row: dict[str, Any], name: str, digits: int = 3) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from metarims.config import Config
 from metarims.errors import UserError
+from metarims.gridworld.missions import VOCABULARY
 from metarims.runs import checkpoints, records
 from metarims.runs.compiling import CompileClock
 from metarims.runs.export import SavedAgent, first_bad, save_agent
@@ -36,10 +37,19 @@ class Trainer(Protocol):
     """Updates (of the slowest timescale)."""
     level: Any
     """The environment: ``num_actions`` is read."""
+    words: tuple[str, ...]
+    """The vocabulary of its missions."""
 
     def init(self) -> Any: ...
     def run_chunk(self, state: Any) -> tuple[Any, dict[str, Any]]: ...
     def agent(self, state: Any, index: int) -> Any: ...
+    def keep(self, state: Any) -> Any:
+        """What of a state a checkpoint holds."""
+        ...
+
+    def resume(self, kept: Any) -> tuple[Any, str]:
+        """The state to go on from, and a sentence if it is not exactly the one that was kept."""
+        ...
 
 
 class ChunkReport(NamedTuple):
@@ -129,7 +139,7 @@ class _Run:
         num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         check_space(folder.path, (checkpoints.KEEP + 1) * num_bytes)
         checkpoints.clear_scratch(folder.checkpoints)
-        found = checkpoints.restore(folder.checkpoints, beginning, self._metrics_fault)
+        found = checkpoints.restore(folder.checkpoints, self.trainer.keep(beginning), self._metrics_fault)
         problems = found.problems
         if found.state is None:
             self.state = jax.tree.map(_strong, beginning)
@@ -138,6 +148,10 @@ class _Run:
         else:
             self.state = found.state
             self.chunk, self.env_steps = found.notes["chunk"], found.notes["env_steps"]
+            if self.env_steps < self.config.frames:
+                state, note = self.trainer.resume(found.state)
+                self.state = jax.tree.map(_strong, state)
+                problems += (note,) * bool(note)
         with writing("metrics", folder.path):
             self.metrics.cut(found.notes["metrics"]["bytes"] if found.notes else 0)
             self.speed.cut(found.notes["speed_bytes"] if found.notes else 0)
@@ -152,7 +166,10 @@ class _Run:
 
     def _run_chunk(self) -> None:
         began, compiled = time.perf_counter(), self.clock.seconds
-        self.state, metrics = self.trainer.run_chunk(self.state)
+        try:
+            self.state, metrics = self.trainer.run_chunk(self.state)
+        except UserError as error:  # From an environment on the host.
+            raise UserError(f"{error} Training stopped after step {self.env_steps:,}; {self._kept()}.") from error
         values = {name: np.asarray(value) for name, value in metrics.items()}  # Waits for the device.
         seconds, compile_seconds = time.perf_counter() - began, self.clock.seconds - compiled
         self._check_finite(values)
@@ -178,8 +195,9 @@ class _Run:
     def _row(self, index: int, seed: int, values: dict[str, np.ndarray]) -> dict[str, Any]:
         row: dict[str, Any] = {"seed": seed, "chunk": self.chunk, "env_steps": self.env_steps}
         row |= {name: records.number(value[index]) for name, value in values.items()}
-        if row.get("episodes") == 0:
-            row |= dict.fromkeys(EPISODE_MEANS & row.keys())
+        for name in [name for name, value in row.items() if name.startswith("episodes") and value == 0]:
+            of_task = name.removeprefix("episodes")
+            row |= dict.fromkeys({mean + of_task for mean in EPISODE_MEANS} & row.keys())
         return row
 
     def _check_finite(self, values: dict[str, np.ndarray]) -> None:
@@ -191,11 +209,14 @@ class _Run:
     def _not_finite(self, what: str, seed: int, chunk: int) -> UserError:
         """``chunk``: how many were finished before the one in which it happened."""
         updates = self.trainer.cycles_per_chunk
-        saved = f"the checkpoint at step {self.saved_steps:,} is kept" if self.saved_steps else "no checkpoint was due"
         return UserError(
             f"Training stopped: {what} for seed {seed} in updates {chunk * updates + 1} to {(chunk + 1) * updates} "
-            f"(chunk {chunk + 1}); {saved}. A lower learning_rate or max_grad_norm usually helps, in another folder."
+            f"(chunk {chunk + 1}); {self._kept()}. A lower learning_rate or max_grad_norm usually helps, in another "
+            "folder."
         )
+
+    def _kept(self) -> str:
+        return f"the checkpoint at step {self.saved_steps:,} is kept" if self.saved_steps else "no checkpoint was due"
 
     def _save(self) -> None:
         """Export the agents and write a checkpoint; an agent with broken weights stops the run first."""
@@ -211,7 +232,7 @@ class _Run:
             "speed_bytes": self.speed.num_bytes,
         }
         with writing("a checkpoint", self.folder.path):
-            checkpoints.save(self.folder.checkpoints, self.chunk, self.state, notes)
+            checkpoints.save(self.folder.checkpoints, self.chunk, self.trainer.keep(self.state), notes)
         self._export(agents)
         self.saved_steps = self.env_steps
 
@@ -219,12 +240,11 @@ class _Run:
         return [self.trainer.agent(self.state, index) for index in range(len(self.config.seeds))]
 
     def _export(self, agents: list[Any]) -> None:
-        from metarims.gridworld import VOCABULARY
-
-        counts = self.trainer.level.num_actions, len(VOCABULARY)
+        words = self.trainer.words
+        counts, special = (self.trainer.level.num_actions, len(words)), () if words == VOCABULARY else words
         with writing("the trained agents", self.folder.path):
             for seed, agent in zip(self.config.seeds, agents, strict=True):
-                known = SavedAgent(agent, self.config, seed, self.env_steps, *counts)
+                known = SavedAgent(agent, self.config, seed, self.env_steps, *counts, words=special)
                 save_agent(self.folder.agents / f"seed-{seed}.safetensors", known)
 
 

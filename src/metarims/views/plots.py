@@ -142,9 +142,10 @@ def _dress(axes: Axes, measure: str, title: str, colors: Mapping[str, str]) -> N
     axes.patch.set_alpha(0)
     axes.set_title(title, loc="left", fontsize=11, color=colors["ink"])
     axes.set_xlabel("environment steps", color=colors["ink"])
-    axes.set_ylabel(LABELS.get(measure, measure), color=colors["ink"])
+    name = measure.partition("/")[0]  # "success/ID": one task of a mixture
+    axes.set_ylabel(LABELS.get(name, measure), color=colors["ink"])
     axes.set_xlim(left=0)
-    if measure == "success":
+    if name == "success":
         axes.set_ylim(-0.02, 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: short_steps(steps)))

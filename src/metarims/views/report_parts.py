@@ -42,8 +42,13 @@ Steps per episode: greedy, in Farama’s environment where it was played.</p>"""
 
 
 def figures(metrics: Sequence[Mapping[str, Any]], env: str) -> str:
-    """Learning curves, each drawn for a light page and for a dark one; empty where nothing was measured."""
-    pictures = [_figure(metrics, env, measure) for measure in _FIGURES if metrics and curves(metrics, measure)]
+    """Learning curves, each drawn for a light page and for a dark one; empty where nothing was measured.
+
+    For a mixture also the success in each of its tasks.
+    """
+    of_tasks = dict.fromkeys(name for row in metrics for name in row if name.startswith("success/"))
+    measures = (*_FIGURES, *of_tasks)
+    pictures = [_figure(metrics, env, measure) for measure in measures if metrics and curves(metrics, measure)]
     return f'<div class="figures">\n{"".join(pictures)}</div>' if pictures else ""
 
 
@@ -89,7 +94,8 @@ def _success_cell(measured: Measured | None) -> str:
 
 def _figure(metrics: Sequence[Mapping[str, Any]], env: str, measure: str) -> str:
     light, dark = (_svg_uri(learning_curves(metrics, measure, theme=theme)) for theme in ("light", "dark"))
-    caption = f"{_FIGURES[measure]}, {env}"
+    name, _, task = measure.partition("/")
+    caption = f"{_FIGURES[name]}, {task or env}"
     return f"""<figure class="panel">
 <figcaption>{_text(caption)}</figcaption>
 <picture>

@@ -1,0 +1,59 @@
+"""``metarims params``: the agents side by side, by parameters and by operations."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+from rich.table import Table
+
+from metarims.agents.agent import make_agent
+from metarims.agents.cost import Cost, measure_cost
+from metarims.config import GROUPS, Config
+from metarims.gridworld.hostworld import HostWorld
+from metarims.gridworld.worlds import make_worlds, mission_tokens, vocabulary
+from metarims.learning.rules import RULES, network_of
+
+
+def compare_costs(config: Config, agents: Sequence[str] = ()) -> dict[str, Cost]:
+    """What each agent (by default every one) would cost with this configuration's network and task."""
+    envs = make_worlds(config.env, 1, words=config.words)
+    if isinstance(envs, HostWorld):
+        tokens = jnp.zeros((envs.max_missions, envs.max_words), jnp.int32)
+    else:
+        tokens = mission_tokens(envs, None)
+    costs = {}
+    for name in agents or RULES:
+        asked = dataclasses.replace(config, agent=name)
+        agent = make_agent(
+            network_of(asked),
+            RULES[name].core,
+            num_actions=envs.env.num_actions,
+            num_words=len(vocabulary(envs)),
+            key=jax.random.key(0),
+        )
+        costs[name] = measure_cost(agent, tokens)
+    return costs
+
+
+def print_costs(costs: dict[str, Cost], console: Console | None = None) -> None:
+    """A column for each set of agents that cost the same, a row for each figure."""
+    table = Table(show_footer=False)
+    table.add_column("")
+    alike: dict[str, Cost] = {}
+    for name, cost in costs.items():
+        same = [names for names, other in alike.items() if other == cost]
+        alike[f"{same[0]}\n{name}" if same else name] = cost
+        if same:
+            del alike[same[0]]
+    for names in alike:
+        table.add_column(names, justify="right", vertical="bottom")
+    for group in GROUPS:
+        table.add_row(f"parameters, {group}", *(f"{cost.parameters[group]:,}" for cost in alike.values()))
+    table.add_row("parameters", *(f"{sum(cost.parameters.values()):,}" for cost in alike.values()), end_section=True)
+    for part in next(iter(alike.values())).flops:
+        table.add_row(f"FLOP per step, {part}", *(f"{cost.flops[part]:,}" for cost in alike.values()))
+    table.add_row("FLOP per step", *(f"{sum(cost.flops.values()):,}" for cost in alike.values()), end_section=True)
+    table.add_row("FLOP per call, tables", *(f"{cost.table_flops:,}" for cost in alike.values()))
+    (console or Console()).print(table)

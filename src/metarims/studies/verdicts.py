@@ -1,0 +1,220 @@
+"""A claim as data, and what the seeds say of it: supported, not supported or undecided."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Real
+
+from metarims.errors import UserError, unknown_name
+from metarims.evaluation.statistics import (
+    RESAMPLES,
+    Interval,
+    Rng,
+    interquartile_mean,
+    mean,
+    median_of_tasks,
+    probability_of_improvement,
+    stratified_interval,
+)
+
+AGGREGATES = {"mean": mean, "IQM": interquartile_mean, "median": median_of_tasks}
+LEVEL_OF_SIGNIFICANCE = 0.05
+
+Outcome = Literal["supported", "not supported", "undecided"]
+Scores = Mapping[str, Real[np.ndarray, "_ _"]]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is claimed of a measurement, and the test that decides it from the 95 % bootstrap interval [low, high].
+
+    ===============  =======================  =============================  ============================
+    test             of what                  supported                      not supported
+    ===============  =======================  =============================  ============================
+    ``improvement``  P(agent better)          low > 1/2 and value >= goal    high < max(goal, 1/2)
+    ``difference``   agent's lead             low > goal                     high < goal
+    ``level``        agent alone              low >= goal                    high < goal
+    ===============  =======================  =============================  ============================
+
+    Else it is undecided at this number of seeds; and so it is with fewer seeds than could ever decide it
+    (``can_decide``). With several baselines every comparison must be supported; one that is not supported settles it.
+    """
+
+    sentence: str
+    """The claim in the paper's words or ours."""
+    measurement: str
+    """What the scores are: ``success rate on DoorKey-16x16``."""
+    agent: str
+    baselines: tuple[str, ...] = ()
+    """Agents to compare with, each on its own; none for ``level``."""
+    test: Literal["improvement", "difference", "level"] = "improvement"
+    direction: Literal["higher", "lower"] = "higher"
+    """Which scores are better: ``lower`` for frames to a threshold."""
+    goal: float | None = None
+    """The stated margin. ``improvement``: a probability, 1/2 if not given. ``difference``: by how much the agent leads,
+    0 if not given; below 0 it may fall behind by so much. ``level``: the score to come up to, or down to."""
+    aggregate: str = "IQM"
+    """How ``difference`` and ``level`` make one figure of a table: ``mean``, ``IQM`` or ``median`` (over tasks)."""
+    whole_runs: bool = False
+    """One trained agent was measured on all tasks, so its scores are drawn together (``bootstrap_draws``)."""
+
+    def __post_init__(self) -> None:
+        if self.aggregate not in AGGREGATES:
+            raise unknown_name("aggregate", self.aggregate, AGGREGATES)
+        if self.test == "level" and (self.baselines or self.goal is None):
+            raise UserError(f"Claim '{self.sentence}' is of a level: give a goal and no baselines.")
+        if self.test != "level" and not self.baselines:
+            raise UserError(f"Claim '{self.sentence}' is of a comparison: name at least one baseline.")
+        if self.test == "improvement" and self.goal is not None and not 0.5 <= self.goal <= 1:
+            raise UserError(f"Claim '{self.sentence}' has goal {self.goal}: a probability from 0.5 to 1 is needed.")
+
+
+class Comparison(NamedTuple):
+    """One baseline's part in a verdict; or the whole of it where the claim is of a level."""
+
+    baseline: str | None
+    interval: Interval
+    """Of the probability, of the lead (above 0 where the agent is better), or of the agent's own figure."""
+    outcome: Outcome
+    sentence: str
+    """What a report prints."""
+
+
+class Verdict(NamedTuple):
+    """What the seeds say of a claim."""
+
+    claim: Claim
+    outcome: Outcome
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def sentence(self) -> str:
+        """``metarims > modular in 8 of 10 seeds, P = 0.83 [0.61, 0.97]: supported``; of several: ``...; all: ...``."""
+        sentences = [comparison.sentence for comparison in self.comparisons]
+        return "; ".join([*sentences, f"all: {self.outcome}"] if len(sentences) > 1 else sentences)
+
+
+def judge(claim: Claim, scores: Scores, rng: Rng = 0, resamples: int = RESAMPLES) -> Verdict:
+    """The verdict on a claim from each agent's score table [seeds, tasks]; rows of equal number are of equal seed.
+
+    An agent without scores, an empty table and a NaN score are a ``UserError``.
+    """
+    for name in (claim.agent, *claim.baselines):
+        if name not in scores:
+            raise unknown_name("agent", name, scores)
+    generator = np.random.default_rng(rng)
+    sign = 1 if claim.direction == "higher" else -1
+    better = {name: sign * np.asarray(scores[name], float) for name in (claim.agent, *claim.baselines)}
+    if claim.test == "level":
+        comparisons = (_judge_level(claim, better, generator, resamples),)
+    else:
+        decide = _judge_improvement if claim.test == "improvement" else _judge_difference
+        comparisons = tuple(decide(claim, baseline, better, generator, resamples) for baseline in claim.baselines)
+    return Verdict(claim, _together([comparison.outcome for comparison in comparisons]), comparisons)
+
+
+def can_decide(num_seeds: int, num_baseline_seeds: int | None = None) -> bool:
+    """Whether so few seeds could show anything at 5 % (two-sided), were they as far apart as can be.
+
+    A bootstrap of a handful of runs is blind to this: two seeds above two others give P = 1 with an interval of no
+    width. The exact tests tell: of two agents with n and m seeds a rank test can reach p = 2 / binomial(n + m, n),
+    of one agent against a level a sign test 2 / 2^n. So 4 seeds each, or 6 against a level.
+
+    These are the fewest; the percentile interval is honest from about 8. Of 1500 pairs of equal agents on one task,
+    ``improvement`` told 6 to 11 % apart at 4 to 6 seeds each and 4 to 6 % at 8 to 20 (normal and binomial scores).
+    """
+    if num_baseline_seeds is None:
+        return 2 / 2**num_seeds <= LEVEL_OF_SIGNIFICANCE
+    return 2 / math.comb(num_seeds + num_baseline_seeds, num_seeds) <= LEVEL_OF_SIGNIFICANCE
+
+
+def _judge_improvement(
+    claim: Claim, baseline: str, better: Scores, rng: np.random.Generator, resamples: int
+) -> Comparison:
+    """P(agent better than baseline) against one half and the goal."""
+    x, y = better[claim.agent], better[baseline]
+    interval = stratified_interval(
+        probability_of_improvement, x, y, rng=rng, resamples=resamples, whole_runs=claim.whole_runs
+    )
+    goal = 0.5 if claim.goal is None else claim.goal
+    outcome = _outcome(
+        supported=interval.low > 0.5 and interval.value >= goal,
+        refuted=interval.high < goal,
+        enough=can_decide(len(x), len(y)),
+    )
+    relation = ">" if claim.direction == "higher" else "<"
+    stated = "" if claim.goal is None else f", goal {goal:.2f}"
+    found = f"{claim.agent} {relation} {baseline} {_wins(x, y)}, P = {_format(interval)}{stated}"
+    return Comparison(baseline, interval, outcome, f"{found}: {_spoken(outcome, len(x), len(y))}")
+
+
+def _judge_difference(
+    claim: Claim, baseline: str, better: Scores, rng: np.random.Generator, resamples: int
+) -> Comparison:
+    """How far the agent leads in the aggregate, against the goal."""
+    x, y = better[claim.agent], better[baseline]
+    aggregate = AGGREGATES[claim.aggregate]
+    interval = stratified_interval(
+        lambda x, y: aggregate(x) - aggregate(y), x, y, rng=rng, resamples=resamples, whole_runs=claim.whole_runs
+    )
+    goal = claim.goal or 0.0
+    outcome = _outcome(supported=interval.low > goal, refuted=interval.high < goal, enough=can_decide(len(x), len(y)))
+    first, second = (claim.agent, baseline) if claim.direction == "higher" else (baseline, claim.agent)
+    found = f"{claim.aggregate} of {first} - {second} = {_format(interval)}, goal > {_number(goal)}"
+    return Comparison(baseline, interval, outcome, f"{found}: {_spoken(outcome, len(x), len(y))}")
+
+
+def _judge_level(claim: Claim, better: Scores, rng: np.random.Generator, resamples: int) -> Comparison:
+    """The agent's own aggregate against the goal."""
+    table = better[claim.agent]
+    aggregate = AGGREGATES[claim.aggregate]
+    interval = stratified_interval(aggregate, table, rng=rng, resamples=resamples, whole_runs=claim.whole_runs)
+    higher = claim.direction == "higher"
+    goal = claim.goal or 0.0
+    level = goal if higher else -goal
+    outcome = _outcome(supported=interval.low >= level, refuted=interval.high < level, enough=can_decide(len(table)))
+    shown = interval if higher else Interval(-interval.value, -interval.high, -interval.low)
+    relation = ">=" if higher else "<="
+    found = f"{claim.aggregate} of {claim.agent} = {_format(shown)}, goal {relation} {_number(goal)}"
+    return Comparison(None, shown, outcome, f"{found}: {_spoken(outcome, len(table))}")
+
+
+def _outcome(*, supported: bool, refuted: bool, enough: bool) -> Outcome:
+    """The rule; comparisons with the NaN ends of a single run are false, so it stays undecided."""
+    if not enough or not (supported or refuted):
+        return "undecided"
+    return "supported" if supported else "not supported"
+
+
+def _together(outcomes: list[Outcome]) -> Outcome:
+    """Supported if each is; not supported if any is not; else undecided."""
+    if "not supported" in outcomes:
+        return "not supported"
+    return "undecided" if "undecided" in outcomes else "supported"
+
+
+def _wins(x: np.ndarray, y: np.ndarray) -> str:
+    """In how many seeds the agent's mean over tasks is the better one, seed against seed."""
+    if len(x) != len(y):
+        return f"({len(x)} and {len(y)} seeds)"
+    ours, theirs = x.mean(axis=1), y.mean(axis=1)
+    equal = int(np.sum(ours == theirs))
+    return f"in {np.sum(ours > theirs)} of {len(x)} seeds" + (f" ({equal} equal)" if equal else "")
+
+
+def _spoken(outcome: Outcome, *num_seeds: int) -> str:
+    if outcome != "undecided":
+        return outcome
+    return f"undecided at {' and '.join(map(str, dict.fromkeys(num_seeds)))} seeds"
+
+
+def _format(interval: Interval) -> str:
+    return f"{_number(interval.value)} [{_number(interval.low)}, {_number(interval.high)}]"
+
+
+def _number(value: float) -> str:
+    """Two decimals for rates and returns, none for frames."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value + 0.0:,.2f}"  # + 0.0: minus nought is nought

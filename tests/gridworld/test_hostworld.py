@@ -1,0 +1,204 @@
+"""Environments on the host: the same episodes behind a compiled interface, and sentences for what goes wrong there."""
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from minigrid.envs import EmptyEnv
+
+from metarims.errors import UserError
+from metarims.gridworld import VOCABULARY, VectorWorld
+from metarims.gridworld.farama import make_farama, quiet_reset
+from metarims.gridworld.hearing import BABYAI_VOCABULARY, MissionTable
+from metarims.gridworld.host import FIRST_EVALUATION_SEED, HostVector, read_facts, time_limit
+from metarims.gridworld.hostworld import HostWorld
+from metarims.gridworld.worlds import make_worlds, mission_tokens, vocabulary
+
+ID = "BabyAI-OpenDoor-v0"
+
+
+class Moody(EmptyEnv):
+    """Says something new in each episode; breaks, or ends too early, when told to."""
+
+    breaks_at, ends_at = 10**9, 10**9
+
+    def __init__(self, **kwargs):
+        super().__init__(size=5, max_steps=6, **kwargs)
+        self.episode = 0
+
+    def reset(self, **kwargs):
+        super().reset(**kwargs)
+        self.episode += 1
+        self.mission = f"go to the {' '.join(BABYAI_VOCABULARY[self.episode % 40 : self.episode % 40 + 2])}"
+        return self.gen_obs(), {}
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        if self.step_count >= self.breaks_at:
+            raise ValueError("the door is stuck")
+        return observation, reward, terminated, truncated or self.step_count >= self.ends_at, info
+
+
+gymnasium.register("Moody-v0", entry_point=Moody)
+
+
+@pytest.fixture
+def moody():
+    """Its class, to be told what to do; afterwards it behaves again."""
+    yield Moody
+    Moody.breaks_at = Moody.ends_at = 10**9
+
+
+def play(envs, num_seeds, num_steps):
+    """Step random actions, all seeds in one compiled program; returns the seeds' first view, actions and steps."""
+
+    def run(key):
+        key_reset, key_act = jax.random.split(key)
+        actions = jax.random.randint(key_act, (num_steps, envs.num_envs), 0, envs.env.num_actions)
+        state, observation = envs.reset(key_reset)
+        state, steps = jax.lax.scan(envs.step, state, actions)
+        return observation, actions, steps, state
+
+    return jax.block_until_ready(jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(5), num_seeds)))
+
+
+def test_every_seed_plays_its_own_environments() -> None:
+    """What comes out of the compiled program is what the environments give when stepped by hand."""
+    envs = HostWorld(ID, 2)
+    observation, actions, steps, state = play(envs, 3, 30)
+    envs.check()
+    assert np.asarray(state.clock).tolist() == [30, 30, 30]
+    keys = jax.vmap(lambda key: jax.random.split(key)[0])(jax.random.split(jax.random.key(5), 3))
+    for index in range(3):
+        alone = HostVector(ID, 2)
+        first = alone.reset(int(jax.random.bits(keys[index], (), jnp.uint32)))
+        np.testing.assert_array_equal(observation.codes[index], first.codes)
+        for t in range(30):
+            step = alone.step(np.asarray(actions[index, t]))
+            np.testing.assert_array_equal(steps.observation.codes[index, t], step.observation.codes)
+            np.testing.assert_array_equal(steps.observation.direction[index, t], step.observation.direction)
+            np.testing.assert_allclose(steps.reward[index, t], step.reward)
+            said = alone.mission_tokens[step.observation.mission]
+            heard = state.missions[index][steps.observation.mission[index, t]]
+            np.testing.assert_array_equal(heard[:, : said.shape[1]], said[:, : heard.shape[1]])
+    codes = np.asarray(observation.codes)
+    assert (codes[0] != codes[1]).any()
+
+
+def test_an_old_state_cannot_be_stepped_again() -> None:
+    envs = HostWorld("Moody-v0", 1)
+    state, _ = jax.jit(envs.reset)(jax.random.key(0))
+    step = jax.jit(envs.step)
+    step(state, jnp.zeros(1, jnp.int32))[1].reward.block_until_ready()
+    envs.check()
+    step(state, jnp.zeros(1, jnp.int32))[1].reward.block_until_ready()
+    with pytest.raises(UserError, match="stepped twice"):
+        envs.check()
+
+
+def test_an_error_of_the_environment_is_kept_until_asked_for(moody) -> None:
+    envs = HostWorld("Moody-v0", 2)
+    moody.breaks_at = 3
+    _, _, steps, _ = play(envs, 1, 6)
+    assert (np.asarray(steps.observation.codes)[0, 3:] == 0).all()
+    with pytest.raises(UserError, match=r"Moody-v0 failed: ValueError: the door is stuck\.$"):
+        envs.check()
+
+
+def test_the_time_limit_must_hold(moody) -> None:
+    envs = HostWorld("Moody-v0", 2)
+    assert envs.env.max_steps == 6
+    moody.ends_at = 4
+    play(envs, 1, 6)
+    with pytest.raises(UserError, match="truncated an episode after 4 steps, although its time limit was read as 6"):
+        envs.check()
+
+
+def test_missions_of_long_ago_make_room() -> None:
+    table = MissionTable(BABYAI_VOCABULARY, 5, capacity=3, keep=10)
+    assert [table.row(f"go to the {word}", now) for now, word in enumerate(("key", "ball", "box"))] == [0, 1, 2]
+    assert table.take_change()
+    assert table.row("go to the key", 12) == 0
+    assert not table.take_change()
+    assert table.row("open the door", 12) == 1, "heard at 1, which is more than ten steps ago"
+    assert table.take_change()
+    words = [BABYAI_VOCABULARY[token - 1] for token in table.tokens[1] if token]
+    assert words == ["open", "the", "door"]
+    assert table.row("go to the ball", 13) == 2
+    with pytest.raises(UserError, match=r"max_missions is 3, but within 10 steps .* set --max-missions 6"):
+        table.row("go to the red door", 14)
+
+
+def test_missions_that_cannot_be_read_are_sentences() -> None:
+    table = MissionTable(BABYAI_VOCABULARY, 5)
+    with pytest.raises(UserError, match=r"'fetch a shiny gem' contains the word 'shiny'.* --words shiny "):
+        table.row("fetch a shiny gem")
+    with pytest.raises(UserError, match=r"has 6 words, but max_words is 5: set --max-words 6"):
+        table.row("go to the red key, then")
+    assert MissionTable((*BABYAI_VOCABULARY, "shiny", "gem"), 5).row("fetch a shiny gem") == 0
+    assert HostWorld("Moody-v0", 1, words=("shiny", "key")).vocabulary == (*BABYAI_VOCABULARY, "shiny")
+
+
+def test_a_table_that_is_too_small_stops_with_a_sentence() -> None:
+    envs = HostWorld("Moody-v0", 4, max_missions=2, keep=50)
+    play(envs, 1, 20)
+    with pytest.raises(UserError, match="set --max-missions 4"):
+        envs.check()
+
+
+@pytest.mark.parametrize("id", ["BabyAI-BossLevel-v0", "BabyAI-OpenDoor-v0", "MiniGrid-LockedRoom-v0"])
+def test_no_episode_ends_before_the_time_limit_nor_speaks_longer(id: str) -> None:
+    env = make_farama(id)
+    facts = read_facts(env)
+    for seed in range(100, 120):
+        mission = quiet_reset(env, seed)["mission"]
+        assert facts.time_limit <= env.unwrapped.max_steps
+        assert len(mission.split()) <= facts.max_words
+    assert time_limit(gymnasium.wrappers.TimeLimit(env, 7)) == 7
+
+
+def test_level_seeds_of_training_are_none_of_evaluations(monkeypatch) -> None:
+    seeds = []
+
+    def note(env, seed=None):
+        seeds.append(seed)
+        return quiet_reset(env, seed)
+
+    monkeypatch.setattr("metarims.gridworld.host.quiet_reset", note)
+    HostVector("Moody-v0", 64).reset(1)
+    assert len(set(seeds)) == 64
+    assert max(seeds) < FIRST_EVALUATION_SEED
+
+
+def test_any_id_makes_worlds() -> None:
+    ours = make_worlds("BabyAI-GoToObj-v0", 2)
+    assert isinstance(ours, VectorWorld)
+    assert vocabulary(ours) == VOCABULARY
+    state, _ = jax.eval_shape(ours.reset, jax.random.key(0))
+    assert mission_tokens(ours, state).shape == (18, 5)
+    assert isinstance(make_worlds("BabyAI-GoToObj-v0+BabyAI-GoToLocal-v0", 2), VectorWorld)
+    assert isinstance(make_worlds("Moody-v0", 2), HostWorld)
+
+
+@pytest.mark.parametrize(
+    ("id", "settings", "sentence"),
+    [
+        ("BabyAI-BosLevel-v0", {}, "Unknown environment 'BabyAI-BosLevel-v0'. Did you mean BabyAI-BossLevel-v0"),
+        ("nowhere:X-v0", {}, "The module nowhere cannot be imported: ModuleNotFoundError"),
+        ("minigrid:Empty-v0", {}, "Unknown environment in the module minigrid 'Empty-v0'"),
+        ("BabyAI-GoToObj-v0", {"words": ("gem",)}, "words are for tasks that are stepped on the host"),
+        ("BabyAI-GoToObj-v0+Moody-v0", {}, "Moody-v0 is none of our own levels.* leave it out of the mixture"),
+        ("CartPole-v1", {}, "The observations of CartPole-v1 have no 'image'"),
+        ("MiniGrid-WFC-MazeSimple-v0", {}, "MiniGrid-WFC-MazeSimple-v0 cannot be made: DependencyNotInstalled"),
+        ("Moody-v0", {"max_words": 2}, "set --max-words"),
+    ],
+)
+def test_what_cannot_be_played_is_a_sentence(id: str, settings: dict, sentence: str) -> None:
+    def play():
+        envs = make_worlds(id, 1, **settings)
+        jax.block_until_ready(jax.jit(envs.reset)(jax.random.key(0)))
+        envs.check()
+
+    with pytest.raises(UserError, match=sentence):
+        play()

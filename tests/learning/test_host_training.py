@@ -1,0 +1,120 @@
+"""Learning on the host, and on mixtures: missions keep their meaning, and every task has its own figures."""
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from minigrid.envs import EmptyEnv
+
+from metarims.config import PPO, Loop
+from metarims.gridworld.hearing import BABYAI_VOCABULARY
+from metarims.learning.rollout import Episodes, count_episodes
+from metarims.learning.trainer import make_trainer, summarize
+
+
+class Talker(EmptyEnv):
+    """Short episodes, each with a mission of its own."""
+
+    def __init__(self, **kwargs):
+        super().__init__(size=5, max_steps=5, **kwargs)
+
+    def reset(self, **kwargs):
+        super().reset(**kwargs)
+        self.mission = " ".join(BABYAI_VOCABULARY[self.np_random.integers(48)] for _ in range(4))
+        return self.gen_obs(), {}
+
+
+gymnasium.register("Talker-v0", entry_point=Talker)
+
+
+@pytest.fixture(scope="module")
+def talked(small, quick_compilation):
+    """Two chunks of two seeds, with so few rows for missions that they are given away again and again."""
+    loop = Loop(span=4, rollout=8, epochs=1, minibatches=1)
+    config = small.config(
+        "vanilla", env="Talker-v0", seeds=(0, 1), ppo=PPO(num_envs=4), fast=loop, record_every=96, max_missions=24
+    )
+    trainer = make_trainer(config)
+    start = trainer.init()
+    middle, first = trainer.run_chunk(start)
+    kept = jax.tree.map(jnp.copy, trainer.keep(middle))
+    end, second = trainer.run_chunk(middle)
+    return trainer, kept, end, (first, second)
+
+
+def test_what_is_learned_from_is_what_was_heard(talked):
+    """With one gradient step per rollout, the policy that learns is the one that acted, if it hears the same words."""
+    *_, metrics = talked
+    for chunk in metrics:
+        assert np.abs(np.asarray(chunk["fast/kl"])).max() < 1e-6
+        assert (np.asarray(chunk["fast/clip_fraction"]) == 0).all()
+        assert (np.asarray(chunk["fast/grad_norm"]) > 0).all()
+
+
+def test_rows_were_given_away(talked):
+    trainer, _, end, metrics = talked
+    episodes = sum(int(chunk["episodes"][0]) for chunk in metrics)
+    assert episodes > 24, "so that most missions are forgotten again"
+    assert (np.asarray(end.actor.env.missions).any(-1).sum(-1) <= 24).all()
+    assert np.asarray(metrics[0]["episode_length"]).max() <= 5
+    assert len(trainer.words) == len(BABYAI_VOCABULARY)
+
+
+def test_going_on_begins_new_episodes_with_the_same_agent(talked):
+    trainer, kept, *_ = talked
+    assert kept.actor is None
+    state, note = trainer.resume(kept)
+    assert note == "Talker-v0 is stepped on the host, where environments cannot be restored: episodes begin anew."
+    assert np.asarray(state.actor.begins).all()
+    for ours, theirs in zip(
+        jax.tree.leaves((state.agent, state.optimizers)), jax.tree.leaves((kept.agent, kept.optimizers)), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_native_tasks_compile_without_calls_to_the_host(small):
+    trainer = make_trainer(small.config("vanilla"))
+    state = trainer.init()
+    assert trainer.keep(state) is state
+    resumed, note = trainer.resume(state)
+    assert resumed is state
+    assert note == ""
+    assert "callback" not in trainer.run_chunk.lower(state).as_text()
+
+
+@pytest.fixture(scope="module")
+def mixed(small, quick_compilation):
+    """A chunk on two tasks, one of which has fewer actions and another mission."""
+    env = "BabyAI-GoToObjS4-v0*3+MiniGrid-Dynamic-Obstacles-5x5-v0"
+    trainer = make_trainer(small.config("vanilla", env=env, record_every=1024))
+    return trainer, trainer.run_chunk(trainer.init())[1]
+
+
+def test_a_mixture_tells_its_tasks_apart(mixed):
+    trainer, metrics = mixed
+    assert trainer.level.num_actions == 7
+    both = [f"{name}/{task.id}" for task in trainer.level.levels for name in ("episodes", "success", "return")]
+    assert set(both) <= set(metrics)
+    episodes = [float(metrics[f"episodes/{task.id}"][0]) for task in trainer.level.levels]
+    assert sum(episodes) == metrics["episodes"][0]
+    assert min(episodes) > 0
+    for name in ("success", "return", "episode_length"):
+        parts = [float(metrics[f"{name}/{task.id}"][0]) for task in trainer.level.levels]
+        np.testing.assert_allclose(metrics[name][0], np.dot(parts, episodes) / sum(episodes), rtol=1e-5)
+    assert metrics["return/MiniGrid-Dynamic-Obstacles-5x5-v0"][0] < 0 <= metrics["return/BabyAI-GoToObjS4-v0"][0]
+
+
+def test_episodes_are_counted_for_their_own_task():
+    done, success = jnp.array([True, True, False, True]), jnp.array([False, True, False, False])
+    tasks = jnp.array([[True, False], [False, True], [True, False], [True, False]])
+    found = count_episodes(done, jnp.array([1.0, 2.0, 4.0, 8.0]), success, jnp.array([3, 5, 7, 9]), tasks)
+    for sums, expected in zip(found, ([2, 1], [9.0, 2.0], [0, 1], [12, 5]), strict=True):
+        np.testing.assert_array_equal(sums, expected)
+    metrics = summarize(found, ("a", "b"))
+    assert metrics["episodes"] == 3
+    assert metrics["return"] == pytest.approx(11 / 3)
+    assert metrics["success/b"] == 1
+    assert metrics["episode_length/a"] == 6
+    none = Episodes(*(jnp.zeros(2, leaf.dtype) for leaf in found))
+    assert summarize(none, ("a", "b"))["return/a"] == 0

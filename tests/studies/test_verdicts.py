@@ -1,0 +1,260 @@
+import numpy as np
+import pytest
+
+from metarims.errors import UserError
+from metarims.evaluation.statistics import mean, probability_of_improvement, stratified_interval
+from metarims.studies.verdicts import Claim, can_decide, judge
+
+
+def claim(*baselines, **fields):
+    return Claim("It is better.", "success rate", "metarims", baselines or ("modular",), **fields)
+
+
+def level(goal, **fields):
+    return Claim("It comes up to it.", "success rate", "metarims", test="level", goal=goal, **fields)
+
+
+def runs(*scores):
+    """Runs of one task."""
+    return np.array(scores, dtype=float)[:, None]
+
+
+def against(ours, theirs, asked=None, **options):
+    return judge(asked or claim(), {"metarims": runs(*ours), "modular": runs(*theirs)}, resamples=400, **options)
+
+
+def test_complete_separation_of_four_seeds_is_enough_and_of_three_is_not():
+    verdict = against([1, 1, 1, 1], [0, 0, 0, 0])
+    assert verdict.outcome == "supported"
+    assert verdict.sentence == "metarims > modular in 4 of 4 seeds, P = 1.00 [1.00, 1.00]: supported"
+    verdict = against([1, 1, 1], [0, 0, 0])
+    assert verdict.outcome == "undecided"
+    assert verdict.sentence == "metarims > modular in 3 of 3 seeds, P = 1.00 [1.00, 1.00]: undecided at 3 seeds"
+    assert against([0, 0, 0, 0], [1, 1, 1, 1]).outcome == "not supported"
+
+
+def test_the_sentence_counts_seed_against_seed():
+    """8 seeds of 10 are above their own number; of all 100 pairs 73 are above and one is equal."""
+    ours = [11, 12, 13, 14, 15, 16, 17, 18, 2, 1]
+    theirs = [1.5, 2, 3, 4, 5, 6, 7, 8, 9, 19]
+    verdict = against(ours, theirs)
+    (found,) = verdict.comparisons
+    pairs = [(x > y) + (x == y) / 2 for x in ours for y in theirs]
+    assert found.interval.value == sum(pairs) / 100 == 0.735
+    low, high = f"{found.interval.low:.2f}", f"{found.interval.high:.2f}"
+    assert found.sentence == f"metarims > modular in 8 of 10 seeds, P = 0.73 [{low}, {high}]: {_said(verdict, 10)}"
+
+
+def _said(verdict, seeds):
+    return verdict.outcome if verdict.outcome != "undecided" else f"undecided at {seeds} seeds"
+
+
+def test_the_interval_is_the_stratified_one():
+    rng = np.random.default_rng(4)
+    scores = {"metarims": rng.normal(0.5, 1, (8, 3)), "modular": rng.normal(0, 1, (6, 3))}
+    for whole_runs in (False, True):
+        verdict = judge(claim(whole_runs=whole_runs), scores, rng=9, resamples=300)
+        tables = scores["metarims"], scores["modular"]
+        options = {"rng": 9, "resamples": 300, "whole_runs": whole_runs}
+        assert verdict.comparisons[0].interval == stratified_interval(probability_of_improvement, *tables, **options)
+    assert "metarims > modular (8 and 6 seeds), P = " in verdict.sentence
+
+
+def test_equal_agents_are_undecided_however_many_seeds():
+    verdict = against([0.5] * 30, [0.5] * 30)
+    assert verdict.sentence == (
+        "metarims > modular in 0 of 30 seeds (30 equal), P = 0.50 [0.50, 0.50]: undecided at 30 seeds"
+    )
+
+
+def test_unequal_numbers_of_seeds_are_both_named():
+    verdict = against([0.5] * 5, [0.5] * 6)
+    assert verdict.sentence == "metarims > modular (5 and 6 seeds), P = 0.50 [0.50, 0.50]: undecided at 5 and 6 seeds"
+
+
+def test_one_seed_is_undecided():
+    assert against([1], [0] * 60).outcome == "undecided"
+    assert "[nan, nan]: undecided at 1 and 60 seeds" in against([1], [0] * 60).sentence
+
+
+def test_fewer_frames_are_better_where_lower_is_and_never_is_last():
+    never = np.inf
+    verdict = against([10, 20, 30, 40], [50, 60, never, never], claim(direction="lower"))
+    assert verdict.sentence == "metarims < modular in 4 of 4 seeds, P = 1.00 [1.00, 1.00]: supported"
+    assert against([50, 60, never, never], [10, 20, 30, 40], claim(direction="lower")).outcome == "not supported"
+
+
+@pytest.mark.parametrize(
+    ("ahead", "goal", "outcome"),
+    [(20, 0.9, "supported"), (18, 0.9, "supported"), (16, 0.9, "undecided"), (12, 0.9, "not supported")],
+)
+def test_a_stated_probability_must_be_reached(ahead, goal, outcome):
+    """``ahead`` of 20 seeds are above all 20 others, the rest below: P = ahead / 20 with deviation sqrt(P (1-P) / 20).
+
+    16: 0.8 +- 0.18 may be 0.9 or not. 12: 0.6 +- 0.21 is not.
+    """
+    verdict = against([2] * ahead + [0] * (20 - ahead), [1] * 20, claim(goal=goal))
+    assert verdict.outcome == outcome
+    assert verdict.comparisons[0].interval.value == ahead / 20
+    assert f", goal {goal:.2f}: " in verdict.sentence
+
+
+def test_without_a_goal_better_than_even_is_enough():
+    assert against([2] * 16 + [0] * 4, [1] * 20).outcome == "supported"
+    assert against([2] * 12 + [0] * 8, [1] * 20).outcome == "undecided"
+    assert against([2] * 4 + [0] * 16, [1] * 20).outcome == "not supported"
+
+
+@pytest.mark.parametrize(
+    ("goal", "outcome"),
+    [(None, "supported"), (0.2, "supported"), (0.25, "undecided"), (0.3, "not supported"), (-0.1, "supported")],
+)
+def test_a_lead_must_exceed_its_goal(goal, outcome):
+    verdict = against([0.75] * 4, [0.5] * 4, claim(test="difference", goal=goal))
+    assert verdict.outcome == outcome
+    said = _said(verdict, 4)
+    assert verdict.sentence == f"IQM of metarims - modular = 0.25 [0.25, 0.25], goal > {goal or 0:.2f}: {said}"
+
+
+def test_a_goal_within_the_interval_of_a_lead_is_undecided():
+    """The lead is 0.5, its bootstrap deviation sqrt(2 (1/4) / 8) = 0.25."""
+    for goal in (0.25, 0.75):
+        verdict = against([1] * 4 + [2] * 4, [0.5] * 4 + [1.5] * 4, claim(test="difference", goal=goal))
+        assert verdict.comparisons[0].interval.value == pytest.approx(0.5)
+        assert verdict.outcome == "undecided"
+
+
+def test_a_lead_is_drawn_by_whole_runs_if_asked():
+    """Two tasks whose scores rise by as much as the other's fall: of whole runs the mean never changes."""
+    scores = {"metarims": np.array([[1.0, 3.0], [3.0, 1.0]] * 4), "modular": np.array([[0.0, 2.0], [2.0, 0.0]] * 4)}
+    leads = {
+        whole_runs: judge(claim(test="difference", aggregate="mean", whole_runs=whole_runs), scores, resamples=100)
+        for whole_runs in (False, True)
+    }
+    assert leads[True].comparisons[0].interval == (1, 1, 1)
+    assert leads[False].comparisons[0].interval.low < 1 < leads[False].comparisons[0].interval.high
+
+
+def test_not_much_worse_is_a_lead_above_a_negative_goal():
+    asked = claim(test="difference", goal=-0.1)
+    assert against([0.70] * 4, [0.75] * 4, asked).outcome == "supported"
+    assert against([0.60] * 4, [0.75] * 4, asked).outcome == "not supported"
+
+
+def test_a_lead_in_frames_is_how_many_fewer():
+    verdict = against([1000] * 4, [2500] * 4, claim(test="difference", direction="lower", goal=1000.0))
+    assert verdict.sentence == "IQM of modular - metarims = 1,500 [1,500, 1,500], goal > 1,000: supported"
+
+
+def test_a_claim_names_its_aggregate():
+    """The mean of 0, 0, 0, 4 is 1, its IQM 0."""
+    ours, theirs = [0, 0, 0, 4], [0, 0, 0, 0]
+    assert (
+        "mean of metarims - modular = 1.00"
+        in against(ours, theirs, claim(test="difference", aggregate="mean")).sentence
+    )
+    assert "IQM of metarims - modular = 0.00" in against(ours, theirs, claim(test="difference")).sentence
+
+
+@pytest.mark.parametrize(
+    ("goal", "direction", "num_seeds", "outcome"),
+    [
+        (0.5, "higher", 6, "supported"),
+        (0.5, "higher", 5, "undecided"),
+        (0.51, "higher", 6, "not supported"),
+        (0.5, "lower", 6, "supported"),
+        (0.51, "lower", 6, "supported"),
+        (0.49, "lower", 6, "not supported"),
+    ],
+)
+def test_a_level_is_come_up_or_down_to(goal, direction, num_seeds, outcome):
+    verdict = judge(level(goal, direction=direction), {"metarims": runs(*[0.5] * num_seeds)}, resamples=50)
+    relation = {"higher": ">=", "lower": "<="}[direction]
+    said = _said(verdict, num_seeds)
+    assert verdict.outcome == outcome
+    assert verdict.sentence == f"IQM of metarims = 0.50 [0.50, 0.50], goal {relation} {goal:.2f}: {said}"
+
+
+def test_a_level_that_is_just_in_the_interval_is_undecided():
+    """A third of all resamples of one failure and five successes have no failure, so the interval ends at 1."""
+    verdict = judge(level(1.0, aggregate="mean"), {"metarims": runs(0, 1, 1, 1, 1, 1)}, resamples=200)
+    assert verdict.comparisons[0].interval.high == 1
+    assert verdict.outcome == "undecided"
+
+
+def test_nothing_is_printed_without_a_minus():
+    verdict = judge(level(0.0, direction="lower"), {"metarims": runs(*[0] * 6)}, resamples=20)
+    assert verdict.sentence == "IQM of metarims = 0.00 [0.00, 0.00], goal <= 0.00: supported"
+
+
+def test_a_level_within_the_interval_is_undecided():
+    scores = {"metarims": np.random.default_rng(0).normal(1, 0.3, (10, 2))}
+    for direction in ("higher", "lower"):
+        asked = level(1.0, direction=direction, aggregate="mean", whole_runs=True)
+        verdict = judge(asked, scores, rng=1, resamples=300)
+        expected = stratified_interval(mean, scores["metarims"], rng=1, resamples=300, whole_runs=True)
+        assert verdict.outcome == "undecided"
+        assert verdict.comparisons[0].interval.value == pytest.approx(expected.value)
+        low, high = verdict.comparisons[0].interval[1:]
+        assert low < 1 < high
+        assert (low, high) == pytest.approx(expected[1:], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("modular", "vanilla", "outcome"),
+    [
+        (0, 0, "supported"),
+        (0, 1, "undecided"),
+        (0, 2, "not supported"),
+        (2, 1, "not supported"),
+        (1, 0, "undecided"),
+    ],
+)
+def test_every_baseline_must_be_beaten(modular, vanilla, outcome):
+    scores = {"metarims": runs(1, 1, 1, 1), "modular": runs(*[modular] * 4), "vanilla": runs(*[vanilla] * 4)}
+    verdict = judge(claim("modular", "vanilla"), scores, resamples=20)
+    assert verdict.outcome == outcome
+    assert [found.baseline for found in verdict.comparisons] == ["modular", "vanilla"]
+    assert verdict.sentence == "; ".join(found.sentence for found in verdict.comparisons) + f"; all: {outcome}"
+
+
+def test_equal_agents_are_seldom_told_apart():
+    """At 5 %, of 150 pairs of agents without a difference about 8 are decided."""
+    rng = np.random.default_rng(0)
+    decided = [
+        judge(claim(), {"metarims": rng.normal(size=(8, 1)), "modular": rng.normal(size=(8, 1))}, rng, 150).outcome
+        for _ in range(150)
+    ]
+    assert 1 <= sum(outcome != "undecided" for outcome in decided) <= 16
+
+
+def test_so_many_seeds_can_decide():
+    """2 / binomial(8, 4) = 0.029, 2 / binomial(6, 3) = 0.1, 2 / binomial(7, 3) = 0.057; 2 / 2^6 = 0.03, 2 / 2^5."""
+    assert [can_decide(4, 4), can_decide(3, 3), can_decide(3, 4), can_decide(3, 5)] == [True, False, False, True]
+    assert [can_decide(6), can_decide(5)] == [True, False]
+
+
+def test_verdicts_are_reproducible():
+    scores = {name: np.random.default_rng(3).normal(at, 1, (8, 2)) for name, at in (("metarims", 1), ("modular", 0))}
+    assert judge(claim(), scores, rng=1, resamples=99) == judge(claim(), scores, rng=1, resamples=99)
+    assert judge(claim(), scores, rng=1, resamples=99) != judge(claim(), scores, rng=2, resamples=99)
+
+
+@pytest.mark.parametrize(
+    ("ask", "sentence"),
+    [
+        (lambda: claim(aggregate="iqm"), "Unknown aggregate 'iqm'"),
+        (lambda: claim(goal=0.4), "has goal 0.4"),
+        (lambda: claim(goal=1.1), "has goal 1.1"),
+        (lambda: Claim("A sentence.", "success rate", "metarims"), "'A sentence.' .* at least one baseline"),
+        (lambda: level(None), "give a goal and no baselines"),
+        (lambda: claim(test="level", goal=0.5), "give a goal and no baselines"),
+        (lambda: against([1, np.nan], [1, 2]), "run 1 on task 0 is NaN"),
+        (lambda: against([], [1, 2]), "0 runs x 1 tasks"),
+        (lambda: against([1, np.inf], [1, 2], claim(test="difference")), "infinite"),
+        (lambda: judge(claim("moduler"), {"metarims": runs(1), "modular": runs(1)}), "Did you mean modular"),
+    ],
+)
+def test_wrong_claims_and_scores_are_named(ask, sentence):
+    with pytest.raises(UserError, match=sentence):
+        ask()
