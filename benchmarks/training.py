@@ -1,4 +1,4 @@
-"""Training speed: our agents against torch-ac's LSTM agent, raced in pairs on this machine.
+"""Training speed: our agents against torch-ac, sb3-contrib and a PureJaxRL-style agent, raced on this machine.
 
 Every contender starts, compiles and warms up in its own process, and then waits. Rounds follow: one contender at a
 time trains for some seconds while the others sleep; the order turns round from round to round. A round gives one ratio
@@ -26,7 +26,8 @@ from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
 TORCH_PYTHON = HERE.parent / ".bench-venv/bin/python"
-PEERS = ("torch-ac, 1 thread", "torch-ac, 2 threads")
+PEER = "torch-ac"
+"""Whom the ratios are to. One thread: with two it starves wherever something else runs."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Settings:
     """Rounds after a warm-up round that does not count."""
     seconds: float = 8.0
     """Training time of one contender in one round; whole updates are always finished."""
+    navix_python: Path = HERE.parent / ".peers-venv/bin/python"
+    """An interpreter with navix, for the PureJaxRL-style agent; without one it is left out."""
     out: Path = HERE / "scores/training.json"
     """Where the figures are written."""
 
@@ -76,11 +79,15 @@ class Contender:
         self.process.wait()
 
 
-def start(task: str) -> Iterator[Contender]:
+def start(task: str, navix_python: Path) -> Iterator[Contender]:
     """All contenders of a task, started one after another, ready to train."""
     commands = {
-        name: [str(TORCH_PYTHON), "torch_ac_lstm.py", task, str(threads)] for threads, name in enumerate(PEERS, start=1)
+        PEER: [str(TORCH_PYTHON), "torch_ac_lstm.py", task, "1"],
+        "sb3-contrib, RGB": [str(TORCH_PYTHON), "sb3_recurrent.py", task, "rgb"],
+        "sb3-contrib, symbolic": [str(TORCH_PYTHON), "sb3_recurrent.py", task, "symbolic"],
     }
+    if task == "MiniGrid-DoorKey-5x5-v0" and navix_python.exists():
+        commands["PureJaxRL-style GRU"] = [str(navix_python), "purejaxrl_gru.py", task]
     for settings in ("matched", "default"):
         for agent in ("vanilla", "metarims"):
             commands[f"{agent}, {settings}"] = [sys.executable, "ours.py", task, agent, settings]
@@ -113,8 +120,8 @@ def run_rounds(contenders: list[Contender], settings: Settings, console: Console
 
 
 def summarize(contenders: list[Contender]) -> dict[str, Any]:
-    """Medians, and the ratios round by round to the faster of the two settings of the peer's threads."""
-    peer = max((c for c in contenders if c.name in PEERS), key=lambda c: statistics.median(_speeds(c)))
+    """Medians, and the ratios to the peer round by round."""
+    (peer,) = (c for c in contenders if c.name == PEER)
     rows = {}
     for c in contenders:
         ratios = [own / other for own, other in zip(_speeds(c), _speeds(peer), strict=True)]
@@ -183,7 +190,7 @@ def main(settings: Settings) -> None:
         machine = describe_machine()
         contenders: list[Contender] = []
         try:
-            contenders.extend(start(task))
+            contenders.extend(start(task, settings.navix_python))
             run_rounds(contenders, settings, console)
         finally:
             for contender in contenders:
