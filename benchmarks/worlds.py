@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from importlib.metadata import version
 
 NAVIX = {
@@ -39,7 +40,7 @@ def length_of(cell: argparse.Namespace, steps: int) -> int:
 
 
 def ours(cell: argparse.Namespace) -> dict:
-    """Our world: a compiled scan of steps, actions drawn inside; with ``max_steps`` episodes last at most so long."""
+    """Our world: a compiled scan of steps, their actions drawn before; ``max_steps``: episodes last at most so long."""
     import dataclasses
 
     import jax
@@ -51,22 +52,22 @@ def ours(cell: argparse.Namespace) -> dict:
         level = dataclasses.replace(level, rule=level.rule._replace(max_steps=cell.max_steps))
     vector, length = VectorWorld(level, cell.num_envs), length_of(cell, 2**18)
 
-    def one(carry, key_act):
+    def one(carry, action):
         state, _ = carry
-        action = jax.random.randint(key_act, (cell.num_envs,), 0, level.num_actions)
         state, step = vector.step(state, action)
         codes = step.observation.codes
         return (state, sight.render(codes) if cell.rgb else codes), step.terminated | step.truncated
 
-    @jax.jit
+    @partial(jax.jit, donate_argnums=0)  # the batch is stepped in place
     def play(carry, key):
-        carry, ended = jax.lax.scan(one, carry, jax.random.split(key, length))
+        actions = jax.random.randint(key, (length, cell.num_envs), 0, level.num_actions)
+        carry, ended = jax.lax.scan(one, carry, actions)
         return carry, ended.sum()
 
     state, first = jax.jit(vector.reset)(jax.random.key(0))
     seen = jax.jit(sight.render)(first.codes) if cell.rgb else first.codes
     box = {"carry": (state, seen), "count": 0, "ended": 0}
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state._replace(key=jax.random.key_data(state.key))))
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
 
     def run():
         box["carry"], ended = play(box["carry"], jax.random.key(box["count"]))
@@ -158,10 +159,11 @@ def _jax_rate(cell: argparse.Namespace, timestep, step, num_actions: int) -> dic
 
     length = length_of(cell, 2**14 if cell.rgb else 2**16)
 
-    def one(timestep, key_act):
-        return step(timestep, jax.random.randint(key_act, (cell.num_envs,), 0, num_actions)), None
+    @partial(jax.jit, donate_argnums=0)
+    def play(timestep, key):
+        actions = jax.random.randint(key, (length, cell.num_envs), 0, num_actions)
+        return jax.lax.scan(lambda timestep, action: (step(timestep, action), None), timestep, actions)[0]
 
-    play = jax.jit(lambda timestep, key: jax.lax.scan(one, timestep, jax.random.split(key, length))[0])
     box = {"timestep": timestep, "count": 0}
 
     def run():

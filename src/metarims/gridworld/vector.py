@@ -60,8 +60,9 @@ class VectorState(NamedTuple):
     pool: Pool
     then: UInt8[Array, "B"]
     """The source of each environment's next level."""
-    key: PRNGKeyArray
-    """For worlds that move by themselves."""
+    seed: UInt32[Array, "2"]
+    """For worlds that move by themselves: with ``moves`` it determines the next move."""
+    moves: UInt32[Array, ""]
 
 
 class VectorWorld:
@@ -86,7 +87,7 @@ class VectorWorld:
 
     def reset(self, key: PRNGKeyArray) -> tuple[VectorState, Observation]:
         """New levels for all, and what the agents see."""
-        key, key_levels, key_tasks = jax.random.split(key, 3)
+        key_moves, key_levels, key_tasks = jax.random.split(key, 3)
         blank, none = _blank(self.env), jnp.zeros(len(self.batch_sizes), jnp.int32)
         # Plain words: jax's check for reused keys cannot look inside ``custom_vmap``.
         queue = jnp.zeros(int(self._starts[-1]), jnp.int32)
@@ -96,27 +97,27 @@ class VectorWorld:
         tasks = self._draw_tasks(jax.random.bits(key_tasks, (self.num_envs,)))
         playing = _tile(blank, self.num_envs)._replace(then=tasks)
         pool, playing = self._supply(pool, playing, jnp.ones(self.num_envs, bool))
-        return VectorState(playing.world, pool, playing.then, key), _observation(playing)
+        seed = jax.random.key_data(key_moves)
+        return VectorState(playing.world, pool, playing.then, seed, jnp.uint32(0)), _observation(playing)
 
     def step(self, state: VectorState, actions: Int[Array, "B"]) -> tuple[VectorState, TimeStep]:
         """One step of each; ended environments begin a new level at once."""
         if actions.shape != (self.num_envs,):
             raise UserError(f"Actions have the shape {actions.shape}: {self.num_envs} are needed, one per environment.")
-        key, outcome = self._advance(state, actions)
+        outcome = self._advance(state, actions)
         final = sight.observe(self.env, outcome.world)
         ended = outcome.terminated | outcome.truncated
         pool, playing = self._supply(state.pool, Fresh(outcome.world, final.codes, state.then), ended)
         time_step = TimeStep(_observation(playing), outcome.reward, outcome.terminated, outcome.truncated, final)
-        return VectorState(playing.world, pool, playing.then, key), time_step
+        return VectorState(playing.world, pool, playing.then, state.seed, state.moves + 1), time_step
 
-    def _advance(self, state: VectorState, actions: Int[Array, "B"]) -> tuple[PRNGKeyArray, rules.Outcome]:
+    def _advance(self, state: VectorState, actions: Int[Array, "B"]) -> rules.Outcome:
         """The step itself; random words are drawn, in one call for all, only where something moves by itself."""
         if not self.env.num_obstacles:
-            return state.key, jax.vmap(lambda w, a: rules.step(self.env, w, a))(state.world, actions)
-        key, key_wander = jax.random.split(state.key)
-        words = jax.random.bits(key_wander, (self.num_envs, self.env.num_obstacles))
+            return jax.vmap(lambda w, a: rules.step(self.env, w, a))(state.world, actions)
+        words = random_words(state.seed, state.moves, (self.num_envs, self.env.num_obstacles))
         step = jax.vmap(lambda w, a, r: rules.step_with_words(self.env, w, a, r))
-        return key, step(state.world, actions, words)
+        return step(state.world, actions, words)
 
     def _supply_one(self, pool: Pool, playing: Fresh, waiting: Bool[Array, "B"]) -> tuple[Pool, Fresh]:
         """Give new levels to those who wait; draw some first where there are too few."""
