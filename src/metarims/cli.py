@@ -20,7 +20,7 @@ from metarims.config import Config, Network
 from metarims.errors import UserError
 from metarims.presets import PRESETS
 from metarims.presets import preset as find_preset
-from metarims.runtime import prevent_deadlock
+from metarims.runtime import prevent_deadlock, share_processor
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,23 @@ class Train:
     """Folder of the run (default: runs/AGENT-ENV)."""
     preset: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(PRESETS) + "}")] = "default"
     """Where the other flags start from: debug ends in seconds, demo learns in minutes, paper is as published."""
+    devices: int = 1
+    """Devices that share the work: seeds are divided among them, then shards of environments (--ppo.shards). On a
+    processor a device is a thread."""
 
     def run(self, command: str) -> int:
         from metarims.runs.stopping import StopRequest
 
         out = self.out or Path("runs") / f"{self.config.agent}-{_file_name(self.config.env)}"
         with StopRequest() as stop:  # From before the slow imports, so that an early Ctrl-C is as harmless.
+            from metarims.learning.trainer import make_trainer
             from metarims.runs.progress import Progress
             from metarims.runs.training import train
 
+            share_processor(self.devices)
             _enable_cache()
             with Progress() as progress:
-                outcome = train(self.config, out, progress, stop=stop)
+                outcome = train(self.config, out, progress, lambda config: make_trainer(config, self.devices), stop)
         if not outcome.finished:
             print(f"Stopped and saved at step {outcome.env_steps:,} of {self.config.frames:,}. To go on: {command}")
             return 0

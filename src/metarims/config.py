@@ -70,6 +70,9 @@ class PPO:
 
     num_envs: int = 8
     """Environments stepped side by side, per seed."""
+    shards: int = 1
+    """Groups of environments that may each have a device of its own (``--devices``). Each learns from as many of its
+    spans in a gradient step, and draws its own levels: results depend on the number of groups, not on the devices."""
     gamma: float = 0.99
     """Discount (paper: 0.99)."""
     gae_lambda: float = 0.95
@@ -185,6 +188,7 @@ def check(config: Config) -> None:
         "record_every": config.record_every,
         "checkpoint_every": config.checkpoint_every,
         "ppo.num_envs": ppo.num_envs,
+        "ppo.shards": ppo.shards,
         **{f"network.{name}": getattr(net, name) for name in _SIZES},
         **{f"{name}.{f.name}": getattr(loop, f.name) for name, loop in loops(config) for f in dataclasses.fields(Loop)},
         **{f"rates.{name}": value for name, value in dataclasses.asdict(config.rates).items()},
@@ -218,14 +222,17 @@ def check(config: Config) -> None:
             f"network.communication_heads ({net.communication_heads}) does not divide "
             f"network.communication_dim ({net.communication_dim})."
         )
+    if ppo.num_envs % ppo.shards:
+        raise UserError(f"ppo.shards ({ppo.shards}) does not divide ppo.num_envs ({ppo.num_envs}).")
     for name, loop in loops(config):
         if loop.rollout % loop.span:
             raise UserError(f"{name}.span ({loop.span}) does not divide {name}.rollout ({loop.rollout}).")
-        num_spans = ppo.num_envs * loop.rollout // loop.span
+        num_spans = ppo.num_envs // ppo.shards * loop.rollout // loop.span
         if num_spans % loop.minibatches:
+            shards = f" / ppo.shards {ppo.shards}" if ppo.shards > 1 else ""
             raise UserError(
                 f"{name}.minibatches ({loop.minibatches}) does not divide the {num_spans} spans of one update "
-                f"(ppo.num_envs {ppo.num_envs} x {name}.rollout {loop.rollout} / {name}.span {loop.span})."
+                f"(ppo.num_envs {ppo.num_envs}{shards} x {name}.rollout {loop.rollout} / {name}.span {loop.span})."
             )
     if len(loops(config)) > 1:
         for name in ("span", "rollout"):

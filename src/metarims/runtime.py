@@ -21,6 +21,14 @@ def prevent_deadlock() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
 
 
+def share_processor(num_devices: int) -> None:
+    """Let JAX see the processor as so many devices, a thread each; call before JAX computes anything."""
+    if num_devices > 1:
+        import jax
+
+        jax.config.update("jax_num_cpu_devices", num_devices)
+
+
 def cache_folder() -> Path:
     """``$METARIMS_CACHE``, or the user's cache folder."""
     named = os.environ.get("METARIMS_CACHE")

@@ -100,6 +100,17 @@ def test_seeds_trained_together_see_what_they_see_alone() -> None:
             np.testing.assert_array_equal(ours[seed], theirs)
 
 
+def test_shards_of_seeds_see_what_they_see_alone() -> None:
+    vector = VectorWorld(make("BabyAI-GoToLocalS5N2-v0"), 8)
+    keys = lambda: jax.random.split(jax.random.key(7), (3, 2))  # noqa: E731
+    together = jax.jit(jax.vmap(jax.vmap(lambda key: play(vector, key, 100)[1])))(keys())
+    alone = jax.jit(lambda key: play(vector, key, 100)[1])
+    for seed, shards in enumerate(keys()):
+        for shard, key in enumerate(shards):
+            for ours, theirs in zip(jax.tree.leaves(together), jax.tree.leaves(alone(key)), strict=True):
+                np.testing.assert_array_equal(ours[seed, shard], theirs)
+
+
 def test_all_episodes_may_end_at_once() -> None:
     """More ends than the pool holds: it is filled as often as needed."""
     vector = VectorWorld(make("BabyAI-PickupLoc-v0"), 40, batch=8)

@@ -84,6 +84,8 @@ class VectorWorld:
         """Where each queue's place begins; it holds two batches."""
         self._supply = custom_vmap(self._supply_one)
         self._supply.def_vmap(self._supply_many)
+        self._supply_groups = custom_vmap(self._supply_several)
+        self._supply_groups.def_vmap(self._supply_groups_many)
 
     def reset(self, key: PRNGKeyArray) -> tuple[VectorState, Observation]:
         """New levels for all, and what the agents see."""
@@ -123,14 +125,22 @@ class VectorWorld:
         """Give new levels to those who wait; draw some first where there are too few."""
         return _supply(self._restock, self._is_short, self._serve, pool, playing, waiting)
 
+    def _supply_several(self, *args: Any) -> tuple[Pool, Fresh]:
+        """The same for several batches at once: all restock when one must, so that no level drawn is thrown away."""
+        return _supply(jax.vmap(self._restock), jax.vmap(self._is_short), jax.vmap(self._serve), *args)
+
     def _supply_many(self, axis_size: int, in_batched: Any, *args: Any):
-        """The same for several seeds at once: all restock when one must, so that no batch of levels is thrown away."""
+        """Under ``vmap``."""
+        out = self._supply_groups(*_broadcast(axis_size, in_batched, args))
+        return out, jax.tree.map(lambda _: True, out)
 
-        def full(batched, leaf):
-            return leaf if batched else jnp.broadcast_to(leaf, (axis_size, *leaf.shape))
-
-        args = jax.tree.map(full, tuple(in_batched), args)
-        out = _supply(jax.vmap(self._restock), jax.vmap(self._is_short), jax.vmap(self._serve), *args)
+    def _supply_groups_many(self, axis_size: int, in_batched: Any, *args: Any):
+        """Under ``vmap`` once more: all are members of one larger group."""
+        args = _broadcast(axis_size, in_batched, args)
+        members = len(args[2][0])
+        merged = jax.tree.map(lambda leaf: leaf.reshape(axis_size * members, *leaf.shape[2:]), args)
+        out = self._supply_groups(*merged)
+        out = jax.tree.map(lambda leaf: leaf.reshape(axis_size, members, *leaf.shape[1:]), out)
         return out, jax.tree.map(lambda _: True, out)
 
     def _is_short(self, pool: Pool, playing: Fresh, waiting: Bool[Array, "B"]) -> Bool[Array, ""]:
@@ -226,6 +236,15 @@ def _supply(restock: Any, is_short: Any, serve: Any, pool: Pool, playing: Fresh,
 
     # Worlds are computed once before a condition; else XLA would compute them anew for every use in ``serve``.
     return jax.lax.cond(waiting.any(), rounds, lambda carry: carry, (pool, playing, waiting))[:2]
+
+
+def _broadcast(axis_size: int, batched: Any, args: Any) -> Any:
+    """The arguments of a function under ``vmap``, each with the mapped axis."""
+
+    def full(batched, leaf):
+        return leaf if batched else jnp.broadcast_to(leaf, (axis_size, *leaf.shape))
+
+    return jax.tree.map(full, tuple(batched), args)
 
 
 def _observation(playing: Fresh) -> Observation:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from metarims.agents.agent import Agent
 from metarims.agents.core import State
 from metarims.config import PPO
+from metarims.learning.devices import mean
 from metarims.learning.rollout import take_log_prob
 from metarims.types import Observation
 
@@ -28,12 +29,15 @@ class Spans(NamedTuple):
 
 
 def compute_loss(
-    agent: Agent, mission_tokens: Int[Array, "num_missions L"], spans: Spans, ppo: PPO
+    agent: Agent, mission_tokens: Int[Array, "num_missions L"], spans: Spans, ppo: PPO, axes: tuple[str, ...] = ()
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """The loss to minimise, -L_clip + c1 L_value - c2 entropy, and its terms by name."""
+    """The loss to minimise, -L_clip + c1 L_value - c2 entropy, and its terms by name.
+
+    With ``axes`` (of shards) it is this shard's; the minibatch's is the mean over shards.
+    """
     _, output = agent.unroll(agent.tables(mission_tokens), spans.observation, spans.core, spans.begins)
     ratio = jnp.exp(take_log_prob(output.logits, spans.action) - spans.log_prob)
-    policy_loss = compute_policy_loss(ratio, spans.advantage, ppo.clip, normalize=ppo.normalize_advantages)
+    policy_loss = compute_policy_loss(ratio, spans.advantage, ppo.clip, normalize=ppo.normalize_advantages, axes=axes)
     value_loss = compute_value_loss(output.value, spans.value, spans.returns, ppo.clip if ppo.clip_value else None)
     log_probs = jax.nn.log_softmax(output.logits)
     entropy = -(jnp.exp(log_probs) * log_probs).sum(-1).mean()
@@ -48,11 +52,17 @@ def compute_loss(
 
 
 def compute_policy_loss(
-    ratio: Float[Array, "*B"], advantage: Float[Array, "*B"], clip: float, *, normalize: bool
+    ratio: Float[Array, "*B"],
+    advantage: Float[Array, "*B"],
+    clip: float,
+    *,
+    normalize: bool,
+    axes: tuple[str, ...] = (),
 ) -> Float[Array, ""]:
-    """-mean(min(r A, clip(r, 1 - e, 1 + e) A)); ``normalize`` standardises the advantages first."""
+    """-mean(min(r A, clip(r, 1 - e, 1 + e) A)); ``normalize`` standardises the advantages (of all shards) first."""
     if normalize:
-        advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        advantage = advantage - mean(advantage, axes)
+        advantage = advantage / (jnp.sqrt(mean(advantage**2, axes)) + 1e-8)
     return -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage).mean()
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from metarims.agents.agent import Agent, group_mask, select_group
 from metarims.config import GROUPS, PPO, Config, Loop, loops
+from metarims.learning.devices import average, mean
 from metarims.learning.ppo import Spans, compute_loss
 from metarims.learning.returns import compute_advantages
 from metarims.learning.rollout import Rollout
@@ -30,6 +31,8 @@ class Learner:
     ppo: PPO
     rate_factors: tuple[tuple[str, float], ...] = ()
     """Learning rates of single groups, as fractions of the loop's."""
+    axes: tuple[str, ...] = ()
+    """The mapped axes over which shards of environments meet."""
 
     def split(self, agent: Agent) -> tuple[Agent, Agent]:
         """The agent's parameters that this timescale trains, and the rest; each of the agent's shape, with gaps."""
@@ -55,7 +58,10 @@ class Learner:
         rollout: Rollout,
         key: PRNGKeyArray,
     ) -> tuple[Agent, Any, dict[str, Float[Array, ""]]]:
-        """All epochs and minibatches on one rollout; metrics are means over the gradient steps."""
+        """All epochs and minibatches on one rollout; metrics are means over the gradient steps.
+
+        Each shard gives its part to every minibatch; all take the same step, by the mean of their gradients.
+        """
         spans = cut_spans(rollout, self.loop.span, self.ppo)
         num_spans = spans.begins.shape[1]
         own: Any
@@ -66,9 +72,10 @@ class Learner:
             batch = select_spans(spans, chosen)
 
             def loss(own):
-                return compute_loss(eqx.combine(own, frozen), mission_tokens, batch, self.ppo)
+                return compute_loss(eqx.combine(own, frozen), mission_tokens, batch, self.ppo, self.axes)
 
             (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(own)
+            metrics, gradient = average((metrics, gradient), self.axes)
             metrics["grad_norm"] = optax.global_norm(gradient)
             for group in self.groups:
                 metrics[f"grad_norm/{group}"] = optax.global_norm(select_group(gradient, group))
@@ -82,7 +89,7 @@ class Learner:
         (own, optimizer_state), metrics = jax.lax.scan(step, (own, optimizer_state), order)
         agent = eqx.combine(own, frozen)
         metrics = {f"{self.name}/{name}": value.mean() for name, value in metrics.items()}
-        metrics[f"{self.name}/explained_variance"] = explained_variance(spans.value, spans.returns)
+        metrics[f"{self.name}/explained_variance"] = explained_variance(spans.value, spans.returns, self.axes)
         return agent, optimizer_state, metrics
 
     def _scale_groups(self, updates: Any) -> Any:
@@ -92,8 +99,8 @@ class Learner:
         return updates
 
 
-def make_learners(config: Config) -> tuple[Learner, ...]:
-    """The learners of an agent's rule, fastest first."""
+def make_learners(config: Config, axes: tuple[str, ...] = ()) -> tuple[Learner, ...]:
+    """The learners of an agent's rule, fastest first; ``axes``: those over which shards meet."""
     rule = RULES[config.agent]
     placed = any("encoder" in timescale.groups for timescale in rule.timescales)
     learners = []
@@ -103,7 +110,7 @@ def make_learners(config: Config) -> tuple[Learner, ...]:
             groups.add("encoder")
         ordered = tuple(group for group in GROUPS if group in groups)
         factors = tuple((group, factor) for group, factor in rate_factors(config) if group in groups)
-        learners.append(Learner(name, ordered, loop, config.ppo, factors))
+        learners.append(Learner(name, ordered, loop, config.ppo, factors, axes))
     return tuple(learners)
 
 
@@ -170,6 +177,12 @@ def last_steps(history: Rollout, num_steps: int) -> Rollout:
     return jax.tree.map(cut, history._replace(last_value=()))._replace(last_value=history.last_value)
 
 
-def explained_variance(values: Float[Array, "*B"], returns: Float[Array, "*B"]) -> Float[Array, ""]:
+def explained_variance(
+    values: Float[Array, "*B"], returns: Float[Array, "*B"], axes: tuple[str, ...] = ()
+) -> Float[Array, ""]:
     """1 - Var(return - value) / Var(return): 1 is a perfect critic, 0 one that knows nothing."""
-    return 1 - (returns - values).var() / (returns.var() + 1e-8)
+
+    def variance(x):
+        return mean((x - mean(x, axes)) ** 2, axes)
+
+    return 1 - variance(returns - values) / (variance(returns) + 1e-8)

@@ -1,4 +1,4 @@
-"""The trainer: nested timescales over one batch of environments, for all seeds at once.
+"""The trainer: nested timescales over one batch of environments, for all seeds at once, on one device or several.
 
 Experience comes in phases as long as the fastest timescale's rollout. A schedule says which timescales learn after
 which phase; one cycle of it is Algorithm 1 of the paper. A chunk of cycles is one compiled program, in which acting
@@ -15,9 +15,11 @@ from jaxtyping import Array, Bool, Num, PRNGKeyArray
 
 from metarims.agents.agent import Agent, make_agent
 from metarims.config import Config
+from metarims.errors import UserError
 from metarims.gridworld.hostworld import HostWorld
 from metarims.gridworld.registry import tasks
 from metarims.gridworld.worlds import make_worlds, mission_tokens, vocabulary
+from metarims.learning.devices import Layout, total
 from metarims.learning.diagnostics import Activity, summarize_activity
 from metarims.learning.rollout import Actor, Episodes, Rollout, collect_rollout, init_actor, sum_over_time
 from metarims.learning.rules import RULES, network_of
@@ -28,7 +30,8 @@ RUN_ONCE = {"xla_backend_optimization_level": 0}
 
 
 class TrainState(NamedTuple):
-    """Everything that training changes. In a trainer's hands every leaf has a leading axis of seeds."""
+    """Everything that training changes. In a trainer's hands every leaf has a leading axis of seeds; where there are
+    several shards of environments, those that belong to a shard have an axis of shards after it."""
 
     agent: Agent
     optimizers: tuple[Any, ...]
@@ -37,15 +40,20 @@ class TrainState(NamedTuple):
     key: PRNGKeyArray
 
 
+SHARDED: Any = TrainState(agent=False, optimizers=False, actor=True, key=True)  # pyright: ignore[reportArgumentType]
+"""What of a state belongs to a shard of environments."""
+
+
 class Trainer:
     """Trains the agents of one configuration."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, num_devices: int = 1):
         self.config = config
-        self.learners = make_learners(config)
+        self.layout = Layout(len(config.seeds), config.ppo.shards, num_devices)
+        self.learners = make_learners(config, self.layout.axes)
         self.envs = make_worlds(
             config.env,
-            config.ppo.num_envs,
+            config.ppo.num_envs // config.ppo.shards,
             words=config.words,
             max_words=config.max_words,
             max_missions=config.max_missions,
@@ -59,12 +67,14 @@ class Trainer:
         self.cycles_per_chunk = min(cycles, math.ceil(config.frames / self.frames_per_cycle))
         self.frames_per_chunk = self.cycles_per_chunk * self.frames_per_cycle
         self.num_chunks = math.ceil(config.frames / self.frames_per_chunk)
-        self.run_chunk = self._checked(jax.jit(jax.vmap(self._run_chunk), donate_argnums=0))
+        self.run_chunk = self._checked(self.layout.spread(self._run_chunk, SHARDED))
+        if isinstance(self.envs, HostWorld) and (config.ppo.shards, num_devices) != (1, 1):
+            raise UserError(f"{config.env} is stepped on the host: it needs --ppo.shards 1 and --devices 1.")
 
     def init(self) -> TrainState:
         """The state before the first chunk, for all seeds."""
         keys = jax.vmap(jax.random.key)(jnp.array(self.config.seeds))
-        return self._checked(jax.jit(jax.vmap(self._init), compiler_options=RUN_ONCE))(keys)
+        return self._place(self._checked(jax.jit(jax.vmap(self._init), compiler_options=RUN_ONCE))(keys))
 
     def keep(self, state: TrainState) -> TrainState:
         """What a checkpoint must hold: everything, but no environments that live outside of the program."""
@@ -73,13 +83,13 @@ class Trainer:
     def resume(self, kept: TrainState) -> tuple[TrainState, str]:
         """The state to go on from, and a sentence where it is not exactly the one that was kept."""
         if not isinstance(self.envs, HostWorld):
-            return kept, ""
+            return self._place(kept), ""
         note = f"{self.config.env} is stepped on the host, where environments cannot be restored: episodes begin anew."
         return self._checked(jax.jit(jax.vmap(self._begin_anew), compiler_options=RUN_ONCE))(kept), note
 
     def agent(self, state: TrainState, index: int) -> Agent:
         """The agent of one seed, by its place in ``config.seeds``."""
-        return jax.tree.map(lambda leaf: leaf[index], state.agent)
+        return self.layout.gather(jax.tree.map(lambda leaf: leaf[index], state.agent))
 
     def make_agent(self, key: PRNGKeyArray) -> Agent:
         """A fresh agent for this task."""
@@ -95,7 +105,14 @@ class Trainer:
         key_agent, key_env, key_run = jax.random.split(key, 3)
         agent = self.make_agent(key_agent)
         optimizers = tuple(learner.init(agent) for learner in self.learners)
-        return TrainState(agent, optimizers, init_actor(agent, self.envs, key_env), key_run)
+        if self.config.ppo.shards == 1:
+            return TrainState(agent, optimizers, init_actor(agent, self.envs, key_env), key_run)
+        keys_env, keys_run = (jax.random.split(key, self.config.ppo.shards) for key in (key_env, key_run))
+        actors = jax.vmap(lambda key: init_actor(agent, self.envs, key))(keys_env)
+        return TrainState(agent, optimizers, actors, keys_run)
+
+    def _place(self, state: TrainState) -> TrainState:
+        return self.layout.place(state, SHARDED)
 
     def _begin_anew(self, kept: TrainState) -> TrainState:
         key, key_env = jax.random.split(kept.key)
@@ -125,7 +142,7 @@ class Trainer:
         losses = {
             name: value.sum() / learns[:, i].sum() for i, terms in enumerate(losses) for name, value in terms.items()
         }
-        episodes, activity = sum_over_time(sums, time_axes=1)
+        episodes, activity = total(sum_over_time(sums, time_axes=1), self.layout.axes)
         names = tasks(self.config.env)
         record = summarize(episodes, names if len(names) > 1 else ()) | losses
         return state, record | (summarize_activity(activity, self.frames_per_chunk) if activity else {})
@@ -194,9 +211,9 @@ def make_schedule(learners: Sequence[Learner], *, reuse: bool) -> tuple[tuple[in
     return schedule
 
 
-def make_trainer(config: Config) -> Trainer:
+def make_trainer(config: Config, num_devices: int = 1) -> Trainer:
     """The trainer of a configuration; unknown environments and impossible settings are ``UserError``."""
-    return Trainer(config)
+    return Trainer(config, num_devices)
 
 
 def summarize(episodes: Episodes, tasks: Sequence[str] = ()) -> dict[str, Num[Array, ""]]:
