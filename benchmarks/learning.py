@@ -1,11 +1,11 @@
 """Learning curves: success on 500 fresh episodes against environment steps, for every agent, task and seed.
 
     python benchmarks/learning.py                  # everything; finished (task, agent) are not run again
-    python benchmarks/learning.py --table          # only the table, from the scores
+    python benchmarks/learning.py --table          # only tables and pictures, from the scores
 
 An agent is evaluated, with its sampled policy, on levels that training never draws, every so many steps. Seeds are not
-those by which the defaults were chosen (0 to 7 by hand, 100 and 101 by tuning/search.py). "Frames to 0.95" is the first
-evaluation at which success is at least that; a seed that never gets there counts as later than all.
+those by which the defaults were chosen (0 to 7 by hand, 100 to 103 by tuning/search.py). "Frames to 0.95" is the first
+evaluation at which success is at least that; a seed that never gets there is censored at its end (Kaplan and Meier).
 
 Scores: benchmarks/scores/learning/TASK.AGENT.json.gz, with commit, command and every setting.
 """
@@ -16,6 +16,7 @@ import gzip
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,19 @@ import numpy as np
 
 from metarims.config import Config
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
+from metarims.evaluation.statistics import (
+    Curve,
+    area_under_curve,
+    mean,
+    median_frames_interval,
+    probability_of_improvement,
+    reach_threshold,
+    stratified_interval,
+)
 from metarims.learning.rules import RULES
 from metarims.learning.trainer import make_trainer
 from metarims.runtime import enable_compile_cache, prevent_deadlock
+from metarims.views.plots import learning_curves, save_figure
 
 SCORES = Path(__file__).parent / "scores" / "learning"
 AGENTS = tuple(name for name in RULES if name != "threespeeds")
@@ -38,6 +49,8 @@ TASKS = {
 """Environment steps, and steps between two evaluations."""
 EPISODES = 500
 THRESHOLDS = (0.95, 0.99)
+ORDER = (("metarims", "modular"), ("modular", "vanilla"), ("metarims", "vanilla"), ("modular", "random"))
+"""Who is held against whom."""
 
 
 def measure(agent: str, task: str, frames: int, every: int, seeds: tuple[int, ...]) -> dict[str, Any]:
@@ -68,47 +81,70 @@ def measure(agent: str, task: str, frames: int, every: int, seeds: tuple[int, ..
     }
 
 
-def frames_to(scores: dict[str, Any], threshold: float, measure: str = "frames") -> list[float]:
-    """For each seed the frames (or episodes) at the first evaluation with that success; infinity where never."""
+def load_scores(task: str, agents: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The scores of those agents that have any."""
+    paths = {agent: SCORES / f"{task}.{agent}.json.gz" for agent in agents}
+    return {agent: json.loads(gzip.decompress(path.read_bytes())) for agent, path in paths.items() if path.exists()}
+
+
+def curves_of(scores: dict[str, Any], counter: str = "frames") -> list[Curve]:
+    """Success of each seed against environment steps, or against its episodes."""
+    points = scores["points"]
     found = []
     for index in range(len(scores["config"]["seeds"])):
-        reached = [point for point in scores["points"] if point["success"][index] >= threshold]
-        value = (reached[0][measure] if measure == "frames" else reached[0][measure][index]) if reached else np.inf
-        found.append(float(value))
+        at = [point["frames"] if counter == "frames" else point["episodes"][index] for point in points]
+        found.append(Curve(np.array(at, float), np.array([point["success"][index] for point in points])))
     return found
 
 
-def interval(values: list[float], statistic: Any = np.median, draws: int = 10_000) -> tuple[float, float, float]:
-    """The statistic and its bootstrap 95 % interval over seeds."""
-    rng, data = np.random.default_rng(0), np.array(values)
-    resampled = statistic(data[rng.integers(len(data), size=(draws, len(data)))], axis=-1)
-    low, high = np.sort(resampled)[[int(0.025 * draws), int(0.975 * draws) - 1]]
-    return float(statistic(data)), float(low), float(high)
+def print_table(task: str, found: dict[str, dict[str, Any]]) -> None:
+    """Markdown: median frames and episodes to each threshold over seeds, the area under the curve, and the end."""
 
-
-def print_table(tasks: list[str], agents: list[str]) -> None:
-    """Markdown: median frames and episodes to each threshold over seeds, and the success at the end."""
-
-    def show(values: list[float]) -> str:
-        texts = ["never" if value == np.inf else f"{value / 1000:,.0f}k" for value in interval(values)]
+    def median(scores: dict[str, Any], threshold: float, counter: str) -> str:
+        interval = median_frames_interval(reach_threshold(curves_of(scores, counter), threshold))
+        texts = ["never" if np.isinf(value) else f"{value / 1000:,.{counter == 'episodes':d}f}k" for value in interval]
         return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
-    for task in tasks:
-        print(f"\n**{task}** (median over seeds and 95 % bootstrap interval)\n")
-        heads = [f"{what} to {threshold}" for threshold in THRESHOLDS for what in ("frames", "episodes")]
-        print("| agent | seeds | " + " | ".join(heads) + " | success at the end (mean) |\n" + "|---" * 7 + "|")
-        for agent in agents:
-            path = SCORES / f"{task}.{agent}.json.gz"
-            if not path.exists():
-                continue
-            scores = json.loads(gzip.decompress(path.read_bytes()))
-            cells = [
-                show(frames_to(scores, threshold, what)) for threshold in THRESHOLDS for what in ("frames", "episodes")
-            ]
-            last = scores["points"][-1]
-            mean, low, high = interval(last["success"], np.mean)
-            end = f"{mean:.3f} [{low:.3f}, {high:.3f}] at {last['frames'] / 1000:,.0f}k"
-            print(f"| {agent} | {len(last['success'])} | " + " | ".join(cells) + f" | {end} |")
+    def average(values: list[float]) -> str:
+        value, low, high = stratified_interval(mean, np.array(values)[:, None])
+        return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+    print(f"\n**{task}** (over seeds, with 95 % bootstrap intervals)\n")
+    heads = [f"{what} to {threshold}, median" for threshold in THRESHOLDS for what in ("frames", "episodes")]
+    print("| agent | seeds | " + " | ".join(heads) + " | area | success at the end |\n" + "|---" * 8 + "|")
+    for agent, scores in found.items():
+        medians = [median(scores, threshold, what) for threshold in THRESHOLDS for what in ("frames", "episodes")]
+        area, last = average([area_under_curve(curve) for curve in curves_of(scores)]), scores["points"][-1]
+        end = f"{average(last['success'])} at {last['frames'] / 1000:,.0f}k"
+        print(f"| {agent} | {len(last['success'])} | " + " | ".join(medians) + f" | {area} | {end} |")
+
+
+def print_order(tasks: Sequence[str]) -> None:
+    """Who learns faster: the probability that a seed of one has more area under its curve than a seed of another."""
+
+    def table(agent: str, among: Sequence[str]) -> np.ndarray:
+        areas = [[area_under_curve(c) for c in curves_of(load_scores(task, [agent])[agent])] for task in among]
+        return np.array(areas).T
+
+    for better, worse in ORDER:
+        among = [task for task in tasks if len(load_scores(task, [better, worse])) == 2]
+        for chosen in [[task] for task in among] + ([among] if len(among) > 1 else []):
+            x, y = table(better, chosen), table(worse, chosen)
+            value, low, high = stratified_interval(probability_of_improvement, x, y)
+            where = chosen[0] if len(chosen) == 1 else f"all {len(chosen)} tasks"
+            lead = f"{mean(x) - mean(y):+.3f}"
+            print(f"P({better} > {worse}) on {where}: {value:.2f} [{low:.2f}, {high:.2f}], areas differ by {lead}")
+
+
+def draw(task: str, found: dict[str, dict[str, Any]]) -> None:
+    """The curves as a picture beside the scores."""
+    rows = [
+        {"agent": agent, "seed": seed, "env_steps": point["frames"], "success": point["success"][index]}
+        for agent, scores in found.items()
+        for index, seed in enumerate(scores["config"]["seeds"])
+        for point in scores["points"]
+    ]
+    save_figure(learning_curves(rows, title=task), SCORES / f"{task}.png")
 
 
 def main() -> None:
@@ -117,7 +153,7 @@ def main() -> None:
     parser.add_argument("--agents", nargs="+", default=AGENTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[200, 201, 202, 203, 204])
     parser.add_argument("--frames", type=int, help="environment steps per seed (default: the task's)")
-    parser.add_argument("--table", action="store_true", help="only print the table")
+    parser.add_argument("--table", action="store_true", help="only tables and pictures, from the scores")
     arguments = parser.parse_args()
     prevent_deadlock()
     enable_compile_cache()
@@ -130,7 +166,12 @@ def main() -> None:
             frames, every = TASKS[task]
             scores = measure(agent, task, arguments.frames or frames, every, tuple(arguments.seeds))
             path.write_bytes(gzip.compress(json.dumps(scores).encode(), mtime=0))
-    print_table(arguments.tasks, list(arguments.agents))
+    for task in arguments.tasks:
+        if found := load_scores(task, arguments.agents):
+            print_table(task, found)
+            draw(task, found)
+    print()
+    print_order(arguments.tasks)
 
 
 if __name__ == "__main__":

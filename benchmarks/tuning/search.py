@@ -26,15 +26,17 @@ from metarims.runtime import enable_compile_cache, prevent_deadlock
 HERE = Path(__file__).parent
 AGENTS = ("vanilla", "modular", "metarims")
 TASKS = ("MiniGrid-DoorKey-5x5-v0", "BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0")
+EIGHT = {"fast": {"epochs": 8}, "slow": {"epochs": 8}}
 TRIALS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "value 2.5, entropy 0.002": {"ppo": {"value_coef": 2.5, "entropy_coef": 0.002}},
-    "8 epochs": {"fast": {"epochs": 8}, "slow": {"epochs": 8}},
-    "16 environments": {"ppo": {"num_envs": 16}},
-    "lambda 0.99": {"ppo": {"gae_lambda": 0.99}},
-    "learning rate 2e-3": {"fast": {"learning_rate": 2e-3}, "slow": {"learning_rate": 2e-3}},
-    "standardised advantages": {"ppo": {"normalize_advantages": True}},
-    "loud": {"network": {"mission_scale": 1.0, "key_scale": 1.0, "message_scale": 1.0}},
+    "4 epochs": {"fast": {"epochs": 4}, "slow": {"epochs": 4}},
+    "8 epochs": EIGHT,
+    "16 epochs": {"fast": {"epochs": 16}, "slow": {"epochs": 16}},
+    "8 epochs, value 1, entropy 0.002": EIGHT | {"ppo": {"value_coef": 1.0, "entropy_coef": 0.002}},
+    "8 epochs, 8 minibatches": {
+        "fast": {"epochs": 8, "minibatches": 8},
+        "slow": {"epochs": 8, "minibatches": 8},
+    },
+    "8 epochs, loud": EIGHT | {"network": {"mission_scale": 1.0, "key_scale": 1.0, "message_scale": 1.0}},
 }
 """Changes to sections of the default configuration."""
 
@@ -80,7 +82,7 @@ def main() -> None:
     parser.add_argument("--trials", nargs="+", choices=TRIALS, default=list(TRIALS), metavar="TRIAL")
     parser.add_argument("--tasks", nargs="+", default=TASKS)
     parser.add_argument("--frames", type=int, default=40_000)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102, 103])
     parser.add_argument("--agents", nargs="+", default=AGENTS)
     parser.add_argument("--out", type=Path, default=HERE / "results.jsonl")
     arguments = parser.parse_args()

@@ -191,7 +191,6 @@ def check(config: Config) -> None:
         "ppo.shards": ppo.shards,
         **{f"network.{name}": getattr(net, name) for name in _SIZES},
         **{f"{name}.{f.name}": getattr(loop, f.name) for name, loop in loops(config) for f in dataclasses.fields(Loop)},
-        **{f"rates.{name}": value for name, value in dataclasses.asdict(config.rates).items()},
         "ppo.reward_scale": ppo.reward_scale,
         "ppo.adam_eps": ppo.adam_eps,
         "ppo.clip": ppo.clip,
@@ -202,6 +201,9 @@ def check(config: Config) -> None:
     for name, value in (("gamma", ppo.gamma), ("gae_lambda", ppo.gae_lambda)):
         if not 0 <= value <= 1:
             raise UserError(f"ppo.{name} is {value}: it must lie between 0 and 1.")
+    for name, value in dataclasses.asdict(config.rates).items():
+        if not 0 <= value < float("inf"):
+            raise UserError(f"rates.{name} is {value}: it must be zero or more (zero: the group stays as it is).")
     for name, value in (("value_coef", ppo.value_coef), ("entropy_coef", ppo.entropy_coef)):
         if not 0 <= value < float("inf"):
             raise UserError(f"ppo.{name} is {value}: it must be zero or more, and finite.")

@@ -33,7 +33,7 @@ LABELS = {"success": "success rate", "return": "mean return", "episode_length": 
 MIN_SEEDS = 3
 """Fewest seeds whose spread says anything about further seeds."""
 
-_THEMES = {
+THEMES = {
     "light": {"ink": "#1c2127", "muted": "#5c6570", "line": "#dedbd4"},
     "dark": {"ink": "#e9e7e2", "muted": "#9da6b0", "line": "#30363d"},
 }
@@ -87,12 +87,13 @@ def learning_curves(
     by_agent = curves(rows, measure)
     if not by_agent:
         raise UserError(f"No row has a finite '{measure}': there is nothing to draw.")
-    colors = _THEMES[theme]
+    colors = THEMES[theme]
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
     for index, (agent, curve) in enumerate(by_agent.items()):
-        color, style = COLORS[theme][index % len(COLORS[theme])], LINE_STYLES[index % len(LINE_STYLES)]
+        number, turn = index % len(COLORS[theme]), index // len(COLORS[theme])
+        color, style = COLORS[theme][number], LINE_STYLES[(number + turn) % len(LINE_STYLES)]
         _draw_curve(axes, agent, curve, color, style)
     _dress(axes, measure, title, colors)
     return figure
