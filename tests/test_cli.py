@@ -271,6 +271,7 @@ def test_the_paper_preset_is_the_papers():
     paper = presets.PRESETS["paper"]
     assert dataclasses.asdict(paper.ppo) == {
         "num_envs": 64,
+        "shards": 1,
         "gamma": 0.99,
         "gae_lambda": 0.99,
         "clip": 0.2,

@@ -1,4 +1,4 @@
-"""The command line: metarims train · evaluate · view · envs · params · doctor · demo.
+"""The command line: metarims train · evaluate · view · envs · params · study · doctor · demo.
 
 Flags are generated from dataclasses (training's from ``config.Config``). JAX is imported only by the commands that
 compute, so that help and mistakes answer at once.
@@ -168,6 +168,71 @@ class Envs:
 
 
 @dataclass(frozen=True)
+class StudyList:
+    """List the studies: every figure and table of the paper, and two that it speaks of."""
+
+    def run(self, command: str) -> int:
+        from metarims.studies.catalogue import STUDIES
+
+        width = max(map(len, STUDIES))
+        print("\n".join(f"{name:<{width}}  {found.title} ({found.source})" for name, found in STUDIES.items()))
+        print("\nNext: metarims study run NAME --scale smoke")
+        return 0
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """Run a study: train, measure, judge, and write its report; the same command goes on with one interrupted."""
+
+    name: Annotated[str, tyro.conf.Positional]
+    """A study, as in metarims study list."""
+    scale: Literal["smoke", "laptop", "paper"] = "laptop"
+    """smoke: two minutes, whether everything works. laptop: hours on two cores. paper: needs an accelerator."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """The study's folder (default: runs/STUDY-SCALE)."""
+    workers: int = 0
+    """Plans that run at once (0: one per core)."""
+
+    def run(self, command: str) -> int:
+        from rich.console import Console
+
+        from metarims.runs.stopping import StopRequest
+        from metarims.runtime import usable_cores
+        from metarims.studies.catalogue import scale, study
+        from metarims.studies.results import collect
+        from metarims.studies.running import run_study
+
+        chosen, size = study(self.name), scale(self.scale)
+        out = self.out or Path("runs") / f"{self.name}-{self.scale}"
+        with StopRequest() as stop:
+            ended = run_study(chosen, size, out, self.workers or usable_cores(), Console(soft_wrap=True), stop)
+        collect(out)
+        if ended.left:
+            print(f"Stopped and saved: {len(ended.finished)} plans are finished. To go on: {command}")
+            return 0
+        _report_study(out, out / "report.html")
+        if ended.failed:
+            print(f"{len(ended.failed)} plans failed; the same command runs them again.", file=sys.stderr)
+            return 1
+        return 0
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """Write a study's report from its folder, or from the scores.json.gz of one."""
+
+    path: Annotated[Path, tyro.conf.Positional]
+    """The study's folder, or its collected scores."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """The page (default: report.html in the folder, or beside the scores); figures go into figures/ beside it."""
+
+    def run(self, command: str) -> int:
+        default = self.path / "report.html" if self.path.is_dir() else self.path.with_name("report.html")
+        _report_study(self.path, self.out or default)
+        return 0
+
+
+@dataclass(frozen=True)
 class Params:
     """Print the agents side by side: parameters of every group, and operations of every part of a step."""
 
@@ -231,7 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     raise SystemExit(code)
 
 
-def _parse(arguments: list[str]) -> Train | Evaluate | View | Envs | Params | Doctor | RunDemo:
+def _parse(arguments: list[str]) -> Any:
     start = Train(find_preset(_preset_name(arguments)))
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=start)]
@@ -239,6 +304,12 @@ def _parse(arguments: list[str]) -> Train | Evaluate | View | Envs | Params | Do
         | Annotated[View, tyro.conf.subcommand("view")]
         | Annotated[Envs, tyro.conf.subcommand("envs")]
         | Annotated[Params, tyro.conf.subcommand("params")]
+        | Annotated[
+            Annotated[StudyList, tyro.conf.subcommand("list")]
+            | Annotated[StudyRun, tyro.conf.subcommand("run")]
+            | Annotated[StudyReport, tyro.conf.subcommand("report")],
+            tyro.conf.subcommand("study"),
+        ]
         | Annotated[Doctor, tyro.conf.subcommand("doctor")]
         | Annotated[RunDemo, tyro.conf.subcommand("demo")]
     )
@@ -276,6 +347,21 @@ def _write_page(out: Path, episodes: Any, title: str, labels: Sequence[str]) -> 
         write_episode_page(out, episodes, title, labels)
     print(f"Wrote {out} ({out.stat().st_size / 2**20:.1f} MiB): open it in a browser.")
     return 0
+
+
+def _report_study(path: Path, out: Path) -> None:
+    from metarims.runs.files import writing
+    from metarims.studies.results import read_results
+    from metarims.views.study_page import write_study_page
+
+    results = read_results(path)
+    for sentence, verdict in results.verdicts:
+        print(f"{verdict.outcome if verdict else 'not measured'}: {sentence}")
+        if verdict:
+            print(f"    {verdict.sentence}")
+    with writing("the report", out.parent, advice="Name another file with --out."):
+        write_study_page(out, results)
+    print(f"Wrote {out}: open it in a browser.")
 
 
 def _enable_cache() -> None:

@@ -288,3 +288,14 @@ def test_when_an_episode_begins_modules_already_ask_for_different_things():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(50, INPUT)), jnp.float32)
     _, (_, metrics) = step(core, x, core.initial_state(50))
     assert len(np.unique(np.asarray(metrics.active), axis=0)) > 2
+
+
+def test_with_fewer_active_modules_those_that_attend_most_go_on_as_before():
+    core = make_core(num_active=3)
+    x, state = random_span(core, num_envs=16)
+    _, (_, all_metrics) = step(core, x[0], state)
+    _, (_, one_metrics) = step(core.with_active(1), x[0], state)
+    assert (np.asarray(all_metrics.active).sum(-1) == 3).all()
+    assert (np.asarray(one_metrics.active).sum(-1) == 1).all()
+    np.testing.assert_array_equal(one_metrics.active.argmax(-1), all_metrics.input_attention.argmax(-1))
+    assert core.num_active == 3

@@ -3,6 +3,7 @@
 One step is four stages: read, choose, step, talk.
 """
 
+import copy
 from typing import Literal, NamedTuple
 
 import equinox as eqx
@@ -114,6 +115,12 @@ class RIMCore(eqx.Module):
     @property
     def output_dim(self) -> int:
         return self.num_modules * self.modules.from_hidden.shape[1]
+
+    def with_active(self, num_active: int) -> "RIMCore":
+        """The same weights, of which ``num_active`` modules act at a step."""
+        core = copy.copy(self)
+        object.__setattr__(core, "num_active", num_active)
+        return core
 
     def initial_state(self, num_envs: int) -> RIMState:
         zeros = jnp.zeros((num_envs, self.num_modules, self.modules.from_hidden.shape[1]))

@@ -93,9 +93,14 @@ def _success_cell(measured: Measured | None) -> str:
 
 
 def _figure(metrics: Sequence[Mapping[str, Any]], env: str, measure: str) -> str:
-    light, dark = (_svg_uri(learning_curves(metrics, measure, theme=theme)) for theme in ("light", "dark"))
+    light, dark = (learning_curves(metrics, measure, theme=theme) for theme in ("light", "dark"))
     name, _, task = measure.partition("/")
-    caption = f"{_FIGURES[name]}, {task or env}"
+    return figure_panel(f"{_FIGURES[name]}, {task or env}", light, dark)
+
+
+def figure_panel(caption: str, light: Any, dark: Any) -> str:
+    """A captioned figure as markup, drawn for a light page and for a dark one."""
+    light, dark = _svg_uri(light), _svg_uri(dark)
     return f"""<figure class="panel">
 <figcaption>{_text(caption)}</figcaption>
 <picture>

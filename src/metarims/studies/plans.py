@@ -1,0 +1,158 @@
+"""What a study is made of, as data: plans of runs, measurements, and the claims that they decide."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from metarims.config import Config, from_dict
+from metarims.errors import UserError
+from metarims.presets import preset
+from metarims.runs.export import SavedAgent
+from metarims.studies.verdicts import Claim
+
+ScaleName = Literal["smoke", "laptop", "paper"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a study is: from a test of two minutes to the paper's own size."""
+
+    name: ScaleName
+    preset: str
+    """Settings that all runs begin from."""
+    seeds: int
+    episodes: int
+    """Evaluation episodes per seed and task."""
+    frames: Callable[[str], int]
+    """Environment steps per seed on a task."""
+    tasks: int | None = None
+    """At most so many tasks of a study that compares agents over several."""
+
+
+class Row(NamedTuple):
+    """One number measured of one seed."""
+
+    seed: int
+    name: str
+    """What it is: ``success``, ``return``, ``area of success``, ..."""
+    where: str
+    """The task, or another condition, under which it was measured."""
+    value: float
+
+
+class Stage(NamedTuple):
+    """One piece of training."""
+
+    env: str
+    settings: Mapping[str, Any] = {}
+    """What differs from the plan's settings in this stage."""
+    share: float = 1.0
+    """Of the scale's frames for this task."""
+
+
+class Trained(NamedTuple):
+    """What a plan's training left: each stage's agents and metrics."""
+
+    stages: tuple[Stage, ...]
+    agents: tuple[Sequence[SavedAgent], ...]
+    """Of every stage, one per seed."""
+    metrics: tuple[Sequence[Mapping[str, Any]], ...]
+    """Rows of every stage's ``metrics.jsonl``."""
+
+
+class Found(NamedTuple):
+    """What a measurement found."""
+
+    rows: Sequence[Row] = ()
+    records: Mapping[str, Any] = {}
+    """What figures need beyond numbers per seed, as JSON."""
+
+
+Measure = Callable[[Trained, Scale], Found]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Agents of one kind, trained through one or more stages: each begins with the weights of the one before."""
+
+    label: str
+    """What figures and claims call it."""
+    agent: str
+    stages: tuple[Stage, ...]
+    measures: tuple[Measure, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Changes to the scale's preset, by dotted names: ``{"network.num_active": 2}``."""
+
+    @property
+    def name(self) -> str:
+        """The folder of its runs."""
+        route = "+".join(dict.fromkeys(stage.env for stage in self.stages))
+        return f"{self.label} on {route}".replace(" ", "_").replace("/", "-")
+
+    def config(self, index: int, scale: Scale) -> Config:
+        """The configuration of one of its stages."""
+        stage, start = self.stages[index], preset(scale.preset)
+        frames = max(1, round(stage.share * scale.frames(stage.env)))
+        settings = {"agent": self.agent, "env": stage.env, "frames": frames, "seeds": tuple(range(scale.seeds))}
+        settings["record_every"] = max(1, min(start.record_every, frames // 40))
+        return change(start, settings | dict(self.settings) | dict(stage.settings))
+
+
+@dataclass(frozen=True)
+class Question:
+    """A claim, and where in the rows its score tables are found."""
+
+    claim: Claim
+    tables: Mapping[str, tuple[str, str, tuple[str, ...] | None]]
+    """For each name in the claim: a plan's label, a row's name, and conditions (None: all that the rows have)."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One figure or table of the paper, or one of ours, that can be run."""
+
+    name: str
+    title: str
+    source: str
+    """Where the paper has it."""
+    paper: str
+    """What the paper reports, in a sentence."""
+    plans: Callable[[Scale], tuple[Plan, ...]]
+    questions: tuple[Question, ...]
+    figures: tuple[str, ...]
+    """Kinds of figures of the report: ``curves``, ``points``, ``raster``, ``values``."""
+
+
+def change(config: Config, settings: Mapping[str, Any]) -> Config:
+    """The configuration with some settings changed, by dotted names; unknown or impossible ones are a ``UserError``."""
+    tree = json.loads(json.dumps(dataclasses.asdict(config)))
+    for name, value in settings.items():
+        *path, last = name.split(".")
+        branch = tree
+        for part in path:
+            branch = branch.get(part)
+            if not isinstance(branch, dict):
+                raise UserError(f"settings name {name}: there is no section {part} in the configuration.")
+        branch[last] = list(value) if isinstance(value, tuple) else value
+    return from_dict(Config, tree)
+
+
+def score_table(
+    rows: Sequence[tuple[str, Row]], label: str, name: str, wheres: Sequence[str] | None
+) -> Float[np.ndarray, "S N"]:
+    """The numbers of one label: a row per seed, a column per condition; an empty one where nothing was measured.
+
+    Seeds that lack a condition are left out, so that those left are whole.
+    """
+    found: dict[int, dict[str, float]] = {}
+    for owner, row in rows:
+        if owner == label and row.name == name:
+            found.setdefault(row.seed, {})[row.where] = row.value
+    columns = list(wheres or dict.fromkeys(where for values in found.values() for where in values))
+    whole = [[values[where] for where in columns] for _, values in sorted(found.items()) if set(columns) <= set(values)]
+    return np.array(whole, float).reshape(len(whole), len(columns))

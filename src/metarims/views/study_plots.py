@@ -1,0 +1,160 @@
+"""The figures of a study's report, from its collected results."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from metarims.evaluation.statistics import mean, profile_band, stratified_interval
+from metarims.studies.plans import score_table
+from metarims.studies.results import Results
+from metarims.views.plots import COLORS, LINE_STYLES, THEMES, learning_curves
+
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""A second sign of the label beside its colour."""
+
+
+class Drawn(NamedTuple):
+    """A figure and its caption."""
+
+    caption: str
+    figure: Figure
+
+
+def draw(results: Results, theme: str = "light") -> list[Drawn]:
+    """All figures that the study asks for and the results allow."""
+    return [drawn for kind in results.study.figures for drawn in _KINDS[kind](results, theme)]
+
+
+def _curves(results: Results, theme: str) -> Iterator[Drawn]:
+    """Success and return while the last stage is learned, a figure per task."""
+    tasks: dict[str, list[dict[str, Any]]] = {}
+    for plan in results.plans:
+        rows = tasks.setdefault(plan["stages"][-1], [])
+        rows += [{"agent": plan["label"], **row} for row in plan["curves"][-1]]
+    for task, rows in tasks.items():
+        for measure in ("success", "return"):
+            if any(row[measure] is not None for row in rows):
+                yield Drawn(f"{task}: {measure} while training", learning_curves(rows, measure, theme=theme))
+
+
+def _points(results: Results, theme: str) -> Iterator[Drawn]:
+    """For each number that a claim is about: every seed a point, the mean with its 95 % bootstrap interval."""
+    for name in dict.fromkeys(question.claim.measurement for question in results.study.questions):
+        groups: dict[str, dict[str, list[float]]] = {}
+        for label, row in results.rows:
+            if row.name == name and np.isfinite(row.value):
+                groups.setdefault(row.where, {}).setdefault(label, []).append(row.value)
+        if groups:
+            yield Drawn(f"{name}, each seed a point", _point_figure(groups, name, theme))
+
+
+def _point_figure(groups: Mapping[str, Mapping[str, Sequence[float]]], name: str, theme: str) -> Figure:
+    labels = list(dict.fromkeys(label for group in groups.values() for label in group))
+    figure, axes, ink = _begin(theme, height=max(2.4, 0.5 + 0.22 * len(labels) * len(groups) + 0.5 * len(groups)))
+    ticks, place, seen = [], 0.0, set()
+    for where, group in groups.items():
+        first = place
+        for label, values in group.items():
+            index = labels.index(label)
+            color = COLORS[theme][index % len(COLORS[theme])]
+            interval = stratified_interval(mean, np.array(values)[:, None])
+            axes.plot(values, [place] * len(values), MARKS[index % len(MARKS)], color=color, alpha=0.45, markersize=4)
+            axes.plot([interval.low, interval.high], [place, place], color=color, linewidth=2)
+            mark = {"marker": MARKS[index % len(MARKS)], "color": color, "markersize": 8, "linestyle": ""}
+            axes.plot([interval.value], [place], label=None if label in seen else label, **mark)
+            seen.add(label)
+            place += 1
+        ticks.append(((first + place - 1) / 2, where))
+        place += 0.8
+    axes.set_yticks([tick for tick, _ in ticks], [where for _, where in ticks])
+    axes.invert_yaxis()
+    axes.set_xlabel(name, color=ink["ink"])
+    _finish(axes, ink, "x")
+    return figure
+
+
+def _profile(results: Results, theme: str) -> Iterator[Drawn]:
+    """How many runs score above each threshold, over all tasks."""
+    name = "area of success"
+    labels = dict.fromkeys(plan["label"] for plan in results.plans)
+    tables = {label: score_table(results.rows, label, name, None) for label in labels}
+    tables = {label: table for label, table in tables.items() if table.size}
+    if not tables:
+        return
+    figure, axes, ink = _begin(theme)
+    thresholds = np.linspace(0, 1, 101)
+    for index, (label, table) in enumerate(tables.items()):
+        band = profile_band(table, thresholds)
+        color = COLORS[theme][index % len(COLORS[theme])]
+        axes.plot(thresholds, band.fraction, color=color, linestyle=LINE_STYLES[index % len(LINE_STYLES)], label=label)
+        axes.fill_between(thresholds, band.low, band.high, color=color, alpha=0.18, linewidth=0)
+    axes.set_xlabel(f"{name}, tau", color=ink["ink"])
+    axes.set_ylabel("fraction of runs above tau", color=ink["ink"])
+    _finish(axes, ink, "y")
+    yield Drawn("Performance profile over tasks, with a 95 % bootstrap band", figure)
+
+
+def _raster(results: Results, theme: str) -> Iterator[Drawn]:
+    """Who acts at each step of six episodes, one row per module."""
+    for plan in results.plans:
+        raster = plan["records"].get("raster")
+        if not raster:
+            continue
+        active = np.concatenate([np.array(episode) for episode in raster["active"]])
+        figure, axes, ink = _begin(theme, height=2.2)
+        for module in range(active.shape[1]):
+            steps = np.flatnonzero(active[:, module])
+            color = COLORS[theme][module % len(COLORS[theme])]
+            axes.plot(steps, [module + 1] * len(steps), "|", color=color, markersize=11, markeredgewidth=1.4)
+        _mark_ends(axes, [len(episode) for episode in raster["active"]], ink)
+        axes.set_yticks(range(1, active.shape[1] + 1))
+        axes.set_ylim(active.shape[1] + 0.6, 0.4)
+        axes.set_ylabel("module", color=ink["ink"])
+        axes.set_xlabel("step (lines: an episode begins)", color=ink["ink"])
+        _finish(axes, ink, "", legend=False)
+        yield Drawn(f"{plan['label']} on {raster['env']}, seed {raster['seed']}: active modules", figure)
+
+
+def _values(results: Results, theme: str) -> Iterator[Drawn]:
+    """The predicted value over the episodes of a meta-episode."""
+    for plan in results.plans:
+        record = plan["records"].get("values")
+        if not record:
+            continue
+        figure, axes, ink = _begin(theme, height=2.6)
+        axes.plot(np.concatenate(record["values"]), color=COLORS[theme][0], linewidth=1.4)
+        _mark_ends(axes, [len(values) for values in record["values"]], ink)
+        axes.set_ylabel("value", color=ink["ink"])
+        axes.set_xlabel("step (lines: an episode begins)", color=ink["ink"])
+        _finish(axes, ink, "y", legend=False)
+        yield Drawn(f"{plan['label']} on {record['env']}, seed {record['seed']}: value over nine episodes", figure)
+
+
+_KINDS = {"curves": _curves, "points": _points, "profile": _profile, "raster": _raster, "values": _values}
+
+
+def _begin(theme: str, height: float = 4.0) -> tuple[Figure, Axes, Mapping[str, str]]:
+    figure = Figure(figsize=(6.4, height), layout="constrained")
+    figure.patch.set_alpha(0)
+    return figure, figure.add_subplot(), THEMES[theme]
+
+
+def _mark_ends(axes: Axes, lengths: Sequence[int], ink: Mapping[str, str]) -> None:
+    for begin in np.cumsum([0, *lengths[:-1]]):
+        axes.axvline(begin - 0.5, color=ink["muted"], linewidth=0.8, linestyle=":")
+
+
+def _finish(axes: Axes, ink: Mapping[str, str], grid: Literal["x", "y", ""], legend: bool = True) -> None:
+    axes.patch.set_alpha(0)
+    if grid:
+        axes.grid(axis=grid, color=ink["line"], linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=ink["muted"], length=0)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(ink["line"])
+    if legend:
+        axes.legend(frameon=False, labelcolor=ink["ink"], fontsize=9, loc="best")

@@ -1,0 +1,104 @@
+"""Studies as data: every plan can be built at every scale, and every claim finds what it is about."""
+
+import json
+
+import numpy as np
+import pytest
+
+from metarims.config import Config
+from metarims.errors import UserError
+from metarims.studies.catalogue import DOORKEY, SCALES, STUDIES, scale, study
+from metarims.studies.plans import Row, change, score_table
+from metarims.studies.results import Results, read_results
+from metarims.studies.running import claim_folder
+
+PAPERS = {"fig3", "table1", "fig5a", "fig5b", "fig6a", "fig6b", "fig7", "fig8", "fig9", "fig11"}
+
+
+def test_every_figure_and_table_has_a_study() -> None:
+    assert set(STUDIES) == PAPERS | {"forgetting", "adaptation"}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("size", SCALES.values(), ids=SCALES)
+def test_plans_can_be_built_and_have_folders_of_their_own(name, size) -> None:
+    plans = STUDIES[name].plans(size)
+    assert len({plan.name for plan in plans}) == len(plans) > 0
+    for plan in plans:
+        for index, stage in enumerate(plan.stages):
+            config = plan.config(index, size)
+            assert (config.env, len(config.seeds)) == (stage.env, size.seeds)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_claims_are_about_agents_that_are_trained(name) -> None:
+    labels = {plan.label for plan in STUDIES[name].plans(SCALES["laptop"])}
+    for question in STUDIES[name].questions:
+        assert set(question.tables) == {question.claim.agent, *question.claim.baselines}
+        assert {label for label, _, _ in question.tables.values()} <= labels
+
+
+def test_the_published_settings_are_run_at_paper_scale() -> None:
+    (config,) = {p.agent: p.config(0, SCALES["paper"]) for p in STUDIES["fig9"].plans(SCALES["paper"])}.values()
+    assert (config.ppo.num_envs, config.fast.learning_rate, config.slow_data) == (64, 1e-4, "fresh")
+    assert (config.network.num_modules, config.network.num_active) == (5, 3)
+
+
+def test_settings_change_by_dotted_names() -> None:
+    config = change(Config(), {"network.num_active": 2, "rates.attention": 0.0, "seeds": (3, 4)})
+    assert (config.network.num_active, config.rates.attention, config.seeds) == (2, 0.0, (3, 4))
+    with pytest.raises(UserError, match="no section netwrk"):
+        change(Config(), {"netwrk.num_active": 2})
+    with pytest.raises(UserError, match="num_activ"):
+        change(Config(), {"network.num_activ": 2})
+
+
+def test_a_score_table_holds_whole_seeds_only() -> None:
+    rows = [
+        ("a", Row(seed, "success", where, seed + bonus)) for seed in (0, 1) for where, bonus in (("x", 0), ("y", 10))
+    ]
+    rows += [("a", Row(2, "success", "x", 5.0)), ("b", Row(0, "success", "x", 7.0)), ("a", Row(0, "return", "x", 9.0))]
+    np.testing.assert_array_equal(score_table(rows, "a", "success", None), [[0, 10], [1, 11]])
+    np.testing.assert_array_equal(score_table(rows, "a", "success", ("x",)), [[0], [1], [5]])
+    assert score_table(rows, "c", "success", ("x",)).shape == (0, 1)
+
+
+def transfer_results(metarims: float, others: float) -> Results:
+    draw = np.random.default_rng(0)
+    plans = [
+        {
+            "label": label,
+            "rows": [[s, "success", DOORKEY[2], float(center + draw.normal(0, 0.02))] for s in range(10)],
+        }
+        for label, center in (("metarims", metarims), ("modular", others), ("vanilla", others))
+    ]
+    return Results(study("table1"), "laptop", plans, [])
+
+
+@pytest.mark.parametrize(
+    ("metarims", "others", "outcome"),
+    [(0.6, 0.2, "supported"), (0.2, 0.6, "not supported"), (0.4, 0.4, "not supported")],
+)
+def test_verdicts_follow_the_numbers(metarims, others, outcome) -> None:
+    verdicts = dict(transfer_results(metarims, others).verdicts)
+    better = verdicts["metarims transfers to the more difficult room better than both"]
+    assert better is not None
+    assert better.outcome == outcome
+    level = verdicts["metarims succeeds in .47 of the more difficult room's episodes"]
+    assert level is not None
+    assert level.outcome == ("supported" if metarims > 0.5 else "not supported")
+    assert verdicts["metarims trained on 8x8 still solves 5x5"] is None
+
+
+def test_unknown_names_and_foreign_folders_are_sentences(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"Unknown study 'fig33'\. Did you mean"):
+        study("fig33")
+    with pytest.raises(UserError, match="no study's folder"):
+        read_results(tmp_path)
+    (tmp_path / "scores.json.gz").write_bytes(b"not gzip")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_results(tmp_path / "scores.json.gz")
+    claim_folder(tmp_path, study("fig9"), scale("smoke"))
+    assert json.loads((tmp_path / "study.json").read_text())["study"] == "fig9"
+    with pytest.raises(UserError, match="holds the study fig9 at scale smoke"):
+        claim_folder(tmp_path, study("fig7"), scale("smoke"))
