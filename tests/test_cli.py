@@ -228,6 +228,7 @@ def test_params_puts_agents_of_equal_cost_together(capsys):
         (("train", "--env", "BabyAI-GoTo-v0", "--words", "Gem"), "words holds 'Gem'"),
         (("train", "--env", "BabyAI-GoTo-v0", "--words", "gem", "gem"), "words holds 'gem' twice"),
         (("train", "--max-missions", "-3"), "max_missions is -3"),
+        (("train", "--log", "tensorbord"), "Unknown logger 'tensorbord'. Did you mean tensorboard?"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_two(capsys, tmp_path, monkeypatch, arguments, message):

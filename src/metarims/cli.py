@@ -35,6 +35,9 @@ class Train:
     devices: int = 1
     """Devices that share the work: seeds are divided among them, then shards of environments (--ppo.shards). On a
     processor a device is a thread."""
+    log: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[{tensorboard,wandb} ...]")] = ()
+    """Draw every metric there too, a curve per seed: TensorBoard in the run's folder, Weights & Biases with a run per
+    seed. Each is an extra of this package."""
 
     def run(self, command: str) -> int:
         from metarims.runs.stopping import StopRequest
@@ -42,13 +45,15 @@ class Train:
         out = self.out or Path("runs") / f"{self.config.agent}-{_file_name(self.config.env)}"
         with StopRequest() as stop:  # From before the slow imports, so that an early Ctrl-C is as harmless.
             from metarims.learning.trainer import make_trainer
+            from metarims.runs.loggers import Loggers
             from metarims.runs.progress import Progress
-            from metarims.runs.training import train
+            from metarims.runs.training import Watchers, train
 
             share_processor(self.devices)
             _enable_cache()
-            with Progress() as progress:
-                outcome = train(self.config, out, progress, lambda config: make_trainer(config, self.devices), stop)
+            with Loggers(self.log, out) as loggers, Progress() as progress:
+                watchers = Watchers(loggers, progress)
+                outcome = train(self.config, out, watchers, lambda config: make_trainer(config, self.devices), stop)
         if not outcome.finished:
             print(f"Stopped and saved at step {outcome.env_steps:,} of {self.config.frames:,}. To go on: {command}")
             return 0

@@ -27,7 +27,8 @@ class RunFolder:
     """The folder of one run, held for writing by one process at a time (a context manager).
 
     ``config.json`` the settings; ``metrics.jsonl`` one line per seed and chunk; ``speed.jsonl`` wall-clock figures;
-    ``checkpoints/`` whole training states; ``agents/seed-N.safetensors`` the trained agents; ``run.lock`` the claim.
+    ``checkpoints/`` whole training states; ``agents/seed-N.safetensors`` the trained agents; ``run.lock`` the claim;
+    ``tensorboard/``, ``wandb/`` and ``wandb.json`` what ``--log`` leaves.
     """
 
     def __init__(self, path: str | Path, config: Config):

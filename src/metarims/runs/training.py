@@ -70,10 +70,25 @@ class ChunkReport(NamedTuple):
 
 @runtime_checkable
 class Watcher(Protocol):
-    """Told what happens; the live table is one."""
+    """Told what happens; the live table is one, the loggers are another."""
 
     def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None: ...
     def chunk(self, report: ChunkReport) -> None: ...
+
+
+class Watchers:
+    """Several watchers as one: each is told, in this order."""
+
+    def __init__(self, *watchers: Watcher):
+        self.watchers = watchers
+
+    def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
+        for watcher in self.watchers:
+            watcher.begin(config, env_steps, problems)
+
+    def chunk(self, report: ChunkReport) -> None:
+        for watcher in self.watchers:
+            watcher.chunk(report)
 
 
 class Outcome(NamedTuple):

@@ -1,0 +1,181 @@
+"""The table's figures as curves over ``env_steps``, elsewhere: in TensorBoard and in Weights & Biases."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from metarims import __version__
+from metarims.config import Config, to_json
+from metarims.errors import UserError, unknown_name
+from metarims.runs.files import reason, write_atomic
+from metarims.runs.training import ChunkReport
+
+UPLOAD_SECONDS = 60.0
+"""How long Weights & Biases may take to upload what is left of a seed when training has ended."""
+
+
+class Loggers:
+    """The loggers of these names, for the run in the folder ``out``, as one ``Watcher`` (a context manager).
+
+    One that fails is left out from then on, with a note; training goes on. Raises ``UserError`` for a name that is
+    unknown or whose extra is not installed, before anything is written.
+    """
+
+    def __init__(self, names: Sequence[str], out: str | Path):
+        for name in names:
+            if name not in LOGGERS:
+                raise unknown_name("logger", name, LOGGERS)
+        self._loggers = {name: LOGGERS[name](Path(out)) for name in names}
+
+    def __enter__(self) -> "Loggers":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._tell("close")
+
+    def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
+        if env_steps < config.frames:
+            self._tell("begin", config, env_steps)
+
+    def chunk(self, report: ChunkReport) -> None:
+        self._tell("chunk", report)
+
+    def _tell(self, event: str, *details: Any) -> None:
+        for name, logger in list(self._loggers.items()):
+            try:
+                getattr(logger, event)(*details)
+            except Exception as error:
+                del self._loggers[name]
+                note = f"Note: logging to {name} failed and was given up ({reason(error)}); metrics.jsonl has it all."
+                print(note, file=sys.stderr)
+                with contextlib.suppress(Exception):
+                    logger.close()
+
+
+class TensorBoard:
+    """Event files in ``tensorboard/seed-N``, a new one whenever the run goes on.
+
+    They are written and flushed here: tensorboardX's ``SummaryWriter`` leaves that to a thread, which a full disk kills
+    and which then blocks training.
+    """
+
+    def __init__(self, out: Path):
+        with _extra("tensorboard"):
+            from tensorboardX import RecordWriter
+            from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+            from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+        self._folder, self._open, self._files = out / "tensorboard", RecordWriter, {}
+        self._event, self._session, self._summary = Event, SessionLog, Summary
+
+    def begin(self, config: Config, env_steps: int) -> None:
+        for seed in config.seeds:
+            folder = self._folder / f"seed-{seed}"
+            folder.mkdir(parents=True, exist_ok=True)
+            stretch = len(list(folder.iterdir()))  # Names in order of time, also within a second.
+            self._files[seed] = self._open(str(folder / f"events.out.tfevents.{stretch:06d}"))
+            self._write(seed, file_version="brain.Event:2")
+            if stretch:  # TensorBoard then hides what was logged from this step on.
+                self._write(seed, step=env_steps + 1, session_log=self._session(status=self._session.START))
+
+    def chunk(self, report: ChunkReport) -> None:
+        for row in report.rows:
+            values = [
+                self._summary.Value(tag=name, simple_value=value) for name, value in _figures(row, report).items()
+            ]
+            self._write(row["seed"], step=report.env_steps, summary=self._summary(value=values))
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def _write(self, seed: int, **content: Any) -> None:
+        self._files[seed].write(self._event(wall_time=time.time(), **content).SerializeToString())
+        self._files[seed].flush()
+
+
+class WeightsAndBiases:
+    """One run per seed, grouped by the folder's name; where and how follows the WANDB_* variables.
+
+    What was logged there cannot be replaced, so a training that goes on from an earlier checkpoint is logged from where
+    the curves end: where the server says or, offline, where ``wandb.json`` says, which also holds the runs' ids.
+    Offline, the points of the last seconds before a kill are missing: the library had not yet written them.
+    """
+
+    def __init__(self, out: Path):
+        with _extra("wandb"):
+            from wandb import Settings, init
+        self._out, self._init, self._settings = out, init, Settings
+        self._runs, self._ends = {}, {}
+        self._logged: dict[str, Any] = {"env_steps": 0, "ids": {}}
+
+    def begin(self, config: Config, env_steps: int) -> None:
+        if self._file.exists():
+            self._logged = json.loads(self._file.read_text(encoding="utf-8"))
+        self._logged["ids"] = {str(seed): uuid.uuid4().hex[:8] for seed in config.seeds} | self._logged["ids"]
+        self._keep()
+        name = self._out.resolve().name
+        for seed in config.seeds:
+            run = self._runs[seed] = self._init(
+                project=os.environ.get("WANDB_PROJECT", "metarims"),
+                group=name,
+                name=f"{name} seed {seed}",
+                id=self._logged["ids"][str(seed)],
+                resume="allow",
+                reinit="create_new",
+                dir=os.environ.get("WANDB_DIR", self._out),
+                config=json.loads(to_json(config)) | {"seed": seed, "metarims": __version__},
+                allow_val_change=True,
+                settings=self._settings(
+                    console="off",
+                    finish_timeout=UPLOAD_SECONDS,
+                    max_end_of_run_history_metrics=0,
+                    max_end_of_run_summary_metrics=0,
+                ),
+            )
+            run.define_metric("*", step_metric="env_steps")
+            self._ends[seed] = run.step - 1 if run.resumed else self._logged["env_steps"]
+
+    def chunk(self, report: ChunkReport) -> None:
+        for row in report.rows:
+            if report.env_steps > self._ends[row["seed"]]:
+                figures = _figures(row, report) | {"env_steps": report.env_steps}
+                self._runs[row["seed"]].log(figures, step=report.env_steps, commit=True)
+        self._logged["env_steps"] = max(self._logged["env_steps"], report.env_steps)
+        self._keep()
+
+    def close(self) -> None:
+        for run in self._runs.values():
+            run.finish()
+
+    @property
+    def _file(self) -> Path:
+        return self._out / "wandb.json"
+
+    def _keep(self) -> None:
+        write_atomic(self._file, json.dumps(self._logged, indent=2).encode() + b"\n")
+
+
+LOGGERS = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
+
+
+def _figures(row: dict[str, Any], report: ChunkReport) -> dict[str, float]:
+    """The metrics of one seed that are defined in this chunk, and the speed of all seeds together."""
+    names = [name for name, value in row.items() if name not in ("seed", "chunk", "env_steps") and value is not None]
+    return {name: row[name] for name in names} | {"frames_per_second": report.frames_per_second}
+
+
+@contextlib.contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Importing what an extra of this package brings."""
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(
+            f"--log {name} needs an extra ({error}): pip install 'metarims[{name}]', or '.[{name}]' in a checkout."
+        ) from error
