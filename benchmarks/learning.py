@@ -42,8 +42,8 @@ SCORES = Path(__file__).parent / "scores" / "learning"
 AGENTS = tuple(name for name in RULES if name != "threespeeds")
 TASKS = {
     "MiniGrid-DoorKey-5x5-v0": (60_000, 5_000),
-    "BabyAI-GoToObj-v0": (100_000, 5_000),
-    "BabyAI-GoToRedBallGrey-v0": (100_000, 5_000),
+    "BabyAI-GoToObj-v0": (60_000, 5_000),
+    "BabyAI-GoToRedBallGrey-v0": (60_000, 5_000),
     "BabyAI-GoToLocal-v0": (2_000_000, 100_000),
 }
 """Environment steps, and steps between two evaluations."""

@@ -36,7 +36,7 @@ PRESETS: dict[str, Config] = {
         checkpoint_every=2,
     ),
     # What `make demo` trains: a task that two cores learn in minutes.
-    "demo": Config(env="BabyAI-GoToLocalS5N2-v0", frames=200_000, seeds=(0, 1, 2), record_every=10_000),
+    "demo": Config(env="BabyAI-GoToLocalS5N2-v0", frames=80_000, seeds=(0, 1, 2), record_every=5_000),
     # BabyAI's PPO, whose gamma, lambda and reward the paper took over; outer spans are four inner ones.
     "paper": Config(
         ppo=PPO(
