@@ -167,6 +167,9 @@ class Config:
     """Environment steps per seed between two lines of metrics, rounded to whole updates; the run's chunk."""
     checkpoint_every: int = 5
     """Chunks between two checkpoints; a killed run loses at most these."""
+    on_nan: Literal["stop", "restart"] = "stop"
+    """A seed whose loss becomes NaN or explodes stops, or goes on with other random numbers (3 times, then it stops)
+    from before it did; the other seeds go on."""
 
     def __post_init__(self):
         check(self)
