@@ -168,8 +168,8 @@ class Config:
     checkpoint_every: int = 5
     """Chunks between two checkpoints; a killed run loses at most these."""
     on_nan: Literal["stop", "restart"] = "stop"
-    """A seed whose loss becomes NaN or explodes stops, or goes on with other random numbers (3 times, then it stops)
-    from before it did; the other seeds go on."""
+    """What a seed does whose loss becomes NaN or explodes (gradient norm above 1e6): it stops with its last good agent,
+    or goes on from that with other random numbers, at most 3 times. The other seeds go on either way."""
 
     def __post_init__(self):
         check(self)

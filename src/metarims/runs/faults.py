@@ -83,16 +83,16 @@ class FaultGuard:
             if steps is not None
         )
 
-    def run_chunk(self, state: Any, chunk: int) -> tuple[Any, dict[str, np.ndarray], list[Event]]:
+    def run_chunk(self, state: Any, chunk: int, env_steps: int) -> tuple[Any, dict[str, np.ndarray], list[Event]]:
         """The state after the next chunk, its record without ``fault/...``, and what happened.
 
-        ``chunk``: how many came before.
+        ``chunk``, ``env_steps``: how many of each came before.
         """
         before, events = _copy(state), []
         state, values = self._run(state)
         faulty = [index for index in self.going if values["fault/update"][index]]
         while faulty:
-            events += [self._judge(index, values, chunk) for index in faulty]
+            events += [self._judge(index, values, chunk + 1, env_steps) for index in faulty]
             again = [index in faulty and self.stopped[index] is None for index in range(len(self.stopped))]
             if not any(again):
                 break
@@ -108,12 +108,12 @@ class FaultGuard:
         state, metrics = self.trainer.run_chunk(state)
         return state, {name: np.asarray(value) for name, value in metrics.items()}  # Waits for the device.
 
-    def _judge(self, index: int, values: dict[str, np.ndarray], chunk: int) -> Event:
-        """Stop a seed at fault, or count its restart."""
-        trainer, begin = self.trainer, chunk * self.trainer.frames_per_chunk
+    def _judge(self, index: int, values: dict[str, np.ndarray], chunk: int, begin: int) -> Event:
+        """Stop a seed at fault, or count its restart; ``begin``: environment steps before the chunk."""
         within, term, value = (values[f"fault/{name}"][index] for name in ("update", "term", "value"))
-        update, name = chunk * trainer.updates_per_chunk + int(within), trainer.terms[term]
-        env_steps = begin + int(within) * trainer.frames_per_chunk // trainer.updates_per_chunk
+        steps_per_update = self.trainer.frames_per_chunk // self.trainer.updates_per_chunk
+        env_steps, name = begin + int(within) * steps_per_update, self.trainer.terms[term]
+        update = env_steps // steps_per_update
         happened = f"{name} became {value:.3g} in update {update:,} (environment step {env_steps:,})"
         seed = self.config.seeds[index]
         if self.config.on_nan == "restart" and self.restarts[index] < MAX_RESTARTS:
@@ -123,10 +123,8 @@ class FaultGuard:
         else:
             self.stopped[index] = begin
             kind, text = "stop", f"stopped: {happened}. Its agent of step {begin:,} is kept. {ADVICE}"
-        number = records.number(value)
-        return Event(
-            kind, seed, chunk + 1, update, env_steps, name, number, self.restarts[index], f"Seed {seed} {text}"
-        )
+        number, restarts = records.number(value), self.restarts[index]
+        return Event(kind, seed, chunk, update, env_steps, name, number, restarts, f"Seed {seed} {text}")
 
 
 @jax.jit

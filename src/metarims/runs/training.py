@@ -152,7 +152,7 @@ class _Run:
     def _run_chunk(self) -> None:
         began, compiled = time.perf_counter(), self.clock.seconds
         try:
-            self.state, values, events = self.guard.run_chunk(self.state, self.chunk)
+            self.state, values, events = self.guard.run_chunk(self.state, self.chunk, self.env_steps)
         except UserError as error:  # From an environment on the host.
             raise UserError(f"{error} Training stopped after step {self.env_steps:,}; {self._kept()}.") from error
         seconds, compile_seconds = time.perf_counter() - began, self.clock.seconds - compiled
