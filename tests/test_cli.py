@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from math import nan
 from pathlib import Path
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import pytest
 
@@ -142,6 +144,56 @@ def test_a_finished_run_says_so(run):
     assert "already finished" in done.stdout
 
 
+@pytest.fixture
+def broken(monkeypatch):
+    """The second seed's agent is not a number from the beginning."""
+    from metarims.learning.trainer import Trainer
+
+    init = Trainer.init
+
+    def poison(self):
+        state = init(self)
+        weights = state.agent.value.output
+        return state._replace(agent=eqx.tree_at(lambda agent: agent.value.output, state.agent, weights.at[1].set(nan)))
+
+    monkeypatch.setattr(Trainer, "init", poison)
+
+
+def test_a_seed_that_fails_is_told_and_the_other_ends_as_ever(run, broken, tmp_path):
+    healthy, _ = run
+    out = tmp_path / "run"
+    command = ("train", *SMALL, "--seeds", 0, 1, "--out", out)
+    done = metarims(*command)
+    assert done.returncode == 3
+    told = "Fault: Seed 1 stopped: fast/policy_loss became nan in update 1 (environment step 128). Its agent of step 0"
+    assert told in done.stdout
+    assert "Finished: 2,048 steps" in done.stdout
+    assert f"a numerical fault stopped seed 1: see {out / 'events.jsonl'}" in done.stderr
+    agent = "agents/seed-0.safetensors"
+    assert (out / agent).read_bytes() == (healthy / agent).read_bytes()
+    others = [line for line in (healthy / "metrics.jsonl").read_text().splitlines() if json.loads(line)["seed"] == 0]
+    assert (out / "metrics.jsonl").read_text().splitlines() == others
+    again = metarims(*command)
+    assert again.returncode == 3
+    assert "Seed 1 stopped after step 0 and stays so" in again.stdout
+
+
+def test_a_seed_begins_anew_three_times(run, broken, tmp_path):
+    healthy, _ = run
+    done = metarims("train", *SMALL, "--seeds", 0, 1, "--out", tmp_path, "--on-nan", "restart")
+    assert done.returncode == 3
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [(event["event"], event["restarts"]) for event in events] == [
+        ("restart", 1),
+        ("restart", 2),
+        ("restart", 3),
+        ("stop", 3),
+    ]
+    assert all(event["text"] in done.stdout for event in events)
+    others = [line for line in (healthy / "metrics.jsonl").read_text().splitlines() if json.loads(line)["seed"] == 0]
+    assert (tmp_path / "metrics.jsonl").read_text().splitlines() == others
+
+
 def test_evaluation_in_both_worlds(run, tmp_path):
     out, _ = run
     for place in ("jax", "farama"):
@@ -229,6 +281,8 @@ def test_params_puts_agents_of_equal_cost_together(capsys):
         (("train", "--env", "BabyAI-GoTo-v0", "--words", "gem", "gem"), "words holds 'gem' twice"),
         (("train", "--max-missions", "-3"), "max_missions is -3"),
         (("train", "--log", "tensorbord"), "Unknown logger 'tensorbord'. Did you mean tensorboard?"),
+        (("train", "--on-nan", "ignore"), "ignore"),
+        (("train", "--env", "BabyAI-GoTo-v0", "--on-nan", "restart"), "it needs --on-nan stop"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_two(capsys, tmp_path, monkeypatch, arguments, message):

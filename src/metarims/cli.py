@@ -22,6 +22,9 @@ from metarims.presets import PRESETS
 from metarims.presets import preset as find_preset
 from metarims.runtime import prevent_deadlock, share_processor
 
+SEED_FAILED = 3
+"""Exit code of a training that ended, but not for every seed: a numerical fault stopped some."""
+
 
 @dataclass(frozen=True)
 class Train:
@@ -58,6 +61,10 @@ class Train:
             print(f"Stopped and saved at step {outcome.env_steps:,} of {self.config.frames:,}. To go on: {command}")
             return 0
         print(f"Finished: {outcome.env_steps:,} steps in {out}. Next: metarims evaluate {shlex.quote(str(out))}")
+        if outcome.stopped:
+            stopped = f"seed{'s' * (len(outcome.stopped) > 1)} {' '.join(map(str, outcome.stopped))}"
+            print(f"metarims: a numerical fault stopped {stopped}: see {out / 'events.jsonl'}.", file=sys.stderr)
+            return SEED_FAILED
         return 0
 
 
@@ -283,7 +290,8 @@ class RunDemo:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The program ``metarims``. Exit codes: 0 done or stopped on request, 2 bad input or no space, 130 interrupted."""
+    """The program ``metarims``. Exit codes: 0 done or stopped on request, 2 bad input or no space, 3 done but for
+    seeds that a numerical fault stopped, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     prevent_deadlock()
     try:

@@ -167,6 +167,9 @@ class Config:
     """Environment steps per seed between two lines of metrics, rounded to whole updates; the run's chunk."""
     checkpoint_every: int = 5
     """Chunks between two checkpoints; a killed run loses at most these."""
+    on_nan: Literal["stop", "restart"] = "stop"
+    """What a seed does whose loss becomes NaN or explodes (gradient norm above 1e6): it stops with its last good agent,
+    or goes on from that with other random numbers, at most 3 times. The other seeds go on either way."""
 
     def __post_init__(self):
         check(self)

@@ -73,6 +73,19 @@ def test_going_on_begins_new_episodes_with_the_same_agent(talked):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_seed_is_held_while_its_environments_go_on(talked):
+    """They cannot go back, and all seeds' are stepped by one clock."""
+    trainer, kept, *_ = talked
+    state, _ = trainer.resume(kept._replace(key=jax.random.clone(kept.key)))
+    before = jax.tree.map(jnp.copy, state._replace(key=jax.random.clone(state.key)))
+    after, _ = trainer.run_chunk(state)
+    held = trainer.choose([False, True], before, after)
+    for now, was, other in zip(*map(jax.tree.leaves, (held.agent, before.agent, after.agent)), strict=True):
+        np.testing.assert_array_equal(now[1], was[1])
+        np.testing.assert_array_equal(now[0], other[0])
+    trainer.run_chunk(held)
+
+
 def test_native_tasks_compile_without_calls_to_the_host(small):
     trainer = make_trainer(small.config("vanilla"))
     state = trainer.init()

@@ -111,7 +111,7 @@ def learned(small):
     agent = make_reader(small.random_agent("lstm", num_actions=3))
     tokens = jnp.ones((1, 2), jnp.int32)
     update = jax.jit(learner.update, compiler_options={"xla_backend_optimization_level": 0})
-    after, _, metrics = update(agent, learner.init(agent), tokens, make_rollout(), jax.random.key(0))
+    after, _, (metrics, _) = update(agent, learner.init(agent), tokens, make_rollout(), jax.random.key(0))
     return agent, after, metrics
 
 

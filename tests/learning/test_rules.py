@@ -72,7 +72,7 @@ def learn(small, experience):
             update = jax.jit(
                 lambda agent, rollout, key: learner.update(agent, learner.init(agent), tokens, rollout, key)
             )
-            after, optimizer, metrics = update(agents[core], rollouts[core], jax.random.key(0))
+            after, optimizer, (metrics, _) = update(agents[core], rollouts[core], jax.random.key(0))
             known[rule, index] = SimpleNamespace(
                 learner=learner, before=agents[core], after=after, optimizer=optimizer, metrics=metrics
             )

@@ -94,6 +94,9 @@ def test_metrics_are_finite_and_name_both_loops(pair):
         "return",
         "success",
         "episode_length",
+        "fault/update",
+        "fault/term",
+        "fault/value",
     }
     assert (metrics["episodes"] > 0).all()
     assert (metrics["fast/entropy"] < np.log(7)).all()

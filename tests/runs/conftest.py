@@ -50,6 +50,7 @@ def snapshot():
         return {
             "chunk": last.name,
             "metrics": (out / "metrics.jsonl").read_bytes(),
+            "events": (out / "events.jsonl").read_bytes() if (out / "events.jsonl").exists() else b"",
             "agents": {path.name: path.read_bytes() for path in sorted((out / "agents").iterdir())},
             "state": {name: (a.dtype.str, a.shape, a.tobytes()) for name, a in arrays.items()},
         }

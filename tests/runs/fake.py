@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from metarims.config import Config
 from metarims.gridworld import VOCABULARY
+from metarims.learning.trainer import choose_seeds
 
 OPTIMISER = optax.adam(0.1)
 SMALL = Config(agent="vanilla", frames=1200, seeds=(3, 5), record_every=100, checkpoint_every=3)
@@ -31,30 +32,41 @@ def build(config: Config, num_actions: int, num_words: int) -> Tiny:
 
 class FakeTrainer:
     frames_per_chunk = 100
-    cycles_per_chunk = 2
+    updates_per_chunk = 2
+    terms = ("fast/value_loss", "fast/grad_norm")
     level = SimpleNamespace(num_actions=7)
     words = VOCABULARY
 
-    def __init__(self, config: Config, delay: float = 0.0, poison: dict[int, str] | None = None):
+    def __init__(self, config: Config, delay: float = 0.0, poison: dict[int, dict[int, int]] | None = None):
+        """``poison``: by chunk and place of a seed, how many restarts the seed needs to get through that chunk."""
         self.config, self.delay, self.poison = config, delay, poison or {}
 
     def init(self):
         def one(seed):
             key_init, key_run = jax.random.split(jax.random.key(seed))
             tiny = Tiny(key_init)
-            return {"tiny": tiny, "opt": OPTIMISER.init(tiny), "key": key_run, "none": jnp.zeros((0, 3)), "count": 0}
+            opt, empty = OPTIMISER.init(tiny), jnp.zeros((0, 3))
+            return {"tiny": tiny, "opt": opt, "key": key_run, "none": empty, "count": 0, "restarts": 0}
 
         return jax.vmap(one)(jnp.asarray(self.config.seeds))
 
     def run_chunk(self, state):
         time.sleep(self.delay)
         state, metrics = _run_chunk(state)
-        poison = self.poison.get(int(state["count"][0]))
-        if poison == "loss":
-            metrics["fast/value_loss"] = metrics["fast/value_loss"].at[1].set(jnp.nan)
-        if poison == "weights":
-            state["tiny"] = eqx.tree_at(lambda t: t.weight, state["tiny"], state["tiny"].weight.at[0, 2].set(jnp.inf))
+        for index, needed in self.poison.get(int(state["count"].max()), {}).items():
+            if state["restarts"][index] < needed:
+                metrics["fault/update"] = metrics["fault/update"].at[index].set(2)
+                metrics["fault/value"] = metrics["fault/value"].at[index].set(jnp.nan)
+                broken = state["tiny"].weight.at[index, 2].set(jnp.nan)
+                state["tiny"] = eqx.tree_at(lambda t: t.weight, state["tiny"], broken)
         return state, metrics
+
+    def renew(self, state, numbers):
+        numbers = jnp.asarray(numbers)
+        return state | {"key": jax.vmap(jax.random.fold_in)(state["key"], 100 + numbers), "restarts": numbers}
+
+    def choose(self, seeds, state, other):
+        return choose_seeds(jnp.asarray(seeds), state, other)
 
     def agent(self, state, index):
         return jax.tree.map(lambda leaf: leaf[index], state["tiny"])
@@ -75,6 +87,7 @@ def _run_chunk(state):
         updates, opt = OPTIMISER.update(gradient, state["opt"])
         tiny = optax.apply_updates(tiny, updates)
         metrics = {"return": noise[0], "success": jnp.where(noise[1] > 1, jnp.nan, 0.5), "fast/value_loss": loss}
+        metrics |= {"fault/update": 0, "fault/term": 0, "fault/value": 0.0}
         return state | {"tiny": tiny, "opt": opt, "key": key, "count": state["count"] + 1}, metrics
 
     return jax.vmap(one)(state)

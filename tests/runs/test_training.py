@@ -52,7 +52,7 @@ def whole(tmp_path, train, snapshot):
 def test_a_run_leaves_config_metrics_checkpoints_and_agents(tmp_path, train):
     watcher = Watcher()
     outcome = train(tmp_path / "run", watcher=watcher)
-    assert outcome == (True, 1200)
+    assert outcome == (True, 1200, ())
     assert json.loads((tmp_path / "run/config.json").read_text())["seeds"] == [3, 5]
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [(row["seed"], row["chunk"], row["env_steps"]) for row in rows] == [
@@ -107,7 +107,7 @@ def test_a_finished_run_is_left_as_it_is(tmp_path, train, snapshot):
     before = snapshot(tmp_path / "run")
     (tmp_path / "run/agents/seed-3.safetensors").unlink()
     watcher = Watcher()
-    assert train(tmp_path / "run", watcher=watcher) == (True, 1200)
+    assert train(tmp_path / "run", watcher=watcher) == (True, 1200, ())
     assert not watcher.reports
     assert snapshot(tmp_path / "run") == before, "a lost agent is exported again"
 
@@ -124,7 +124,7 @@ def test_a_run_folder_can_be_moved(tmp_path, train, snapshot, whole):
 def test_a_signal_ends_the_chunk_saves_and_returns(tmp_path, train, snapshot, whole, number):
     watcher = Watcher(lambda report: os.kill(os.getpid(), number) if report.chunk == 4 else None)
     before = signal.getsignal(number)
-    assert train(tmp_path / "run", watcher=watcher) == (False, 400)
+    assert train(tmp_path / "run", watcher=watcher) == (False, 400, ())
     assert signal.getsignal(number) is before
     assert checkpoints.chunks(tmp_path / "run/checkpoints") == [3, 4]
     train(tmp_path / "run")
@@ -155,27 +155,12 @@ def test_a_second_writer_is_refused(tmp_path, train):
     assert len(refusals) == 12
 
 
-def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path, train, snapshot):
-    message = r"fast/value_loss became nan for seed 5 in updates 13 to 14 \(chunk 7\).*step 600"
-    with pytest.raises(UserError, match=message):
-        train(tmp_path / "run", poison={7: "loss"})
-    assert snapshot(tmp_path / "run")["chunk"] == "00000006"
-    assert (tmp_path / "run/metrics.jsonl").read_text().count("\n") == 12
-
-
-def test_weights_that_are_not_finite_are_never_saved(tmp_path, train, snapshot):
-    message = r"parameter weight became infinite or undefined for seed 3 .*updates 11 to 12.*step 300"
-    with pytest.raises(UserError, match=message):
-        train(tmp_path / "run", poison={6: "weights"})
-    assert snapshot(tmp_path / "run")["chunk"] == "00000003"
-
-
 def test_training_outside_the_main_thread(tmp_path, train):
     outcomes = []
     thread = threading.Thread(target=lambda: outcomes.append(train(tmp_path / "run")))
     thread.start()
     thread.join()
-    assert outcomes == [(True, 1200)]
+    assert outcomes == [(True, 1200, ())]
 
 
 def test_a_task_without_episodes_has_no_means():

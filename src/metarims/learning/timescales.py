@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from metarims.agents.agent import Agent, group_mask, select_group
 from metarims.config import GROUPS, PPO, Config, Loop, loops
 from metarims.learning.devices import average, mean
+from metarims.learning.guard import Fault, find_fault
 from metarims.learning.ppo import Spans, compute_loss
 from metarims.learning.returns import compute_advantages
 from metarims.learning.rollout import Rollout
@@ -57,8 +58,8 @@ class Learner:
         mission_tokens: Int[Array, "num_missions L"],
         rollout: Rollout,
         key: PRNGKeyArray,
-    ) -> tuple[Agent, Any, dict[str, Float[Array, ""]]]:
-        """All epochs and minibatches on one rollout; metrics are means over the gradient steps.
+    ) -> tuple[Agent, Any, tuple[dict[str, Float[Array, ""]], Fault]]:
+        """All epochs and minibatches on one rollout; metrics are means over the gradient steps, the fault the first.
 
         Each shard gives its part to every minibatch; all take the same step, by the mean of their gradients.
         """
@@ -87,10 +88,10 @@ class Learner:
         order = jax.vmap(lambda k: jax.random.permutation(k, num_spans))(keys)
         order = order.reshape(self.loop.epochs * self.loop.minibatches, -1)
         (own, optimizer_state), metrics = jax.lax.scan(step, (own, optimizer_state), order)
-        agent = eqx.combine(own, frozen)
+        agent, fault = eqx.combine(own, frozen), find_fault(metrics, own)
         metrics = {f"{self.name}/{name}": value.mean() for name, value in metrics.items()}
         metrics[f"{self.name}/explained_variance"] = explained_variance(spans.value, spans.returns, self.axes)
-        return agent, optimizer_state, metrics
+        return agent, optimizer_state, (metrics, fault)
 
     def _scale_groups(self, updates: Any) -> Any:
         for group, factor in self.rate_factors:

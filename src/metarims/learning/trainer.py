@@ -7,11 +7,11 @@ stands once, however many timescales there are.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Num, PRNGKeyArray
+from jaxtyping import Array, Bool, Int, Num, PRNGKeyArray
 
 from metarims.agents.agent import Agent, make_agent
 from metarims.config import Config
@@ -21,12 +21,19 @@ from metarims.gridworld.registry import tasks
 from metarims.gridworld.worlds import make_worlds, mission_tokens, vocabulary
 from metarims.learning.devices import Layout, total
 from metarims.learning.diagnostics import Activity, summarize_activity
+from metarims.learning.guard import TERMS, Fault, record_fault
 from metarims.learning.rollout import Actor, Episodes, Rollout, collect_rollout, init_actor, sum_over_time
 from metarims.learning.rules import RULES, network_of
 from metarims.learning.timescales import Learner, append_rollout, last_steps, make_learners
 
 RUN_ONCE = {"xla_backend_optimization_level": 0}
 """Compiler options of a program that runs but once: optimising it would take longer than it runs."""
+
+Learned: TypeAlias = tuple[dict[str, Array], Fault]
+"""What an update tells: the means of its losses, and its first fault."""
+
+RENEWED = 2**31
+"""Numbers from here on, folded into a key, give keys that no split of it gives."""
 
 
 class TrainState(NamedTuple):
@@ -67,9 +74,13 @@ class Trainer:
         self.cycles_per_chunk = min(cycles, math.ceil(config.frames / self.frames_per_cycle))
         self.frames_per_chunk = self.cycles_per_chunk * self.frames_per_cycle
         self.num_chunks = math.ceil(config.frames / self.frames_per_chunk)
+        self.updates_per_chunk = self.cycles_per_chunk * len(self.schedule)
+        self.terms = tuple(f"{learner.name}/{term}" for learner in self.learners for term in TERMS)
         self.run_chunk = self._checked(self.layout.spread(self._run_chunk, SHARDED))
         if isinstance(self.envs, HostWorld) and (config.ppo.shards, num_devices) != (1, 1):
             raise UserError(f"{config.env} is stepped on the host: it needs --ppo.shards 1 and --devices 1.")
+        if isinstance(self.envs, HostWorld) and config.on_nan == "restart":
+            raise UserError(f"{config.env} is stepped on the host and cannot go back: it needs --on-nan stop.")
 
     def init(self) -> TrainState:
         """The state before the first chunk, for all seeds."""
@@ -86,6 +97,17 @@ class Trainer:
             return self._place(kept), ""
         note = f"{self.config.env} is stepped on the host, where environments cannot be restored: episodes begin anew."
         return self._checked(jax.jit(jax.vmap(self._begin_anew), compiler_options=RUN_ONCE))(kept), note
+
+    def renew(self, state: TrainState, numbers: Sequence[int]) -> TrainState:
+        """The same state with other random numbers from here on; ``numbers``: one per seed, which say what others."""
+        fresh = jax.vmap(_renew_key)(state.key, jnp.array(numbers))
+        return self._place(state._replace(key=fresh))
+
+    def choose(self, seeds: Sequence[bool], state: TrainState, other: TrainState) -> TrainState:
+        """``state`` for the seeds that are marked, ``other`` for the rest, of which host environments stay."""
+        if isinstance(self.envs, HostWorld):
+            state = state._replace(actor=other.actor)
+        return self._place(choose_seeds(jnp.array(seeds), state, other))
 
     def agent(self, state: TrainState, index: int) -> Agent:
         """The agent of one seed, by its place in ``config.seeds``."""
@@ -138,13 +160,16 @@ class Trainer:
         longest = max(learner.loop.rollout for learner in self.learners) // self.learners[0].loop.rollout
         history = jax.tree.map(lambda leaf: jnp.zeros((longest * leaf.shape[0], *leaf.shape[1:]), leaf.dtype), blank)
         history = history._replace(last_value=jnp.zeros(blank.last_value.shape))
-        (state, _), (sums, losses) = jax.lax.scan(self._run_phase, (state, history), learns)
+        (state, _), (sums, learned) = jax.lax.scan(self._run_phase, (state, history), learns)
         losses = {
-            name: value.sum() / learns[:, i].sum() for i, terms in enumerate(losses) for name, value in terms.items()
+            name: value.sum() / learns[:, i].sum()
+            for i, (terms, _) in enumerate(learned)
+            for name, value in terms.items()
         }
+        faults = record_fault([fault for _, fault in learned])
         episodes, activity = total(sum_over_time(sums, time_axes=1), self.layout.axes)
         names = tasks(self.config.env)
-        record = summarize(episodes, names if len(names) > 1 else ()) | losses
+        record = summarize(episodes, names if len(names) > 1 else ()) | losses | faults
         return state, record | (summarize_activity(activity, self.frames_per_chunk) if activity else {})
 
     def _run_phase(self, carry: tuple[TrainState, Rollout], learns: Bool[Array, " timescales"]):
@@ -152,15 +177,15 @@ class Trainer:
         state, history = carry
         state, rollout, sums = self._collect(state)
         history = append_rollout(history, rollout)
-        losses = []
+        learned = []
         for index, learner in enumerate(self.learners):
             data = last_steps(history, learner.loop.rollout)
             if all(index in phase for phase in self.schedule):
-                state, terms = self._learn(state, index, data)
+                state, found = self._learn(state, index, data)
             else:
-                state, terms = self._learn_if(learns[index], state, index, data)
-            losses.append(terms)
-        return (state, history), (sums, tuple(losses))
+                state, found = self._learn_if(learns[index], state, index, data)
+            learned.append(found)
+        return (state, history), (sums, tuple(learned))
 
     def _collect(self, state: TrainState) -> tuple[TrainState, Rollout, tuple[Episodes, Activity | None]]:
         key, key_act = jax.random.split(state.key)
@@ -176,21 +201,38 @@ class Trainer:
         )
         return state._replace(actor=actor, key=key), rollout, sums
 
-    def _learn(self, state: TrainState, index: int, rollout: Rollout) -> tuple[TrainState, dict[str, Array]]:
+    def _learn(self, state: TrainState, index: int, rollout: Rollout) -> tuple[TrainState, Learned]:
         key, key_learn = jax.random.split(state.key)
-        agent, optimizer, losses = self.learners[index].update(
+        agent, optimizer, learned = self.learners[index].update(
             state.agent, state.optimizers[index], mission_tokens(self.envs, state.actor.env), rollout, key_learn
         )
         optimizers = (*state.optimizers[:index], optimizer, *state.optimizers[index + 1 :])
-        return state._replace(agent=agent, optimizers=optimizers, key=key), losses
+        return state._replace(agent=agent, optimizers=optimizers, key=key), learned
 
     def _learn_if(
         self, turn: Bool[Array, ""], state: TrainState, index: int, rollout: Rollout
-    ) -> tuple[TrainState, dict[str, Array]]:
+    ) -> tuple[TrainState, Learned]:
         """The turn is the same for all seeds, so that under ``vmap`` this stays a branch: who waits costs nothing."""
         _, shapes = jax.eval_shape(lambda: self._learn(state, index, rollout))
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         return jax.lax.cond(turn, lambda: self._learn(state, index, rollout), lambda: (state, zeros))
+
+
+@jax.jit
+def choose_seeds(seeds: Bool[Array, " S"], tree: Any, other: Any) -> Any:
+    """Leaves of ``tree`` for the seeds that are marked, of ``other`` for the rest; every leaf has an axis of seeds."""
+
+    def pick(leaf, other):
+        chosen = jnp.where(seeds.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, other)
+        return jax.random.clone(chosen) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else chosen
+
+    return jax.tree.map(pick, tree, other)
+
+
+def _renew_key(key: PRNGKeyArray, number: Int[Array, ""]) -> PRNGKeyArray:
+    if key.ndim:  # Of several shards.
+        return jax.vmap(_renew_key, in_axes=(0, None))(key, number)
+    return jax.random.fold_in(key, jnp.uint32(RENEWED) + number.astype(jnp.uint32))
 
 
 def make_schedule(learners: Sequence[Learner], *, reuse: bool) -> tuple[tuple[int, ...], ...]:

@@ -27,8 +27,9 @@ class RunFolder:
     """The folder of one run, held for writing by one process at a time (a context manager).
 
     ``config.json`` the settings; ``metrics.jsonl`` one line per seed and chunk; ``speed.jsonl`` wall-clock figures;
-    ``checkpoints/`` whole training states; ``agents/seed-N.safetensors`` the trained agents; ``run.lock`` the claim;
-    ``tensorboard/``, ``wandb/`` and ``wandb.json`` what ``--log`` leaves.
+    ``events.jsonl`` one line per numerical fault, if there was any; ``checkpoints/`` whole training states;
+    ``agents/seed-N.safetensors`` the trained agents; ``run.lock`` the claim; ``tensorboard/``, ``wandb/`` and
+    ``wandb.json`` what ``--log`` leaves.
     """
 
     def __init__(self, path: str | Path, config: Config):
@@ -69,6 +70,10 @@ class RunFolder:
     @property
     def speed(self) -> Path:
         return self.path / "speed.jsonl"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
 
     def _check_config(self) -> None:
         if not (self.path / "config.json").exists():

@@ -120,6 +120,10 @@ class _Board:
         self.console.print(text, highlight=False, soft_wrap=True)
 
     def show(self, folder: Path, report: ChunkReport) -> None:
+        for event in report.events:
+            self.say(f"{folder.name}: {event}")
+        if not report.rows:  # Every seed is stopped.
+            return
         self.latest[folder] = report
         if report.compile_seconds > 0.1:
             self.say(f"{self.configs[folder].agent}: compiled in {report.compile_seconds:.1f} s")
@@ -145,7 +149,7 @@ class _Board:
         if report is None:
             return config.agent, "-", "-", "-", "-", "-"
         mean = {name: _mean(report.rows, name) for name in ("success", "return")}
-        left = (config.frames - report.env_steps) * len(config.seeds) / report.frames_per_second
+        left = (config.frames - report.env_steps) * len(report.rows) / report.frames_per_second
         return (
             config.agent,
             f"{report.env_steps:,}",

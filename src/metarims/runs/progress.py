@@ -49,9 +49,13 @@ class Progress:
         self.compile_seconds += report.compile_seconds
         if report.compile_seconds > 0.1:
             self.console.print(f"Compiled in {report.compile_seconds:.1f} s.", highlight=False)
+        for event in report.events:
+            self.console.print(f"[red]Fault:[/] {event}", highlight=False, soft_wrap=True)
+        if not report.rows:  # Every seed is stopped.
+            return
         past = self._speed or report.frames_per_second
         self._speed = SMOOTHING * past + (1 - SMOOTHING) * report.frames_per_second
-        left = (self.config.frames - report.env_steps) * len(self.config.seeds) / self._speed
+        left = (self.config.frames - report.env_steps) * len(report.rows) / self._speed
         if self._live:
             self._live.update(self._table(report, left), refresh=True)
         else:

@@ -15,41 +15,15 @@ from metarims.errors import UserError
 from metarims.gridworld.missions import VOCABULARY
 from metarims.runs import checkpoints, records
 from metarims.runs.compiling import CompileClock
-from metarims.runs.export import SavedAgent, first_bad, save_agent
+from metarims.runs.export import SavedAgent, save_agent
+from metarims.runs.faults import FaultGuard
 from metarims.runs.files import check_space, writing
 from metarims.runs.folder import RunFolder
 from metarims.runs.stopping import StopRequest
-
-LOSSES = ("loss", "entropy", "grad_norm")
-"""Endings of the metrics' names that must stay finite."""
+from metarims.runs.trainer import Trainer
 
 EPISODE_MEANS = {"return", "success", "episode_length"}
 """Metrics that are undefined (null) in a chunk in which no episode ended."""
-
-
-@runtime_checkable
-class Trainer(Protocol):
-    """What a run needs of a learner (``learning.trainer.Trainer``)."""
-
-    frames_per_chunk: int
-    """Environment steps per seed."""
-    cycles_per_chunk: int
-    """Updates (of the slowest timescale)."""
-    level: Any
-    """The environment: ``num_actions`` is read."""
-    words: tuple[str, ...]
-    """The vocabulary of its missions."""
-
-    def init(self) -> Any: ...
-    def run_chunk(self, state: Any) -> tuple[Any, dict[str, Any]]: ...
-    def agent(self, state: Any, index: int) -> Any: ...
-    def keep(self, state: Any) -> Any:
-        """What of a state a checkpoint holds."""
-        ...
-
-    def resume(self, kept: Any) -> tuple[Any, str]:
-        """The state to go on from, and a sentence if it is not exactly the one that was kept."""
-        ...
 
 
 class ChunkReport(NamedTuple):
@@ -63,9 +37,11 @@ class ChunkReport(NamedTuple):
     compile_seconds: float
     """Within this chunk."""
     rows: list[dict[str, Any]]
-    """The metrics' lines of this chunk, one per seed."""
+    """The metrics' lines of this chunk, one per seed that still goes on."""
     seconds: float
     """Wall-clock time of this chunk, compile time included."""
+    events: tuple[str, ...] = ()
+    """A sentence for each seed that stopped or began anew."""
 
 
 @runtime_checkable
@@ -97,6 +73,8 @@ class Outcome(NamedTuple):
     finished: bool
     env_steps: int
     """Per seed."""
+    stopped: tuple[int, ...] = ()
+    """Seeds that a numerical fault ended."""
 
 
 def train(
@@ -134,18 +112,22 @@ class _Run:
         self.watcher, self.stop, self.clock = watcher, stop, clock
         self.chunk, self.env_steps, self.saved_steps = 0, 0, 0
         self.state: Any = None
-        self.metrics, self.speed = records.Log(folder.metrics), records.Log(folder.speed)
+        self.guard = FaultGuard(trainer, config)
+        self.metrics, self.speed, self.events = map(records.Log, (folder.metrics, folder.speed, folder.events))
 
     def go(self) -> Outcome:
         self._restore()
         if self.chunk:
-            self._export(self._agents())  # A process killed between checkpoint and export left older ones.
-        while self.env_steps < self.config.frames and not self.stop.requested:
+            self._export()  # A process killed between checkpoint and export left older ones.
+        while not self._finished and not self.stop.requested:
             self._run_chunk()
-            last = self.env_steps >= self.config.frames or self.stop.requested
-            if last or self.chunk % self.config.checkpoint_every == 0:
+            if self._finished or self.stop.requested or self.chunk % self.config.checkpoint_every == 0:
                 self._save()
-        return Outcome(self.env_steps >= self.config.frames, self.env_steps)
+        return Outcome(self._finished, self.env_steps, self.guard.stopped_seeds)
+
+    @property
+    def _finished(self) -> bool:
+        return self.env_steps >= self.config.frames or len(self.guard.stopped_seeds) == len(self.config.seeds)
 
     def _restore(self) -> None:
         """Take up the newest whole checkpoint whose metrics are there too, or begin."""
@@ -163,13 +145,16 @@ class _Run:
         else:
             self.state = found.state
             self.chunk, self.env_steps = found.notes["chunk"], found.notes["env_steps"]
-            if self.env_steps < self.config.frames:
+            self.guard.restore(found.notes.get("faults"))
+            problems += self.guard.reminders()
+            if not self._finished:
                 state, note = self.trainer.resume(found.state)
                 self.state = jax.tree.map(_strong, state)
                 problems += (note,) * bool(note)
         with writing("metrics", folder.path):
             self.metrics.cut(found.notes["metrics"]["bytes"] if found.notes else 0)
             self.speed.cut(found.notes["speed_bytes"] if found.notes else 0)
+            self.events.cut(found.notes.get("events_bytes", 0))
         self.saved_steps = self.env_steps
         if self.watcher:
             self.watcher.begin(self.config, self.env_steps, problems)
@@ -182,18 +167,16 @@ class _Run:
     def _run_chunk(self) -> None:
         began, compiled = time.perf_counter(), self.clock.seconds
         try:
-            self.state, metrics = self.trainer.run_chunk(self.state)
+            self.state, values, events = self.guard.run_chunk(self.state, self.chunk, self.env_steps)
         except UserError as error:  # From an environment on the host.
             raise UserError(f"{error} Training stopped after step {self.env_steps:,}; {self._kept()}.") from error
-        values = {name: np.asarray(value) for name, value in metrics.items()}  # Waits for the device.
         seconds, compile_seconds = time.perf_counter() - began, self.clock.seconds - compiled
-        self._check_finite(values)
         self.chunk += 1
         self.env_steps += self.trainer.frames_per_chunk
-        rows = [self._row(index, seed, values) for index, seed in enumerate(self.config.seeds)]
-        frames = self.trainer.frames_per_chunk * len(self.config.seeds)
-        frames_per_second = frames / max(seconds - compile_seconds, 1e-9)
-        report = ChunkReport(self.chunk, self.env_steps, frames_per_second, compile_seconds, rows, seconds)
+        rows = [self._row(index, self.config.seeds[index], values) for index in self.guard.going]
+        frames_per_second = self.trainer.frames_per_chunk * len(rows) / max(seconds - compile_seconds, 1e-9)
+        sentences = tuple(event.text for event in events)
+        report = ChunkReport(self.chunk, self.env_steps, frames_per_second, compile_seconds, rows, seconds, sentences)
         speed = {
             "chunk": report.chunk,
             "env_steps": report.env_steps,
@@ -204,6 +187,8 @@ class _Run:
         with writing("metrics", self.folder.path):
             self.metrics.append(rows)
             self.speed.append([speed])
+            if events:
+                self.events.append([event._asdict() for event in events])
         if self.watcher:
             self.watcher.chunk(report)
 
@@ -215,51 +200,31 @@ class _Run:
             row |= dict.fromkeys({mean + of_task for mean in EPISODE_MEANS} & row.keys())
         return row
 
-    def _check_finite(self, values: dict[str, np.ndarray]) -> None:
-        """Losses must be finite; other figures may be undefined, as the mean return of no episode is."""
-        for name, value in values.items():
-            for index in np.flatnonzero(~np.isfinite(value)) if name.endswith(LOSSES) else ():
-                raise self._not_finite(f"{name} became {value[index]}", self.config.seeds[index], self.chunk)
-
-    def _not_finite(self, what: str, seed: int, chunk: int) -> UserError:
-        """``chunk``: how many were finished before the one in which it happened."""
-        updates = self.trainer.cycles_per_chunk
-        return UserError(
-            f"Training stopped: {what} for seed {seed} in updates {chunk * updates + 1} to {(chunk + 1) * updates} "
-            f"(chunk {chunk + 1}); {self._kept()}. A lower learning_rate or max_grad_norm usually helps, in another "
-            "folder."
-        )
-
     def _kept(self) -> str:
         return f"the checkpoint at step {self.saved_steps:,} is kept" if self.saved_steps else "no checkpoint was due"
 
     def _save(self) -> None:
-        """Export the agents and write a checkpoint; an agent with broken weights stops the run first."""
-        agents = self._agents()
-        for seed, agent in zip(self.config.seeds, agents, strict=True):
-            bad = first_bad(agent)
-            if bad:
-                raise self._not_finite(f"the parameter {bad} became infinite or undefined", seed, self.chunk - 1)
+        """Write a checkpoint and export the agents."""
         notes = {
             "chunk": self.chunk,
             "env_steps": self.env_steps,
             "metrics": self.metrics.mark(),
             "speed_bytes": self.speed.num_bytes,
+            "events_bytes": self.events.num_bytes,
+            "faults": self.guard.notes(),
         }
         with writing("a checkpoint", self.folder.path):
             checkpoints.save(self.folder.checkpoints, self.chunk, self.trainer.keep(self.state), notes)
-        self._export(agents)
+        self._export()
         self.saved_steps = self.env_steps
 
-    def _agents(self) -> list[Any]:
-        return [self.trainer.agent(self.state, index) for index in range(len(self.config.seeds))]
-
-    def _export(self, agents: list[Any]) -> None:
+    def _export(self) -> None:
         words = self.trainer.words
         counts, special = (self.trainer.level.num_actions, len(words)), () if words == VOCABULARY else words
         with writing("the trained agents", self.folder.path):
-            for seed, agent in zip(self.config.seeds, agents, strict=True):
-                known = SavedAgent(agent, self.config, seed, self.env_steps, *counts, words=special)
+            for index, seed in enumerate(self.config.seeds):
+                agent, env_steps = self.trainer.agent(self.state, index), self.guard.steps_of(index, self.env_steps)
+                known = SavedAgent(agent, self.config, seed, env_steps, *counts, words=special)
                 save_agent(self.folder.agents / f"seed-{seed}.safetensors", known)
 
 

@@ -86,7 +86,7 @@ def run_study(study: Study, scale: Scale, folder: Path, num_workers: int, consol
 
 def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[str, Any] | None:
     """Train every stage and measure; None where a stop came first. What was trained before is used again."""
-    agents, metrics, configs = [], [], []
+    agents, metrics, configs, stopped = [], [], [], set()
     began = time.monotonic()
     for index, stage in enumerate(plan.stages):
         config, out = plan.config(index, scale), folder / f"{index + 1}-{file_name(stage.env)}"
@@ -94,6 +94,7 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
         outcome = train(config, out, make_trainer=begin, stop=stop)
         if not outcome.finished:
             return None
+        stopped |= set(outcome.stopped)
         agents.append(load_agents(out))
         metrics.append(read_metrics(out))
         configs.append(config)
@@ -106,6 +107,7 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
         "rows": [row for part in found for row in part.rows],
         "records": {name: record for part in found for name, record in part.records.items()},
         "curves": [[_point(row) for row in rows] for rows in metrics],
+        "stopped": sorted(stopped),
         "configs": [dataclasses.asdict(config) for config in configs],
         "seconds": round(time.monotonic() - began, 1),
         **made_by(),

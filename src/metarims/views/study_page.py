@@ -60,10 +60,13 @@ def _verdicts(results: Results) -> str:
 
 
 def _missing(results: Results) -> str:
-    if not results.missing:
-        return ""
-    names = ", ".join(_text(name) for name in results.missing)
-    return f'<p class="summary"><strong>Not finished or failed:</strong> {names}. The same command goes on.</p>'
+    stopped = [f"{plan['plan']} (seeds {plan['stopped']})" for plan in results.plans if plan["stopped"]]
+    said = {
+        "Not finished or failed; the same command goes on": results.missing,
+        "Ended early by a numerical fault, with their last sound agent": stopped,
+    }
+    lines = (f"<strong>{what}:</strong> {_text(', '.join(names))}." for what, names in said.items() if names)
+    return "".join(f'<p class="summary">{line}</p>' for line in lines)
 
 
 def _table(results: Results) -> str:

@@ -1,0 +1,46 @@
+"""What a run needs of a learner."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """Trains all seeds of a run, chunk by chunk (``learning.trainer.Trainer``)."""
+
+    frames_per_chunk: int
+    """Environment steps per seed."""
+    updates_per_chunk: int
+    """Rollouts of the fastest timescale, each with what is learned after it."""
+    terms: tuple[str, ...]
+    """What can be at fault: the names to which a record's ``fault/term`` points."""
+    level: Any
+    """The environment: ``num_actions`` is read."""
+    words: tuple[str, ...]
+    """The vocabulary of its missions."""
+
+    def init(self) -> Any: ...
+    def run_chunk(self, state: Any) -> tuple[Any, dict[str, Any]]:
+        """The state after a chunk, which takes over its input's memory, and its record, by name, of every seed.
+
+        ``fault/update``, ``fault/term`` and ``fault/value`` in it tell of the first numerical fault
+        (``learning.guard.record_fault``).
+        """
+        ...
+
+    def renew(self, state: Any, numbers: Sequence[int]) -> Any:
+        """The same state with other random numbers from here on; ``numbers``: one per seed, which say what others."""
+        ...
+
+    def choose(self, seeds: Sequence[bool], state: Any, other: Any) -> Any:
+        """``state`` for the seeds that are marked, ``other`` for the rest."""
+        ...
+
+    def agent(self, state: Any, index: int) -> Any: ...
+    def keep(self, state: Any) -> Any:
+        """What of a state a checkpoint holds."""
+        ...
+
+    def resume(self, kept: Any) -> tuple[Any, str]:
+        """The state to go on from, and a sentence if it is not exactly the one that was kept."""
+        ...
