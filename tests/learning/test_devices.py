@@ -31,7 +31,9 @@ def play(case: str, num_devices: int) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("case", ["metarims/2/2", pytest.param("modular/1/4", marks=SLOW), "vanilla/4/1"])
+@pytest.mark.parametrize(
+    "case", ["metarims/2/2", *(pytest.param(c, marks=SLOW) for c in ("modular/1/4", "vanilla/4/1"))]
+)
 def test_four_devices_give_the_numbers_of_one(case):
     """Agent, number of seeds, number of shards."""
     one, four = play(case, 1), play(case, 4)
