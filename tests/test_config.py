@@ -72,7 +72,7 @@ BAD = [
     (slow(minibatches=7), r"slow.minibatches \(7\) does not divide the 64 spans .*slow.rollout 80 / slow.span 80"),
     (slow(span=90, rollout=90), r"fast.span \(20\) does not divide slow.span \(90\)"),
     (slow(span=60, rollout=60), r"fast.rollout \(40\) does not divide slow.rollout \(60\)"),
-    ({"rates": Rates(value=0.0)}, r"rates.value is 0.0: it must be greater than zero"),
+    ({"rates": Rates(value=-0.5)}, r"rates.value is -0.5: it must be zero or more"),
     ({"slow_factor": 0.0}, r"slow_factor is 0.0: it must be greater than 0 and at most 1"),
     ({"slow_factor": 1.5}, r"slow_factor is 1.5: it must be greater than 0 and at most 1"),
 ]
