@@ -9,18 +9,17 @@ for each of ours, so that what else the machine does hits both sides. Start-up a
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 import tyro
+from machine import describe_machine
 from rich.console import Console
 from rich.table import Table
 
@@ -154,20 +153,6 @@ def show(task: str, result: dict[str, Any], console: Console) -> None:
             f"{row['flops_per_frame']:,}",
         )
     console.print(table)
-
-
-def describe_machine() -> dict[str, Any]:
-    """Processor, cores, system, and the commit that was measured."""
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    git = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
-    return {
-        "processor": models[0].partition(":")[2].strip() if models else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "system": platform.platform(),
-        "commit": subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "load_before": os.getloadavg()[0],
-    }
 
 
 def record(path: Path, task: str, result: dict[str, Any]) -> None:

@@ -9,15 +9,14 @@ three channels are a look-up). RGB: 56x56x3 pixels. A contender that is missing,
 
 import json
 import os
-import platform
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import tyro
+from machine import describe_machine
 
 HERE = Path(__file__).resolve().parent
 TASKS = (
@@ -108,20 +107,6 @@ def measure(settings: Settings, results: dict[str, Any]) -> None:
                     add(ask(settings, contender, task, size, kind))
     for limit in RESETS:
         add(ask(settings, "ours", TASKS[0], 1024, "symbolic", limit))
-
-
-def describe_machine() -> dict[str, Any]:
-    """Processor, cores, system, and the commit that was measured."""
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    git = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
-    return {
-        "processor": models[0].partition(":")[2].strip() if models else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "system": platform.platform(),
-        "commit": subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "load_before": os.getloadavg()[0],
-    }
 
 
 def main(settings: Settings) -> None:
