@@ -138,6 +138,13 @@ def _adaptation(scale: Scale) -> tuple[Plan, ...]:
     )
 
 
+_TELLS = _compare(
+    "the active set tells more of the situation than a random one",
+    "information of the set on the tile ahead",
+    "metarims",
+    "random",
+)
+
 _ALL = (
     Study(
         "fig3",
@@ -263,12 +270,7 @@ _ALL = (
                 goal=0.01,
                 aggregate="mean",
             ),
-            _compare(
-                "the active set tells more of the situation than a random one",
-                "information of the set on the tile ahead",
-                "metarims",
-                "random",
-            ),
+            _TELLS,
         ),
         ("raster", "points"),
     ),
@@ -346,12 +348,7 @@ _ALL = (
                 goal=0.95,
                 aggregate="mean",
             ),
-            _compare(
-                "the active set tells more of the situation than a random one",
-                "information of the set on the tile ahead",
-                "metarims",
-                "random",
-            ),
+            _TELLS,
         ),
         ("raster", "points"),
     ),
