@@ -53,9 +53,19 @@ ORDER = (("metarims", "modular"), ("modular", "vanilla"), ("metarims", "vanilla"
 """Who is held against whom."""
 
 
-def measure(agent: str, task: str, frames: int, every: int, seeds: tuple[int, ...]) -> dict[str, Any]:
+def measure(agent: str, task: str, frames: int, every: int, seeds: tuple[int, ...], epochs: int) -> dict[str, Any]:
     """One training run of all seeds, evaluated on its way."""
-    config = dataclasses.replace(Config(), agent=agent, env=task, frames=frames, seeds=seeds, record_every=every)
+    start = Config()
+    config = dataclasses.replace(
+        start,
+        agent=agent,
+        env=task,
+        frames=frames,
+        seeds=seeds,
+        record_every=every,
+        fast=dataclasses.replace(start.fast, epochs=epochs),
+        slow=dataclasses.replace(start.slow, epochs=epochs),
+    )
     trainer = make_trainer(config)
     state, episodes, points = trainer.init(), np.zeros(len(seeds)), []
     for chunk in range(1, trainer.num_chunks + 1):
@@ -153,6 +163,7 @@ def main() -> None:
     parser.add_argument("--agents", nargs="+", default=AGENTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[200, 201, 202, 203, 204])
     parser.add_argument("--frames", type=int, help="environment steps per seed (default: the task's)")
+    parser.add_argument("--epochs", type=int, default=8, help="of both loops; all else is at its default")
     parser.add_argument("--table", action="store_true", help="only tables and pictures, from the scores")
     arguments = parser.parse_args()
     prevent_deadlock()
@@ -164,7 +175,7 @@ def main() -> None:
             if path.exists():
                 continue
             frames, every = TASKS[task]
-            scores = measure(agent, task, arguments.frames or frames, every, tuple(arguments.seeds))
+            scores = measure(agent, task, arguments.frames or frames, every, tuple(arguments.seeds), arguments.epochs)
             path.write_bytes(gzip.compress(json.dumps(scores).encode(), mtime=0))
     for task in arguments.tasks:
         if found := load_scores(task, arguments.agents):

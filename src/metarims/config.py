@@ -101,7 +101,7 @@ class Loop:
     """Steps through which gradients flow."""
     rollout: int
     """Steps per environment that one update learns from; a multiple of the span."""
-    epochs: int = 8
+    epochs: int = 4
     """Passes over that data."""
     minibatches: int = 4
     """Parts into which the spans are divided, each one gradient step."""
