@@ -199,7 +199,7 @@ class StudyRun:
     name: Annotated[str, tyro.conf.Positional]
     """A study, as in metarims study list."""
     scale: Literal["smoke", "laptop", "paper"] = "laptop"
-    """smoke: two minutes, whether everything works. laptop: hours on two cores. paper: needs an accelerator."""
+    """smoke: whether everything works. laptop: hours on two cores. paper: needs an accelerator."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """The study's folder (default: runs/STUDY-SCALE)."""
     workers: int = 0

@@ -39,7 +39,7 @@ SCALES: dict[str, Scale] = {
     "laptop": Scale("laptop", "default", seeds=10, episodes=100, frames=lambda env: _FRAMES.get(env, _OTHERS)[0]),
     "paper": Scale("paper", "paper", seeds=10, episodes=500, frames=lambda env: _FRAMES.get(env, _OTHERS)[1]),
 }
-"""smoke: whether everything works, in two minutes. laptop: hours on two cores, with our defaults, which learn fast.
+"""smoke: whether everything works. laptop: hours on two cores, with our defaults, which learn fast.
 paper: the published settings; it needs an accelerator."""
 
 

@@ -20,7 +20,7 @@ ScaleName = Literal["smoke", "laptop", "paper"]
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a study is: from a test of two minutes to the paper's own size."""
+    """How large a study is: from a test that everything works to the paper's own size."""
 
     name: ScaleName
     preset: str
