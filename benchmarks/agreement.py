@@ -33,8 +33,8 @@ TASKS = {
     "MiniGrid-Dynamic-Obstacles-6x6-v0": 200_000,
 }
 """Environment steps of training, per seed."""
-ENTROPY = {"MiniGrid-Dynamic-Obstacles-6x6-v0": 0.02}
-"""Where the default entropy bonus is too small: a collision costs 1, and agents settle for turning on the spot."""
+ENTROPY = {"MiniGrid-Dynamic-Obstacles-6x6-v0": 0.05}
+"""Where the default entropy bonus is too small: a collision costs 1, and most agents settle for turning on the spot."""
 EPISODES = 500
 SCORES = Path(__file__).parent / "scores" / "agreement.json"
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="ID")
     parser.add_argument("--agent", default="metarims")
     parser.add_argument("--preset", default="default")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--frames", type=int, help="instead of each task's own")
     parser.add_argument("--episodes", type=int, default=EPISODES, help="in each world, per seed")
     parser.add_argument("--runs", type=Path, default=Path("runs/agreement"))

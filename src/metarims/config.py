@@ -91,6 +91,8 @@ class PPO:
     """Standardise advantages over each minibatch."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
+    final_rate: float = 1.0
+    """Learning rates fall linearly over the run to this fraction of what they began with (1: they stay)."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def check(config: Config) -> None:
     for name, value in positive.items():
         if not value > 0 or value == float("inf"):
             raise UserError(f"{name} is {value}: it must be greater than zero and finite.")
-    for name, value in (("gamma", ppo.gamma), ("gae_lambda", ppo.gae_lambda)):
+    for name, value in (("gamma", ppo.gamma), ("gae_lambda", ppo.gae_lambda), ("final_rate", ppo.final_rate)):
         if not 0 <= value <= 1:
             raise UserError(f"ppo.{name} is {value}: it must lie between 0 and 1.")
     for name, value in dataclasses.asdict(config.rates).items():

@@ -34,6 +34,8 @@ class Learner:
     """Learning rates of single groups, as fractions of the loop's."""
     axes: tuple[str, ...] = ()
     """The mapped axes over which shards of environments meet."""
+    num_updates: int = 1
+    """Updates in the whole run, over which the learning rate falls."""
 
     def split(self, agent: Agent) -> tuple[Agent, Agent]:
         """The agent's parameters that this timescale trains, and the rest; each of the agent's shape, with gaps."""
@@ -44,8 +46,16 @@ class Learner:
         return optax.chain(
             optax.clip_by_global_norm(self.loop.max_grad_norm),
             optax.scale_by_adam(eps=self.ppo.adam_eps),
-            optax.scale(-self.loop.learning_rate),
+            optax.scale_by_learning_rate(self.learning_rate),
         )
+
+    @property
+    def learning_rate(self) -> float | optax.Schedule:
+        """Adam's step size, or what gives it for each gradient step of the run."""
+        first, steps = self.loop.learning_rate, self.num_updates * self.loop.epochs * self.loop.minibatches
+        if self.ppo.final_rate == 1:
+            return first
+        return optax.linear_schedule(first, first * self.ppo.final_rate, steps)
 
     def init(self, agent: Agent) -> Any:
         """Fresh optimiser state for the groups owned."""
