@@ -89,7 +89,9 @@ def start(task: str, navix_python: Path) -> Iterator[Contender]:
         commands["PureJaxRL-style GRU"] = [str(navix_python), "purejaxrl_gru.py", task]
     for settings in ("matched", "default"):
         for agent in ("vanilla", "metarims"):
-            commands[f"{agent}, {settings}"] = [sys.executable, "ours.py", task, agent, settings]
+            for devices in (1, 2):
+                name = f"{agent}, {settings}" + ", 2 devices" * (devices == 2)
+                commands[name] = [sys.executable, "ours.py", task, agent, settings, str(devices)]
     for name, command in commands.items():
         errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
         process = subprocess.Popen(

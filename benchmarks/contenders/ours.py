@@ -1,6 +1,8 @@
 """Our trainer, at torch-ac's settings (``matched``) or at our own (``default``).
 
-python ours.py ENV_ID AGENT matched|default
+python ours.py ENV_ID AGENT matched|default DEVICES
+
+A device is a thread of the processor; with several, each has its shard of the environments.
 """
 
 import dataclasses
@@ -19,7 +21,7 @@ from metarims.agents.cost import measure_cost
 from metarims.config import PPO, Config, Loop, Network
 from metarims.gridworld.worlds import mission_tokens
 from metarims.learning.trainer import make_trainer
-from metarims.runtime import prevent_deadlock
+from metarims.runtime import prevent_deadlock, share_processor
 
 MATCHED_NETWORK = Network(
     image_dim=8,
@@ -52,10 +54,13 @@ def make_config(env_id: str, agent: str, settings: Literal["matched", "default"]
     )
 
 
-def main(env_id: str, agent_name: str, settings: Literal["matched", "default"]) -> None:
+def main(env_id: str, agent_name: str, settings: Literal["matched", "default"], num_devices: int) -> None:
     reports = open_reports()
     prevent_deadlock()
-    trainer = make_trainer(make_config(env_id, agent_name, settings))
+    share_processor(num_devices)
+    config = make_config(env_id, agent_name, settings)
+    config = dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, shards=num_devices))
+    trainer = make_trainer(config, num_devices)
     state = trainer.init()
     agent = trainer.agent(state, 0)
     cost = measure_cost(agent, mission_tokens(trainer.envs, None))
@@ -85,4 +90,4 @@ def main(env_id: str, agent_name: str, settings: Literal["matched", "default"]) 
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3])  # pyright: ignore[reportArgumentType]
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))  # pyright: ignore[reportArgumentType]

@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,6 +39,13 @@ class Train:
     devices: int = 1
     """Devices that share the work: seeds are divided among them, then shards of environments (--ppo.shards). On a
     processor a device is a thread."""
+    hosts: int = 1
+    """Processes that train this run together, on one machine or many; each is started with this command and its own
+    --host. --devices counts those of all."""
+    host: int = 0
+    """Which of the processes this is; 0 writes the run's folder."""
+    coordinator: Annotated[str, tyro.conf.arg(metavar="ADDRESS:PORT")] = ""
+    """Where host 0 listens for the others."""
     log: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[{tensorboard,wandb} ...]")] = ()
     """Draw every metric there too, a curve per seed: TensorBoard in the run's folder, Weights & Biases with a run per
     seed. Each is an extra of this package."""
@@ -48,15 +56,20 @@ class Train:
         out = self.out or Path("runs") / f"{self.config.agent}-{_file_name(self.config.env)}"
         with StopRequest() as stop:  # From before the slow imports, so that an early Ctrl-C is as harmless.
             from metarims.learning.trainer import make_trainer
+            from metarims.runs.hosts import Hosts, leads
             from metarims.runs.loggers import Loggers
             from metarims.runs.progress import Progress
             from metarims.runs.training import Watchers, train
 
-            share_processor(self.devices)
+            share_processor(Hosts(self.hosts, self.host, self.coordinator).connect(self.devices))
             _enable_cache()
-            with Loggers(self.log, out) as loggers, Progress() as progress:
-                watchers = Watchers(loggers, progress)
-                outcome = train(self.config, out, watchers, lambda config: make_trainer(config, self.devices), stop)
+            make = partial(make_trainer, num_devices=self.devices)
+            if leads():
+                with Loggers(self.log, out) as loggers, Progress() as progress:
+                    outcome = train(self.config, out, Watchers(loggers, progress), make, stop)
+            else:
+                outcome = train(self.config, out, make_trainer=make, stop=stop)
+                return SEED_FAILED if outcome.stopped else 0
         if not outcome.finished:
             print(f"Stopped and saved at step {outcome.env_steps:,} of {self.config.frames:,}. To go on: {command}")
             return 0

@@ -48,7 +48,13 @@ def test_a_study_ends_reports_and_does_nothing_twice(name, tmp_path, capsys) -> 
         with pytest.raises(SystemExit) as ended:
             cli.main(arguments)
         assert ended.value.code == 0
-    assert moved.with_name("report.html").read_text() == (tmp_path / "report.html").read_text() == page
+    assert (tmp_path / "report.html").read_text() == page
+    links = re.findall(r'<a href="([^"#]+)"', page)
+    assert len(links) == len(scores["plans"])
+    assert all("viewer-data" in (tmp_path / link).read_text() for link in links)
+    alone = moved.with_name("report.html").read_text()
+    assert "<a href" not in alone, "links lead only where episodes are"
+    assert alone[alone.index("<h2>Numbers") :] == page[page.index("<h2>Numbers") :]
     assert f"{len(before)} plans, {len(before)} of them finished before" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")} == before
 

@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
+from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
@@ -21,13 +23,31 @@ ON_DEVICE, ACROSS = "shards of a device", "shards"
 
 
 def average(values: Any, axes: tuple[str, ...]) -> Any:
-    """The mean over shards of every leaf; without axes there is one shard, and nothing to do."""
-    return jax.lax.pmean(values, axes) if axes else values
+    """The mean over shards of every leaf (float32); without axes there is one shard, and nothing to do.
+
+    All leaves travel as one vector: that is faster, and processes that met twice at once could confuse the two.
+    """
+    if not axes:
+        return values
+    vector, unravel = ravel_pytree(values)
+    return unravel(jax.lax.pmean(vector, axes))
 
 
 def total(values: Any, axes: tuple[str, ...]) -> Any:
-    """The sum over shards of every leaf."""
-    return jax.lax.psum(values, axes) if axes else values
+    """The sum over shards of every leaf (float32 or 32-bit integers), which travel as one vector of bits."""
+    if not axes:
+        return values
+    leaves, treedef = jax.tree.flatten(values)
+    bits = jnp.concatenate([jax.lax.bitcast_convert_type(leaf, jnp.uint32).ravel() for leaf in leaves])
+    found = bits[None]
+    for axis in axes:
+        found = jax.lax.all_gather(found, axis, tiled=True)
+    ends = np.cumsum([leaf.size for leaf in leaves])
+    pieces = jnp.split(found, ends[:-1], axis=1)
+    back = [jax.lax.bitcast_convert_type(piece, leaf.dtype) for piece, leaf in zip(pieces, leaves, strict=True)]
+    return treedef.unflatten(
+        piece.sum(0, dtype=leaf.dtype).reshape(leaf.shape) for piece, leaf in zip(back, leaves, strict=True)
+    )
 
 
 def mean(values: Float[Array, "*B"], axes: tuple[str, ...]) -> Float[Array, ""]:
@@ -71,29 +91,58 @@ class Layout:
             axes = jax.tree.map(lambda has: 0 if has else None, sharded)
             run = jax.vmap(run, in_axes=(axes,), out_axes=(axes, None), axis_name=ON_DEVICE)
         run = jax.vmap(run)
-        if self.num_devices > 1:
-            specs = self._specs(sharded)
-            run = jax.shard_map(
-                run, mesh=self.mesh, in_specs=(specs,), out_specs=(specs, PartitionSpec("seeds")), check_vma=False
-            )
-        return jax.jit(run, donate_argnums=0)
+        if self.num_devices == 1:
+            return jax.jit(run, donate_argnums=0)
+        specs = (self._specs(sharded), PartitionSpec("seeds"))
+        run = jax.shard_map(run, mesh=self.mesh, in_specs=specs[:1], out_specs=specs, check_vma=False)
+        places = jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), specs)
+        program = jax.jit(run, donate_argnums=0, in_shardings=places[:1], out_shardings=places)
+        if jax.process_count() == 1:
+            return program
+
+        def run_together(state):
+            state, output = jax.block_until_ready(program(state))  # Processes meet in one program at a time.
+            return state, self.gather(output)
+
+        return run_together
 
     def place(self, state: Any, sharded: Any) -> Any:
         """The state, each part of it on its device."""
         if self.num_devices == 1:
             return state
-        specs = self._specs(sharded)
+        put = jax.device_put if jax.process_count() == 1 else _put_together
         return jax.tree.map(
-            lambda spec, part: jax.device_put(part, NamedSharding(self.mesh, spec)),
-            specs,
+            lambda spec, part: jax.tree.map(lambda leaf: put(leaf, NamedSharding(self.mesh, spec)), part),
+            self._specs(sharded),
             state,
             is_leaf=lambda leaf: isinstance(leaf, PartitionSpec),
         )
 
     def gather(self, tree: Any) -> Any:
-        """A part of the state on the first device alone."""
-        return tree if self.num_devices == 1 else jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), tree)
+        """A part of the state whole, on this process's first device alone."""
+        return tree if self.num_devices == 1 else jax.tree.map(_gather, tree)
 
     def _specs(self, sharded: Any) -> Any:
         split = self.num_shards > 1
         return jax.tree.map(lambda has: PartitionSpec(*("seeds", ACROSS)[: 1 + (has and split)]), sharded)
+
+
+def _put_together(leaf: Any, sharding: NamedSharding) -> Any:
+    """An array that every process holds whole, spread over the devices of all; one that is spread stays so."""
+    if not leaf.is_fully_addressable:
+        return leaf
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        numbers = _put_together(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
+    numbers = np.asarray(leaf)
+    return jax.make_array_from_callback(numbers.shape, sharding, lambda index: numbers[index])
+
+
+def _gather(leaf: Any) -> Any:
+    if not isinstance(leaf, jax.Array):
+        return leaf
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_gather(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+    if leaf.is_fully_addressable:
+        return jnp.asarray(np.asarray(leaf))
+    return jnp.asarray(multihost_utils.process_allgather(leaf, tiled=True))

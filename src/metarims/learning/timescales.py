@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from metarims.agents.agent import Agent, group_mask, select_group
 from metarims.config import GROUPS, PPO, Config, Loop, loops
-from metarims.learning.devices import average, mean
+from metarims.learning.devices import average
 from metarims.learning.guard import Fault, find_fault
 from metarims.learning.ppo import Spans, compute_loss
 from metarims.learning.returns import compute_advantages
@@ -74,6 +74,7 @@ class Learner:
         Each shard gives its part to every minibatch; all take the same step, by the mean of their gradients.
         """
         spans = cut_spans(rollout, self.loop.span, self.ppo)
+        moments = measure_moments(spans.value, spans.returns)
         num_spans = spans.begins.shape[1]
         own: Any
         own, frozen = self.split(agent)
@@ -86,7 +87,8 @@ class Learner:
                 return compute_loss(eqx.combine(own, frozen), mission_tokens, batch, self.ppo, self.axes)
 
             (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(own)
-            metrics, gradient = average((metrics, gradient), self.axes)
+            metrics, gradient, pooled = average((metrics, gradient, moments), self.axes)
+            metrics["explained_variance"] = explained_variance(pooled)
             metrics["grad_norm"] = optax.global_norm(gradient)
             for group in self.groups:
                 metrics[f"grad_norm/{group}"] = optax.global_norm(select_group(gradient, group))
@@ -100,7 +102,6 @@ class Learner:
         (own, optimizer_state), metrics = jax.lax.scan(step, (own, optimizer_state), order)
         agent, fault = eqx.combine(own, frozen), find_fault(metrics, own)
         metrics = {f"{self.name}/{name}": value.mean() for name, value in metrics.items()}
-        metrics[f"{self.name}/explained_variance"] = explained_variance(spans.value, spans.returns, self.axes)
         return agent, optimizer_state, (metrics, fault)
 
     def _scale_groups(self, updates: Any) -> Any:
@@ -188,12 +189,13 @@ def last_steps(history: Rollout, num_steps: int) -> Rollout:
     return jax.tree.map(cut, history._replace(last_value=()))._replace(last_value=history.last_value)
 
 
-def explained_variance(
-    values: Float[Array, "*B"], returns: Float[Array, "*B"], axes: tuple[str, ...] = ()
-) -> Float[Array, ""]:
+def measure_moments(values: Float[Array, "*B"], returns: Float[Array, "*B"]) -> Float[Array, "2 2"]:
+    """First and second moments of the errors of the values, and of the returns: what shards can average."""
+    both = jnp.stack([returns - values, returns]).reshape(2, -1)
+    return jnp.stack([both.mean(1), (both**2).mean(1)])
+
+
+def explained_variance(moments: Float[Array, "2 2"]) -> Float[Array, ""]:
     """1 - Var(return - value) / Var(return): 1 is a perfect critic, 0 one that knows nothing."""
-
-    def variance(x):
-        return mean((x - mean(x, axes)) ** 2, axes)
-
-    return 1 - variance(returns - values) / (variance(returns) + 1e-8)
+    errors, returns = jnp.maximum(moments[1] - moments[0] ** 2, 0)
+    return 1 - errors / (returns + 1e-8)

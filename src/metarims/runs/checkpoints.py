@@ -43,15 +43,18 @@ def save(folder: Path, chunk: int, state: Any, notes: dict[str, Any]) -> None:
     """Write the checkpoint of ``chunk``, then remove those that are no longer kept.
 
     It is built under another name and renamed when complete, so a process killed at any moment leaves the earlier
-    checkpoints whole.
+    checkpoints whole. Of several processes each calls this, with the same folder, and writes its part of the arrays;
+    the first does the rest.
     """
     final, scratch = folder / f"{chunk:08d}", folder / f"{chunk:08d}.tmp"
+    arrays = _arrays(state)
+    if jax.process_index():
+        _save_arrays(scratch, arrays)
+        return
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        arrays = _arrays(state)
-        with _quiet_orbax():
-            ocp.save(str((scratch / "state").absolute()), arrays)
+        _save_arrays(scratch, arrays)
         manifest = {"notes": notes, "leaves": _kinds(arrays), "files": _checksums(scratch)}
         sync_tree(scratch)
         write_atomic(scratch / MANIFEST, _seal(manifest))
@@ -116,6 +119,11 @@ def clear_scratch(folder: Path) -> None:
     """Remove what killed processes left half-written."""
     for path in folder.glob("*.tmp"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    with _quiet_orbax():
+        ocp.save(str((path / "state").absolute()), arrays)
 
 
 def _load(path: Path, template: Any, held: dict[str, str]) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.gridworld.missions import VOCABULARY
-from metarims.runs import checkpoints, records
+from metarims.runs import checkpoints, hosts, records
 from metarims.runs.compiling import CompileClock
 from metarims.runs.export import SavedAgent, save_agent
 from metarims.runs.faults import FaultGuard
@@ -92,7 +92,7 @@ def train(
     make_trainer = make_trainer or _default_trainer
     with stop or StopRequest() as stop:
         trainer = make_trainer(config)  # Says what cannot be built before anything is written.
-        with RunFolder(out, config) as folder, CompileClock() as clock:
+        with hosts.hold_folder(out, config) as folder, CompileClock() as clock:
             return _Run(config, folder, trainer, watcher, stop, clock).go()
 
 
@@ -112,6 +112,7 @@ class _Run:
         self.watcher, self.stop, self.clock = watcher, stop, clock
         self.chunk, self.env_steps, self.saved_steps = 0, 0, 0
         self.state: Any = None
+        self.checkpoints = Path(hosts.share(str(folder.checkpoints.absolute())))
         self.guard = FaultGuard(trainer, config)
         self.metrics, self.speed, self.events = map(records.Log, (folder.metrics, folder.speed, folder.events))
 
@@ -119,9 +120,9 @@ class _Run:
         self._restore()
         if self.chunk:
             self._export()  # A process killed between checkpoint and export left older ones.
-        while not self._finished and not self.stop.requested:
+        while not self._finished and not self._stopping:
             self._run_chunk()
-            if self._finished or self.stop.requested or self.chunk % self.config.checkpoint_every == 0:
+            if self._finished or self._stopping or self.chunk % self.config.checkpoint_every == 0:
                 self._save()
         return Outcome(self._finished, self.env_steps, self.guard.stopped_seeds)
 
@@ -129,14 +130,19 @@ class _Run:
     def _finished(self) -> bool:
         return self.env_steps >= self.config.frames or len(self.guard.stopped_seeds) == len(self.config.seeds)
 
+    @property
+    def _stopping(self) -> bool:
+        return hosts.any_of(self.stop.requested)
+
     def _restore(self) -> None:
         """Take up the newest whole checkpoint whose metrics are there too, or begin."""
         folder, beginning = self.folder, self.trainer.init()
+        kept = self.trainer.keep(beginning)
         leaves = [leaf for leaf in jax.tree.leaves(beginning) if eqx.is_array(leaf)]
         num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         check_space(folder.path, (checkpoints.KEEP + 1) * num_bytes)
         checkpoints.clear_scratch(folder.checkpoints)
-        found = checkpoints.restore(folder.checkpoints, self.trainer.keep(beginning), self._metrics_fault)
+        found = self._share(checkpoints.restore(folder.checkpoints, kept, self._metrics_fault), kept)
         problems = found.problems
         if found.state is None:
             self.state = jax.tree.map(_strong, beginning)
@@ -158,6 +164,12 @@ class _Run:
         self.saved_steps = self.env_steps
         if self.watcher:
             self.watcher.begin(self.config, self.env_steps, problems)
+
+    def _share(self, found: checkpoints.Restored, kept: Any) -> checkpoints.Restored:
+        """What the leading process found, in all of them."""
+        whole, notes, problems = hosts.share([found.state is not None, found.notes, found.problems])
+        state = hosts.share_arrays(found.state if found.state is not None else kept) if whole else None
+        return checkpoints.Restored(state, notes, tuple(problems))
 
     def _metrics_fault(self, notes: dict[str, Any]) -> str | None:
         if self.metrics.begins_with(notes["metrics"]):
@@ -214,7 +226,7 @@ class _Run:
             "faults": self.guard.notes(),
         }
         with writing("a checkpoint", self.folder.path):
-            checkpoints.save(self.folder.checkpoints, self.chunk, self.trainer.keep(self.state), notes)
+            checkpoints.save(self.checkpoints, self.chunk, self.trainer.keep(self.state), notes)
         self._export()
         self.saved_steps = self.env_steps
 

@@ -3,6 +3,7 @@
 DIR/study.json              which study, at which scale
 DIR/runs/PLAN/1-TASK/       a run of ``metarims train`` for every stage
 DIR/runs/PLAN/result.json   what was measured; written last, so its presence says that the plan is finished
+DIR/runs/PLAN/episodes.html some of the first seed's episodes on the last task, to be looked at
 DIR/runs/PLAN/error.txt     why it failed, until it succeeds
 """
 
@@ -28,6 +29,7 @@ from rich.console import Console
 
 from metarims.config import Config
 from metarims.errors import UserError
+from metarims.evaluation.recording import record_agents
 from metarims.learning.trainer import Trainer, TrainState, make_trainer
 from metarims.runs.export import SavedAgent
 from metarims.runs.files import write_atomic
@@ -35,9 +37,12 @@ from metarims.runs.folder import load_agents
 from metarims.runs.stopping import StopRequest
 from metarims.runs.training import train
 from metarims.studies.plans import Plan, Scale, Study, Trained
+from metarims.views.episode_page import write_episode_page
 from metarims.views.metrics import read_metrics
 
 POLL_SECONDS = 0.2
+EPISODES, NUM_SHOWN = "episodes.html", 4
+"""The page of a plan's episodes, and how many of them it shows."""
 
 
 class Ended(NamedTuple):
@@ -100,6 +105,7 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
         configs.append(config)
     trained = Trained(plan.stages, tuple(agents), tuple(metrics))
     found = [measure(trained, scale) for measure in plan.measures]
+    show_episodes(plan, agents[-1][0], folder / EPISODES)
     return {
         "label": plan.label,
         "plan": plan.name,
@@ -112,6 +118,13 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
         "seconds": round(time.monotonic() - began, 1),
         **made_by(),
     }
+
+
+def show_episodes(plan: Plan, saved: SavedAgent, path: Path) -> None:
+    """Write a page with episodes of one agent, sampled policy, on the task that it learned last."""
+    episodes = record_agents([saved], None, "jax", NUM_SHOWN, greedy=False)
+    labels = [f"{plan.label}, seed {saved.seed}, sampled"] * len(episodes)
+    write_episode_page(path, episodes, f"{plan.label} on {plan.stages[-1].env}", labels)
 
 
 class Continued(Trainer):
@@ -154,6 +167,11 @@ def read_about(folder: Path) -> dict[str, str]:
 def result_path(folder: Path, name: str) -> Path:
     """Where a plan's result is, or will be."""
     return folder / "runs" / file_name(name) / "result.json"
+
+
+def episodes_path(folder: Path, name: str) -> Path:
+    """Where a plan's episodes can be looked at."""
+    return result_path(folder, name).with_name(EPISODES)
 
 
 def file_name(text: str) -> str:

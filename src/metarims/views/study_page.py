@@ -9,6 +9,7 @@ import numpy as np
 
 from metarims.evaluation.statistics import interquartile_mean, mean, stratified_interval
 from metarims.studies.results import Results
+from metarims.studies.running import episodes_path
 from metarims.views import page
 from metarims.views.episode_page import STYLES
 from metarims.views.plots import save_figure
@@ -32,6 +33,7 @@ def write_study_page(path: Path, results: Results) -> Path:
             _verdicts(results),
             _missing(results),
             f'<div class="figures">\n{panels}</div>' if panels else "",
+            _episodes(results, path.parent),
             _table(results),
             made_with(*_made_with(results)),
             "</main>",
@@ -67,6 +69,16 @@ def _missing(results: Results) -> str:
     }
     lines = (f"<strong>{what}:</strong> {_text(', '.join(names))}." for what, names in said.items() if names)
     return "".join(f'<p class="summary">{line}</p>' for line in lines)
+
+
+def _episodes(results: Results, folder: Path) -> str:
+    """Links to the episodes that were recorded of each plan, where they lie beside the report."""
+    names = [plan["plan"] for plan in results.plans if episodes_path(folder, plan["plan"]).exists()]
+    links = [
+        f'<li><a href="{_text(episodes_path(folder, name).relative_to(folder).as_posix())}">{_text(name)}</a></li>'
+        for name in names
+    ]
+    return f'<h2>Episodes</h2>\n<ul class="episodes panel">{"".join(links)}</ul>' if links else ""
 
 
 def _table(results: Results) -> str:

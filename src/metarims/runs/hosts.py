@@ -1,0 +1,128 @@
+"""One run over several processes, on one machine or many (``jax.distributed``).
+
+Every process runs the same program on its own devices and comes to the same decisions. The first alone holds the run's
+folder and tells the others what it reads there; each writes its part of a checkpoint, so all must see that folder. With
+one process nothing here costs anything.
+"""
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+
+from metarims.config import Config
+from metarims.errors import UserError
+from metarims.runs.folder import RunFolder
+
+SHUTDOWN_SECONDS = 30
+"""How long a process that ends waits for the others to end too."""
+
+
+class Hosts(NamedTuple):
+    """Which of how many processes this is, and where the first of them listens."""
+
+    number: int = 1
+    index: int = 0
+    coordinator: str = ""
+
+    def connect(self, num_devices: int) -> int:
+        """Join the others, before JAX computes anything; returns how many of the devices are this process's own."""
+        if self.number < 1 or not 0 <= self.index < self.number:
+            raise UserError(
+                f"host is {self.index} of {self.number}: --hosts must be 1 or more, and --host from 0 to one less."
+            )
+        if num_devices % self.number:
+            raise UserError(
+                f"devices is {num_devices}: it counts those of all {self.number} hosts and must be a multiple of that."
+            )
+        if self.number > 1:
+            if ":" not in self.coordinator:
+                raise UserError(
+                    f"coordinator is '{self.coordinator}': name where the first host listens, ADDRESS:PORT, "
+                    "for example 127.0.0.1:9876."
+                )
+            jax.config.update("jax_enable_preemption_service", False)  # SIGTERM is ours (``StopRequest``).
+            jax.distributed.initialize(
+                self.coordinator, self.number, self.index, shutdown_timeout_seconds=SHUTDOWN_SECONDS
+            )
+        return num_devices // self.number
+
+
+def leads() -> bool:
+    """Whether this process is the one that reads and writes the run's folder."""
+    return jax.process_index() == 0
+
+
+def any_of(flag: bool) -> bool:
+    """Whether any process says so; all must ask."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(np.array(flag)).any())
+
+
+def share(value: Any) -> Any:
+    """What the first process passes here, in all of them: anything that JSON can hold."""
+    if jax.process_count() == 1:
+        return value
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8) if leads() else np.zeros(0, np.uint8)
+    size = int(multihost_utils.broadcast_one_to_all(np.array(text.size, np.int32)))
+    padded = text if leads() else np.zeros(size, np.uint8)
+    return json.loads(np.asarray(multihost_utils.broadcast_one_to_all(padded)).astype(np.uint8).tobytes())
+
+
+def share_arrays(tree: Any) -> Any:
+    """The first process's arrays, in trees of the same shapes; random keys among them."""
+    if jax.process_count() == 1:
+        return tree
+    leaves, treedef = jax.tree.flatten(tree)
+    numbers = [_numbers(leaf) for leaf in leaves]
+    shared = multihost_utils.broadcast_one_to_all([number for number in numbers if number is not None])
+    found = iter(shared)
+    return treedef.unflatten(
+        leaf if number is None else _like(leaf, next(found)) for leaf, number in zip(leaves, numbers, strict=True)
+    )
+
+
+@contextlib.contextmanager
+def hold_folder(out: str | Path, config: Config) -> Iterator[RunFolder]:
+    """The run's folder for the process that leads, a passing one for the others; what refuses it, all are told."""
+    with contextlib.ExitStack() as stack:
+        refusal = folder = None
+        try:
+            place = out if leads() else stack.enter_context(tempfile.TemporaryDirectory(prefix="metarims-"))
+            folder = stack.enter_context(RunFolder(place, config))
+        except UserError as error:
+            if jax.process_count() == 1:
+                raise
+            refusal = str(error)
+        refusal = share(refusal)
+        if refusal is not None or folder is None:
+            raise UserError(refusal or "This host has no room for passing files.")
+        yield folder
+
+
+def _numbers(leaf: Any) -> np.ndarray | None:
+    """What the first process tells of an array; None where there is none, or it holds nothing."""
+    if not eqx.is_array(leaf) or not leaf.size:
+        return None
+    numbers = jax.random.key_data(leaf) if _is_key(leaf) else leaf
+    return np.asarray(numbers) if leads() else np.zeros(numbers.shape, numbers.dtype)
+
+
+def _like(leaf: Any, numbers: np.ndarray) -> Any:
+    """The numbers as an array of the leaf's kind; on their way they were summed, which widens small ones."""
+    if _is_key(leaf):
+        return jax.random.wrap_key_data(jnp.asarray(numbers), impl=jax.random.key_impl(leaf))
+    return jnp.asarray(numbers.astype(leaf.dtype))
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
