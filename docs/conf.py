@@ -18,6 +18,8 @@ myst_enable_extensions = ["deflist"]
 
 html_theme = "furo"
 html_title = f"metarims {release}"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
 html_copy_source = False
 html_show_copyright = False
 

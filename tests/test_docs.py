@@ -13,7 +13,7 @@ import jax
 import pytest
 
 from metarims import cli
-from metarims.config import Config
+from metarims.config import GROUPS, Config
 from metarims.errors import UserError
 from metarims.gridworld.farama import known_ids
 from metarims.gridworld.registry import is_native, tasks
@@ -115,7 +115,6 @@ def check_metarims(arguments):
         "rm -r runs",
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*unclosed.*")
 def test_a_wrong_command_is_noticed(line, capsys):
     with pytest.raises((AssertionError, UserError, SystemExit)):
         check_command(shlex.split(line))
@@ -236,9 +235,9 @@ def explained(section):
 
 def general(metric):
     """A metric's name as the page has it."""
-    group = "|".join(("encoder", "modules", "attention", "policy", "value"))
-    metric = re.sub(rf"^({'|'.join({t.name for rule in RULES.values() for t in rule.timescales})})/", "LOOP/", metric)
-    metric = re.sub(rf"(grad_norm)/({group})$", r"\1/GROUP", metric)
+    loops = {timescale.name for rule in RULES.values() for timescale in rule.timescales}
+    metric = re.sub(rf"^({'|'.join(loops)})/", "LOOP/", metric)
+    metric = re.sub(rf"/({'|'.join(GROUPS)})$", "/GROUP", metric)
     metric = re.sub(r"^(modules/\w+)_\d+$", r"\1_M", metric)
     return re.sub(r"^(episodes|return|success|episode_length)/.*", r"\1/TASK", metric)
 
