@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-all parity lint bench bench-world clean
+.PHONY: demo test test-all parity lint docs bench bench-world clean
 
 demo: $(VENV)/installed
 	$(BIN)/metarims demo
@@ -23,6 +23,11 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# The documentation as HTML; every warning is an error.
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m sphinx -q -n -W --keep-going docs docs/_build/html
+	@echo "Wrote docs/_build/html/index.html."
 
 # Training speed against torch-ac, which has an environment of its own.
 bench: $(VENV)/installed .bench-venv/installed
@@ -49,6 +54,10 @@ $(VENV)/installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@ $(VENV)/installed
 
 .bench-venv/installed: benchmarks/requirements.txt

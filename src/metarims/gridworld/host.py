@@ -32,7 +32,7 @@ _CODES[tuple(SYMBOLS[:AGENT].T)] = np.arange(AGENT)
 
 
 def codes_from_symbols(image: np.ndarray) -> np.ndarray:
-    """Tile codes [*B, 7, 7] of Farama's symbolic images; a tile that minigrid's own tasks never show is refused."""
+    """Tile codes ``[*B, 7, 7]`` of Farama's symbolic images; a tile that minigrid's own tasks never show is refused."""
     if image.shape[-3:] != (VIEW, VIEW, 3):
         raise UserError(f"The image has shape {image.shape[-3:]}: only MiniGrid's view of 7 x 7 x 3 can be read.")
     kinds = np.asarray(image, int)

@@ -1,0 +1,302 @@
+"""What the pages say is so: commands parse, programs run, messages are real, metrics are explained, links lead on."""
+
+import ast
+import contextlib
+import io
+import json
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+import jax
+import pytest
+
+from metarims import cli
+from metarims.config import GROUPS, Config
+from metarims.errors import UserError
+from metarims.gridworld.farama import known_ids
+from metarims.gridworld.registry import is_native, tasks
+from metarims.learning.rollout import Episodes
+from metarims.learning.rules import RULES
+from metarims.learning.trainer import make_trainer, summarize
+from metarims.presets import PRESETS
+from metarims.runs.faults import Event
+from metarims.runs.folder import RunFolder, differences
+from metarims.runs.loggers import LOGGERS
+from metarims.studies.catalogue import STUDIES
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += sorted((ROOT / "docs" / "howto").glob("*.md"))
+SHELL = ("", "sh", "bash")
+"""Languages of blocks that hold commands; the README's have none."""
+
+
+def blocks(page, *languages):
+    """The fenced blocks of a page in these languages."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    return [text for language, text in found if language in languages]
+
+
+def name(page):
+    return str(page.relative_to(ROOT))
+
+
+# Commands
+
+
+def command_lines():
+    """Every command, with comments, variables set before it and redirections taken off."""
+    for page in PAGES:
+        for block in blocks(page, *SHELL):
+            for line in block.splitlines():
+                words = shlex.split(line, comments=True)
+                while words and re.fullmatch(r"\w+=\S*", words[0]):
+                    words = words[1:]
+                if words:
+                    yield pytest.param(words, id=f"{name(page)}: {' '.join(words)}"[:120])
+
+
+@pytest.mark.parametrize("words", command_lines())
+def test_a_command_is_understood(words):
+    check_command(words)
+
+
+def check_command(words):
+    program, *arguments = words
+    if program == "srun":
+        check_command(arguments)
+    elif program == "metarims":
+        check_metarims(arguments)
+    elif program == "make":
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert set(arguments) <= {*targets}
+    elif program == "pip":
+        assert arguments[0] == "install"
+        extras = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+        assert {extra for word in arguments for extra in re.findall(r"\w+", word.partition("[")[2])} <= {*extras}
+    elif program == "python":
+        assert arguments[0].startswith(("examples/", "benchmarks/"))
+        assert (ROOT / arguments[0]).is_file()
+    elif program == "sbatch":
+        check_command(shlex.split(arguments[arguments.index("--wrap") + 1].replace("$agent", "modular")))
+    else:
+        assert program in ("tensorboard", "export", "for", "done"), "not a program that the pages may name"
+
+
+def check_metarims(arguments):
+    """The program's own parser takes them, and what they name exists."""
+    if "--help" in arguments:
+        with pytest.raises(SystemExit) as ended, contextlib.redirect_stdout(io.StringIO()):
+            cli._parse(arguments)
+        assert ended.value.code == 0
+        return
+    parsed = cli._parse(arguments)
+    env = parsed.config.env if isinstance(parsed, cli.Train) else getattr(parsed, "env", None)
+    for task in tasks(env or "") if env and ":" not in env else ():
+        assert is_native(task) or task in known_ids(task)
+    assert {*getattr(parsed, "log", ())} <= {*LOGGERS}
+    assert not isinstance(parsed, cli.StudyRun) or parsed.name in STUDIES
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "metarims train --agent metarim",
+        "metarims train --sedes 0",
+        "metarims train --env BabyAI-GoToLokal-v0",
+        "metarims train --log tensorbord",
+        "metarims study run table7",
+        "srun metarims trian",
+        "make everything",
+        "pip install '.[cuda11]'",
+        "python examples/nothing.py",
+        "rm -r runs",
+    ],
+)
+def test_a_wrong_command_is_noticed(line, capsys):
+    with pytest.raises((AssertionError, UserError, SystemExit)):
+        check_command(shlex.split(line))
+
+
+# Programs
+
+
+def trains(block):
+    """Whether a block compiles a trainer, which takes long."""
+    return any(call in block for call in ("run_chunk(", "train(preset"))
+
+
+def shorten(block):
+    """The same program with fewer frames and one seed."""
+    return re.sub(r"frames=[\d_]+", "frames=640", block).replace("seeds=(0, 1, 2)", "seeds=(0,)")
+
+
+@pytest.fixture
+def quick_compilation():
+    """Programs that run for a moment only are compiled without optimisation."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture
+def unchanged():
+    """What a program registers is gone afterwards."""
+    before = [(table, dict(table)) for table in (RULES, STUDIES)]
+    yield
+    for table, entries in before:
+        table.clear()
+        table.update(entries)
+
+
+def execute(page, programs):
+    """Run the blocks of a page one after another, in one namespace."""
+    names = {"__name__": page.stem}
+    for block in programs:
+        exec(compile(block, str(page), "exec"), names)
+
+
+def pages_with_programs(slow):
+    found = [(page, any(map(trains, blocks(page, "python")))) for page in PAGES if blocks(page, "python")]
+    return [pytest.param(page, id=name(page)) for page, has_slow in found if has_slow or not slow]
+
+
+@pytest.mark.usefixtures("unchanged", "quick_compilation")
+@pytest.mark.parametrize("page", pages_with_programs(slow=False))
+def test_programs_that_do_not_train_run(page, capsys):
+    execute(page, [block for block in blocks(page, "python") if not trains(block)])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize("page", pages_with_programs(slow=True))
+def test_programs_that_train_run(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    execute(page, map(shorten, blocks(page, "python")))
+
+
+# Errors
+
+ERRORS = ROOT / "docs" / "errors.md"
+
+
+@cache
+def sentences():
+    """Every longer string of the sources as a pattern, whose fields match anything."""
+    patterns = []
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            text = [part.value if isinstance(part, ast.Constant) else None for part in parts]
+            if all(isinstance(part, str | None) for part in text) and len("".join(filter(None, text))) >= 20:
+                patterns.append("".join(".*" if part is None else re.escape(part) for part in text))
+    return tuple(patterns)
+
+
+def is_real(message):
+    message = re.sub(r"^Seed \d+ ", "", message)  # With which an event's sentence begins.
+    return any(re.fullmatch(pattern, message) for pattern in sentences())
+
+
+@pytest.mark.parametrize("message", [" ".join(block.split()) for block in blocks(ERRORS, "text")])
+def test_a_quoted_message_is_one_of_ours(message):
+    assert is_real(message)
+
+
+def test_an_invented_message_is_noticed():
+    assert not is_real("runs/x has 120 MiB free, but this run wants about 164 MiB: free some space.")
+
+
+@pytest.mark.parametrize("block", blocks(ERRORS, "console"), ids=lambda block: block.splitlines()[0])
+def test_a_command_that_fails_says_what_the_page_says(block, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with RunFolder("runs/x", Config()):
+        pass
+    command, *expected = block.splitlines()
+    with pytest.raises(SystemExit) as ended:
+        cli.main(shlex.split(command)[2:])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.split() == " ".join(expected).split()
+
+
+# Metrics
+
+METRICS = ROOT / "docs" / "metrics.md"
+
+
+def explained(section):
+    """The names in the first column of a section's tables."""
+    text = METRICS.read_text().split(f"\n## `{section}`\n")[1].split("\n## ")[0]
+    return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+
+
+def general(metric):
+    """A metric's name as the page has it."""
+    loops = {timescale.name for rule in RULES.values() for timescale in rule.timescales}
+    metric = re.sub(rf"^({'|'.join(loops)})/", "LOOP/", metric)
+    metric = re.sub(rf"/({'|'.join(GROUPS)})$", "/GROUP", metric)
+    metric = re.sub(r"^(modules/\w+)_\d+$", r"\1_M", metric)
+    return re.sub(r"^(episodes|return|success|episode_length)/.*", r"\1/TASK", metric)
+
+
+def test_every_metric_is_explained_and_no_other():
+    """The names are those that a chunk of the debug run gives (it is traced, not run), and those of a mixture."""
+    trainer = make_trainer(PRESETS["debug"])
+    state = jax.eval_shape(trainer._init, jax.random.key(0))
+    _, metrics = jax.eval_shape(trainer._run_chunk, state)
+    of_tasks = summarize(Episodes(*(jax.numpy.zeros(2),) * 4), ("one task", "another"))
+    written = {"seed", "chunk", "env_steps"} | {general(n) for n in metrics | of_tasks if not n.startswith("fault/")}
+    names = explained("metrics.jsonl")
+    assert set(names) == written
+    assert len(names) == len(written), "each stands once"
+
+
+def test_every_field_of_an_event_is_explained():
+    assert explained("events.jsonl") == list(Event._fields)
+
+
+@pytest.mark.slow
+def test_what_a_debug_run_writes_is_explained(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", "--preset", "debug", "--frames", "1024", "--out", str(tmp_path)])
+    assert ended.value.code == 0
+    for file in ("metrics.jsonl", "speed.jsonl"):
+        for line in (tmp_path / file).read_text().splitlines():
+            assert set(map(general, json.loads(line))) <= set(explained(file))
+
+
+# Settings and links
+
+
+def test_the_defaults_beside_the_papers():
+    rows = re.findall(r"^\| `([\w.]+)` \| (\S+) \| (\S+) \|$", (ROOT / "docs" / "details.md").read_text(), re.MULTILINE)
+    ours, paper = Config(), PRESETS["paper"]
+    assert {setting for setting, *_ in rows} == set(differences(ours, paper))
+    for setting, *said in rows:
+        for config, text in zip((ours, paper), said, strict=True):
+            value = config
+            for part in setting.split("."):
+                value = getattr(value, part)
+            shown = ("yes" if value else "no") if isinstance(value, bool) else str(value)
+            assert text == shown.removesuffix(".0")
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=name(page)) for page in PAGES])
+def test_links_to_files_lead_to_files(page):
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if not re.match(r"\w+:", target):
+            path, _, anchor = target.partition("#")
+            there = page.parent / path if path else page
+            assert there.exists(), target
+            assert not anchor or anchor in anchors(there), target
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    titles = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
+    plain = [re.sub(r"[^\w -]", "", title.lower()).strip() for title in titles]
+    return [title.replace(" ", "-") for title in plain]
