@@ -67,6 +67,14 @@ def test_a_template_of_shapes_suffices(folder):
     assert words(found.state) == words(expected)
 
 
+def test_a_program_is_compiled_once_for_what_comes_back_and_what_follows(tmp_path):
+    program = jax.jit(lambda state: jax.tree.map(jnp.negative, state))
+    state = {name: make_state()[name] for name in ("weights", "empty")}
+    checkpoints.save(tmp_path, 1, state, {})
+    program(program(checkpoints.restore(tmp_path, state).state))
+    assert program._cache_size() == 1
+
+
 def test_the_last_two_are_kept(folder):
     assert checkpoints.chunks(folder) == [4, 6]
 

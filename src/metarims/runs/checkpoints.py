@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint.experimental.v1 as ocp
 
 from metarims.errors import UserError
@@ -140,8 +141,16 @@ def _load(path: Path, template: Any, held: dict[str, str]) -> Any:
             loaded = ocp.load(str((path / "state").absolute()), shapes)
     except Exception as error:
         raise _misfit(path, reason(error)) from error
+    loaded = {name: _uncommit(leaf) for name, leaf in loaded.items()}
     leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
     return jax.tree_util.tree_unflatten(treedef, [loaded.get(_name(keys), _absent(leaf)) for keys, leaf in leaves])
+
+
+def _uncommit(leaf: jax.Array) -> jax.Array:
+    """The array without JAX's mark that it belongs to one device: a program serves it and its own output alike."""
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_uncommit(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+    return jnp.asarray(np.asarray(leaf))
 
 
 def _absent(leaf: Any) -> Any:
