@@ -26,7 +26,7 @@ MEMORY = "MiniGrid-MemoryS13Random-v0"
 CURRICULUM = ("BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0", "BabyAI-GoToRedBall-v0", "BabyAI-GoToLocal-v0")
 
 _FRAMES = {
-    "MiniGrid-DoorKey-5x5-v0": (60_000, 1_000_000),
+    "MiniGrid-DoorKey-5x5-v0": (100_000, 1_000_000),
     "BabyAI-GoToObj-v0": (60_000, 1_000_000),
     "BabyAI-GoToRedBallGrey-v0": (80_000, 2_000_000),
     "MiniGrid-DoorKey-16x16-v0": (400_000, 10_000_000),
