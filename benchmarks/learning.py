@@ -53,19 +53,9 @@ ORDER = (("metarims", "modular"), ("modular", "vanilla"), ("metarims", "vanilla"
 """Who is held against whom."""
 
 
-def measure(agent: str, task: str, frames: int, every: int, seeds: tuple[int, ...], epochs: int) -> dict[str, Any]:
+def measure(agent: str, task: str, frames: int, every: int, seeds: tuple[int, ...]) -> dict[str, Any]:
     """One training run of all seeds, evaluated on its way."""
-    start = Config()
-    config = dataclasses.replace(
-        start,
-        agent=agent,
-        env=task,
-        frames=frames,
-        seeds=seeds,
-        record_every=every,
-        fast=dataclasses.replace(start.fast, epochs=epochs),
-        slow=dataclasses.replace(start.slow, epochs=epochs),
-    )
+    config = Config(agent=agent, env=task, frames=frames, seeds=seeds, record_every=every)
     trainer = make_trainer(config)
     state, episodes, points = trainer.init(), np.zeros(len(seeds)), []
     for chunk in range(1, trainer.num_chunks + 1):
@@ -91,9 +81,9 @@ def measure(agent: str, task: str, frames: int, every: int, seeds: tuple[int, ..
     }
 
 
-def load_scores(task: str, agents: Sequence[str]) -> dict[str, dict[str, Any]]:
+def load_scores(folder: Path, task: str, agents: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The scores of those agents that have any."""
-    paths = {agent: SCORES / f"{task}.{agent}.json.gz" for agent in agents}
+    paths = {agent: folder / f"{task}.{agent}.json.gz" for agent in agents}
     return {agent: json.loads(gzip.decompress(path.read_bytes())) for agent, path in paths.items() if path.exists()}
 
 
@@ -129,15 +119,15 @@ def print_table(task: str, found: dict[str, dict[str, Any]]) -> None:
         print(f"| {agent} | {len(last['success'])} | " + " | ".join(medians) + f" | {area} | {end} |")
 
 
-def print_order(tasks: Sequence[str]) -> None:
+def print_order(folder: Path, tasks: Sequence[str]) -> None:
     """Who learns faster: the probability that a seed of one has more area under its curve than a seed of another."""
 
     def table(agent: str, among: Sequence[str]) -> np.ndarray:
-        areas = [[area_under_curve(c) for c in curves_of(load_scores(task, [agent])[agent])] for task in among]
+        areas = [[area_under_curve(c) for c in curves_of(load_scores(folder, task, [agent])[agent])] for task in among]
         return np.array(areas).T
 
     for better, worse in ORDER:
-        among = [task for task in tasks if len(load_scores(task, [better, worse])) == 2]
+        among = [task for task in tasks if len(load_scores(folder, task, [better, worse])) == 2]
         for chosen in [[task] for task in among] + ([among] if len(among) > 1 else []):
             x, y = table(better, chosen), table(worse, chosen)
             value, low, high = stratified_interval(probability_of_improvement, x, y)
@@ -146,7 +136,7 @@ def print_order(tasks: Sequence[str]) -> None:
             print(f"P({better} > {worse}) on {where}: {value:.2f} [{low:.2f}, {high:.2f}], areas differ by {lead}")
 
 
-def draw(task: str, found: dict[str, dict[str, Any]]) -> None:
+def draw(folder: Path, task: str, found: dict[str, dict[str, Any]]) -> None:
     """The curves as a picture beside the scores."""
     rows = [
         {"agent": agent, "seed": seed, "env_steps": point["frames"], "success": point["success"][index]}
@@ -154,7 +144,7 @@ def draw(task: str, found: dict[str, dict[str, Any]]) -> None:
         for index, seed in enumerate(scores["config"]["seeds"])
         for point in scores["points"]
     ]
-    save_figure(learning_curves(rows, title=task), SCORES / f"{task}.png")
+    save_figure(learning_curves(rows, title=task), folder / f"{task}.png")
 
 
 def main() -> None:
@@ -163,26 +153,27 @@ def main() -> None:
     parser.add_argument("--agents", nargs="+", default=AGENTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[200, 201, 202, 203, 204])
     parser.add_argument("--frames", type=int, help="environment steps per seed (default: the task's)")
-    parser.add_argument("--epochs", type=int, default=8, help="of both loops; all else is at its default")
+    parser.add_argument("--scores", type=Path, default=SCORES, help="folder of the scores")
     parser.add_argument("--table", action="store_true", help="only tables and pictures, from the scores")
     arguments = parser.parse_args()
     prevent_deadlock()
     enable_compile_cache()
-    SCORES.mkdir(parents=True, exist_ok=True)
+    folder = arguments.scores
+    folder.mkdir(parents=True, exist_ok=True)
     for task in arguments.tasks if not arguments.table else ():
         for agent in arguments.agents:
-            path = SCORES / f"{task}.{agent}.json.gz"
+            path = folder / f"{task}.{agent}.json.gz"
             if path.exists():
                 continue
             frames, every = TASKS[task]
-            scores = measure(agent, task, arguments.frames or frames, every, tuple(arguments.seeds), arguments.epochs)
+            scores = measure(agent, task, arguments.frames or frames, every, tuple(arguments.seeds))
             path.write_bytes(gzip.compress(json.dumps(scores).encode(), mtime=0))
     for task in arguments.tasks:
-        if found := load_scores(task, arguments.agents):
+        if found := load_scores(folder, task, arguments.agents):
             print_table(task, found)
-            draw(task, found)
+            draw(folder, task, found)
     print()
-    print_order(arguments.tasks)
+    print_order(folder, arguments.tasks)
 
 
 if __name__ == "__main__":

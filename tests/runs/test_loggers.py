@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from metarims.config import PPO
 from metarims.errors import UserError
 from metarims.runs import loggers
 from metarims.runs.loggers import Loggers
@@ -238,7 +239,7 @@ def test_weights_and_biases_keeps_one_run_per_seed_offline(tmp_path):
                 run = record.run
                 config = {item.key: json.loads(item.value_json) for item in run.config.update}
                 assert (run.run_id, run.run_group, run.project) == (ids[str(seed)], "gotolocal", "metarims")
-                assert (config["seed"], config["agent"], config["ppo"]["gamma"]) == (seed, "vanilla", 0.99)
+                assert (config["seed"], config["agent"], config["ppo"]["gamma"]) == (seed, "vanilla", PPO().gamma)
             elif record.HasField("history"):
                 items = {"/".join(item.nested_key) or item.key: item.value_json for item in record.history.item}
                 point = {name: json.loads(value) for name, value in items.items() if not name.startswith("_")}
