@@ -130,7 +130,7 @@ def test_a_manifest_of_another_kind_is_damage(folder):
 
 
 def test_a_manifest_of_another_version_is_passed_over(folder):
-    (folder / "00000006" / checkpoints.MANIFEST).write_bytes(checkpoints._seal({"chunk": 6}))
+    (folder / "00000006" / checkpoints.MANIFEST).write_bytes(checkpoints.seal({"chunk": 6}))
     assert checkpoints.verify(folder / "00000006")[1] == "manifest.json is of another version"
 
 
@@ -138,7 +138,7 @@ def test_a_manifest_cannot_name_files_outside(folder):
     path = folder / "00000006" / checkpoints.MANIFEST
     manifest = json.loads(path.read_text())["manifest"]
     manifest["files"]["../../secret"] = "0" * 64
-    path.write_bytes(checkpoints._seal(manifest))
+    path.write_bytes(checkpoints.seal(manifest))
     assert checkpoints.verify(folder / "00000006")[1] == "../../secret is missing"
 
 

@@ -140,7 +140,7 @@ def _print_task(results: Sequence[Result], console: Console) -> None:
             table.add_row(policy, "over seeds", interval_text(over_seeds(results, policy)), *_means(rows))
         table.add_section()
     title = f"{first.agent} on {first.env} in {place}, {num_episodes} episodes per seed and policy"
-    console.print(title, highlight=False, soft_wrap=True)
+    console.print(title, highlight=False, markup=False, soft_wrap=True)
     console.print(table)
 
 

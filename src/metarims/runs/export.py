@@ -7,6 +7,7 @@ settings in the file.
 import dataclasses
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,7 +69,7 @@ def load_agent(path: str | Path, build: Callable[[Config, int, int], Any] | None
     counts = {name: _count(path, about, name) for name in COUNTS}
     words = _words(path, about, counts["num_words"])
     try:
-        skeleton = eqx.filter_eval_shape(build or _build, config, counts["num_actions"], counts["num_words"])
+        skeleton = _shapes(build or _build, config, counts["num_actions"], counts["num_words"])
     except Exception as error:
         raise UserError(f"{path}: no agent can be built from the settings in it ({reason(error)}).") from error
     return SavedAgent(_fill(path, skeleton, arrays), config, **counts, words=words)
@@ -87,6 +88,12 @@ def first_bad(agent: Any) -> str | None:
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.isfinite(np.asarray(leaf)).all():
             return name
     return None
+
+
+@lru_cache(maxsize=8)
+def _shapes(build: Callable[[Config, int, int], Any], config: Config, num_actions: int, num_words: int) -> Any:
+    """An agent of shapes; those of a run's seeds are the same, and take a second to find out."""
+    return eqx.filter_eval_shape(build, config, num_actions, num_words)
 
 
 def _build(config: Config, num_actions: int, num_words: int) -> Any:

@@ -54,9 +54,11 @@ def sync_tree(folder: Path) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Why a file could not be written, in a few words."""
+    """Why a file could not be read or written, or a thing not be made, in a few words."""
     number = error.errno if isinstance(error, OSError) else None
     text = str(error)
+    if "Out of memory" in text:
+        return "it does not fit into memory"
     if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text or "RESOURCE_EXHAUSTED" in text:
         return "no space is left on the disk"
     if number == errno.EFBIG or "File too large" in text:

@@ -43,7 +43,7 @@ class RunFolder:
                 folder.mkdir(parents=True, exist_ok=True)
             self._claim()
             self._check_config()  # Again, now that nobody else can write it.
-            write_atomic(self.path / "config.json", _describe(self.config))
+            write_atomic(self.path / "config.json", describe(self.config))
         except OSError as error:
             self._release()
             raise UserError(f"Cannot write to the run folder {self.path}: {reason(error)}.") from error
@@ -147,7 +147,8 @@ def read_settings(folder: str | Path) -> tuple[Config, str]:
     return from_dict(Config, values, where), version
 
 
-def _describe(config: Config) -> bytes:
+def describe(config: Config) -> bytes:
+    """The content of ``config.json``."""
     return json.dumps({VERSION: __version__} | json.loads(to_json(config)), indent=2).encode() + b"\n"
 
 
