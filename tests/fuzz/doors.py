@@ -19,6 +19,7 @@ from tests.fuzz.environments import DRAWN, make_strange, play_farama, play_host
 from tests.fuzz.mutations import OTHER_FILES, json_bytes, spoil_bytes, spoil_json, spoil_leaves
 from tests.fuzz.trying import Door, check_sentence
 from tests.runs import fake
+from tests.runs.snapshot import read_snapshot
 
 from metarims.config import Config, from_dict, to_json
 from metarims.errors import UserError
@@ -190,7 +191,7 @@ def resumed(folder: Path) -> Callable[[Random], Read]:
     make_trainer = fake.FakeTrainer
     config = dataclasses.replace(fake.SMALL, frames=600)
     train(config, folder / "whole", make_trainer=make_trainer)
-    expected = samples.outcome(folder / "whole")
+    expected = read_snapshot(folder / "whole")
     files = [path.relative_to(folder / "whole") for path in (folder / "whole").rglob("*") if path.is_file()]
 
     def prepare(random: Random) -> Read:
@@ -210,7 +211,7 @@ def resumed(folder: Path) -> Callable[[Random], Read]:
             for path, data in before.items():
                 assert path.name == "run.lock" or path.read_bytes() == data, f"{path.name} was changed"
             raise
-        assert samples.outcome(folder / "run") == expected, "other numbers"
+        assert read_snapshot(folder / "run") == expected, "other numbers"
 
     return prepare
 

@@ -15,7 +15,6 @@ from metarims.agents.agent import make_agent
 from metarims.gridworld import VOCABULARY
 from metarims.learning.rules import RULES
 from metarims.presets import PRESETS
-from metarims.runs import checkpoints
 from metarims.runs.export import SavedAgent, save_agent
 from metarims.runs.files import write_atomic
 from metarims.runs.folder import describe
@@ -53,18 +52,6 @@ def words(tree: Any) -> list[Any]:
 
 def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def outcome(run: Path) -> dict[str, Any]:
-    """All that a run must reproduce bit for bit: metrics, agents, and the last checkpoint's arrays."""
-    trainer = fake.FakeTrainer(fake.SMALL)
-    found = checkpoints.restore(run / "checkpoints", jax.eval_shape(trainer.init))
-    return {
-        "chunk": found.notes["chunk"],
-        "state": words(found.state),
-        "metrics": (run / "metrics.jsonl").read_bytes(),
-        "agents": {path.name: path.read_bytes() for path in sorted((run / "agents").iterdir())},
-    }
 
 
 def metrics_rows() -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ THEMES = {
     "light": {"ink": "#1c2127", "muted": "#5c6570", "line": "#dedbd4"},
     "dark": {"ink": "#e9e7e2", "muted": "#9da6b0", "line": "#30363d"},
 }
-PLAIN = {"text.parse_math": False}
+PLAIN: Any = {"text.parse_math": False}
 """Names are shown as they are: a dollar sign in one begins no formula."""
 _RESAMPLES = 2000
 
