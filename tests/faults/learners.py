@@ -1,4 +1,4 @@
-"""What is trained in the trials, each in a process forked from one that has imported everything and computed nothing."""
+"""What is trained in the trials: each in a process forked from one that has imported all and computed nothing."""
 
 import contextlib
 import dataclasses
@@ -152,15 +152,15 @@ def _make_real(config: Config, delay: float, poison: dict[int, dict[int, int]]) 
     return trainer
 
 
-FAKE = Learner(
-    "fake",
-    fake.SMALL,
-    lambda config, delay, poison: fake.FakeTrainer(config, delay, poison),
-    fake.build,
-    1.5,
-    0.03,
-    2500,
-)
+FAKE = Learner("fake", fake.SMALL, fake.FakeTrainer, fake.build, seconds=2.0, delay=0.02, biggest=2500)
 """A learner of four numbers: twelve chunks, four checkpoints."""
-REAL = Learner("metarims", dataclasses.replace(PRESETS["debug"], seeds=(0, 1)), _make_real, None, 10.0, 0.0, 200_000)
+REAL = Learner(
+    "metarims",
+    dataclasses.replace(PRESETS["debug"], seeds=(0, 1)),
+    _make_real,
+    build=None,
+    seconds=10.0,
+    delay=0.0,
+    biggest=200_000,
+)
 """The debug preset with two seeds: eight chunks, four checkpoints."""

@@ -123,7 +123,7 @@ def _other(value: Any, random: Random) -> Any:
     if kind == "text":
         return str(value)
     if kind == "deep":
-        for _ in range(random.choice((1, 3, 300, 700))):
+        for _ in range(random.choice((1, 3, 100, 250))):
             value = [value] if random.random() < 0.5 else {"x": value}
         return value
     return random.choice(ODD_VALUES)

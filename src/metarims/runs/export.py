@@ -79,9 +79,7 @@ def load_agent(path: str | Path, build: Callable[[Config, int, int], Any] | None
     agent = _fill(path, skeleton, arrays)
     found = about.pop(CHECKSUM, None)
     if found is not None and found != _checksum(about, arrays):  # Older files have none.
-        raise UserError(
-            f"{path} is damaged: it does not match its checksum. Train on to write it again, or copy it anew."
-        )
+        raise UserError(f"{path} is damaged: it does not match its checksum. Copy it anew, or train on.")
     return SavedAgent(agent, config, **counts, words=words)
 
 
