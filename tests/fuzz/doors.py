@@ -149,11 +149,11 @@ def checkpoint(folder: Path) -> Callable[[Random], Read]:
         shutil.rmtree(folder / "spoiled", ignore_errors=True)
         shutil.copytree(folder / "whole", folder / "spoiled")
         forged = random.random() < 0.3
-        for _ in range(random.choice((1, 1, 3))):
-            path = folder / "spoiled" / random.choice(manifests if forged else (*files, *manifests * 3))
+        for name in random.sample(manifests if forged else files, random.choice((1, 1, 2))):
+            path = folder / "spoiled" / name
             if random.random() < 0.1:
-                path.unlink(missing_ok=True)
-            elif path.exists():
+                path.unlink()
+            else:
                 path.write_bytes(_forge(path, random) if forged else _spoil_file(path, random))
         return lambda: read(forged)
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from metarims.errors import UserError
 
 SECONDS = 10.0
-"""Time limit of one input."""
+"""Time limit of one input, in processor time: a busy machine refuses nothing."""
 LONGEST = 4000
 """Characters of a sentence: what is shown of a user's own value does not fill the screen."""
 
@@ -99,10 +99,10 @@ def _limited(seconds: float) -> Iterator[None]:
     def stop(*_: Any) -> None:
         raise TooSlow
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)

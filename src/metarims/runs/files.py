@@ -17,7 +17,8 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Replace ``path`` by ``data``; whatever happens in between, the old or the new content stands there whole."""
     scratch = path.with_name(f".{path.name}.tmp")
     try:
-        with scratch.open("wb") as file:
+        scratch.unlink(missing_ok=True)  # Of a killed process; a link there would be followed.
+        with scratch.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -41,6 +41,7 @@ class RunFolder:
         try:
             for folder in (self.path, self.agents, self.checkpoints):
                 folder.mkdir(parents=True, exist_ok=True)
+            self._check_links()
             self._claim()
             self._check_config()  # Again, now that nobody else can write it.
             write_atomic(self.path / "config.json", describe(self.config))
@@ -89,6 +90,12 @@ class RunFolder:
                 f"{self.path} holds a run{other} with {holds}: name another folder with --out, "
                 f"or add {flags} to go on with that run."
             )
+
+    def _check_links(self) -> None:
+        """What is written must lie in the folder: a stranger's may hold links to other files."""
+        for path in (self.metrics, self.speed, self.events, self.path / "run.lock"):
+            if path.is_symlink():
+                raise UserError(f"{path} is a link, and would be written to: put the file itself there, or remove it.")
 
     def _claim(self) -> None:
         """Lock ``run.lock``; the system releases it however the process ends."""
