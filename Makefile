@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-all parity lint docs bench bench-world clean
+.PHONY: demo test test-all parity fuzz faults lint docs bench bench-world clean
 
 demo: $(VENV)/installed
 	$(BIN)/metarims demo
@@ -18,6 +18,14 @@ parity: $(VENV)/installed-dev
 
 test-all: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# More than 100,000 spoiled inputs: each works or is refused in a sentence. About 15 minutes on one core.
+fuzz: $(VENV)/installed-dev
+	$(BIN)/python -m tests.fuzz.run
+
+# Kills, full disks, damaged files and NaN at random moments; the scores go to benchmarks/scores/faults.json.
+faults: $(VENV)/installed-dev
+	$(BIN)/python -m tests.faults.run
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -1,11 +1,12 @@
 """An agent learns an environment of your own: any MiniGrid subclass that Gymnasium knows by an id.
 
     metarims train --env examples.custom_env:Corridor-v0 --words walk --out runs/corridor
-    metarims evaluate runs/corridor
-    metarims view runs/corridor
+    metarims evaluate runs/corridor --env examples.custom_env:Corridor-v0
+    metarims view runs/corridor --env examples.custom_env:Corridor-v0
 
-``module:id`` is Gymnasium's way to say where an id is registered; run it where Python finds the module. The environment
-is stepped on the host, by its own code, so it learns the same but not as fast as a task that metarims has compiled.
+``module:id`` is Gymnasium's way to say where an id is registered; run it where Python finds the module. An agent's
+file alone never has a module imported, so evaluations name it too. The environment is stepped on the host, by its own
+code, so it learns the same but not as fast as a task that metarims has compiled.
 ``python examples/custom_env.py`` does the first two from Python: at 60,000 steps, seed 0, the agent reached the right
 ball in all of 100 evaluation episodes, greedy and sampled, in 5.2 steps on average (5 are the fewest on average: 4
 where the first turn is towards it, 6 where it is not).

@@ -115,6 +115,10 @@ def test_every_field_survives_json():
     assert isinstance(again.seeds, tuple)
 
 
+def nested(depth):
+    return json.loads("[" * depth + "]" * depth)
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
@@ -132,6 +136,10 @@ def test_every_field_survives_json():
         ({"fast": {"span": 20}}, r"config.fast.rollout is missing"),
         ({"fast": {}}, r"config.fast.span is missing"),
         ([1], r"config must be an object with fields, not \[1\]"),
+        ({"ppo": {"gamma": 10**400}}, r"config.ppo.gamma is 1000.*: it must be below 1.8e308"),
+        ({"frames": nested(900)}, r"config.frames is \[\[\[\[\[\[\[?...\]+: it must be of type int"),
+        ({"a\nb": 1}, r"^Unknown field in config 'a\\nb'[^\n]*$"),
+        ({"fast": {"span": 4, "rollout": 4, "learning_rate": 1e300}}, r"fast.learning_rate is 1e\+300: .*below 3e38"),
         ({"frames": -1}, r"frames is -1"),
     ],
 )
@@ -143,3 +151,10 @@ def test_a_damaged_configuration_is_said(values, sentence):
 def test_whole_numbers_are_welcome_where_fractions_are():
     gamma = from_dict(Config, {"ppo": {"gamma": 1}}).ppo.gamma
     assert (gamma, type(gamma)) == (1.0, float)
+
+
+def test_a_hundred_thousand_words_are_checked_at_once():
+    words = tuple(f"word{number}" for number in range(100_000))
+    assert Config(words=words).words == words
+    with pytest.raises(UserError, match="words holds 'word7' twice"):
+        Config(words=(*words, "word7"))

@@ -227,6 +227,8 @@ class StudyRun:
         from metarims.studies.results import collect
         from metarims.studies.running import run_study
 
+        if self.workers < 0:
+            raise UserError(f"workers is {self.workers}: it must be zero (one per core) or more.")
         chosen, size = study(self.name), scale(self.scale)
         out = self.out or Path("runs") / f"{self.name}-{self.scale}"
         with StopRequest() as stop:

@@ -11,9 +11,11 @@ from rich.table import Table
 from metarims.agents.agent import make_agent
 from metarims.agents.cost import Cost, measure_cost
 from metarims.config import GROUPS, Config
+from metarims.errors import UserError
 from metarims.gridworld.hostworld import HostWorld
 from metarims.gridworld.worlds import make_worlds, mission_tokens, vocabulary
 from metarims.learning.rules import RULES, network_of
+from metarims.runs.files import reason
 
 
 def compare_costs(config: Config, agents: Sequence[str] = ()) -> dict[str, Cost]:
@@ -26,13 +28,11 @@ def compare_costs(config: Config, agents: Sequence[str] = ()) -> dict[str, Cost]
     costs = {}
     for name in agents or RULES:
         asked = dataclasses.replace(config, agent=name)
-        agent = make_agent(
-            network_of(asked),
-            RULES[name].core,
-            num_actions=envs.env.num_actions,
-            num_words=len(vocabulary(envs)),
-            key=jax.random.key(0),
-        )
+        counts = {"num_actions": envs.env.num_actions, "num_words": len(vocabulary(envs))}
+        try:
+            agent = make_agent(network_of(asked), RULES[name].core, **counts, key=jax.random.key(0))
+        except Exception as error:
+            raise UserError(f"No {name} of these sizes can be built ({reason(error)}): lower --network's.") from error
         costs[name] = measure_cost(agent, tokens)
     return costs
 

@@ -5,13 +5,18 @@ The command line, a run's ``config.json`` and the documentation are generated fr
 
 import dataclasses
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from metarims.errors import UserError, unknown_name
+from metarims.errors import UserError, shown, unknown_name
 
 GROUPS = ("encoder", "modules", "attention", "policy", "value")
 """The named parameter groups of every agent (an LSTM agent's ``attention`` is empty)."""
+
+
+LARGEST = 3e38
+"""Numbers must stay below: the agents compute with 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -201,23 +206,23 @@ def check(config: Config) -> None:
         "ppo.clip": ppo.clip,
     }
     for name, value in positive.items():
-        if not value > 0 or value == float("inf"):
-            raise UserError(f"{name} is {value}: it must be greater than zero and finite.")
+        if not 0 < value < LARGEST:
+            raise UserError(f"{name} is {shown(value)}: it must be greater than zero and finite (below 3e38).")
     for name, value in (("gamma", ppo.gamma), ("gae_lambda", ppo.gae_lambda), ("final_rate", ppo.final_rate)):
         if not 0 <= value <= 1:
             raise UserError(f"ppo.{name} is {value}: it must lie between 0 and 1.")
     for name, value in dataclasses.asdict(config.rates).items():
-        if not 0 <= value < float("inf"):
+        if not 0 <= value < LARGEST:
             raise UserError(f"rates.{name} is {value}: it must be zero or more (zero: the group stays as it is).")
     for name, value in (("value_coef", ppo.value_coef), ("entropy_coef", ppo.entropy_coef)):
-        if not 0 <= value < float("inf"):
+        if not 0 <= value < LARGEST:
             raise UserError(f"ppo.{name} is {value}: it must be zero or more, and finite.")
     for name in ("max_words", "max_missions"):
         if getattr(config, name) < 0:
             raise UserError(f"{name} is {getattr(config, name)}: it must be zero or more.")
     _check_words(config.words)
     for name in ("head_dim", "communication_heads", "mission_scale", "key_scale", "message_scale"):
-        if not 0 <= getattr(net, name) < float("inf"):
+        if not 0 <= getattr(net, name) < LARGEST:
             raise UserError(f"network.{name} is {getattr(net, name)}: it must be zero or more.")
     if net.num_active > net.num_modules:
         raise UserError(
@@ -254,8 +259,8 @@ def check(config: Config) -> None:
 
 
 def _check_words(words: tuple[str, ...]) -> None:
-    for word in words:
-        if words.count(word) > 1:
+    for word, count in Counter(words).items():
+        if count > 1:
             raise UserError(f"words holds '{word}' twice: name each word once.")
         if not word or word != word.lower() or any(mark in word for mark in ", \t\n"):
             raise UserError(f"words holds '{word}': a word has small letters only, no comma and no space.")
@@ -302,7 +307,7 @@ def to_json(config: Any) -> str:
 def from_dict(kind: type, values: Any, where: str = "config") -> Any:
     """A configuration dataclass from parsed JSON; unknown, missing and mistyped fields are a ``UserError``."""
     if not isinstance(values, dict):
-        raise UserError(f"{where} must be an object with fields, not {values!r}.")
+        raise UserError(f"{where} must be an object with fields, not {shown(values)}.")
     hints, names = get_type_hints(kind), [f.name for f in dataclasses.fields(kind)]
     for name in values:
         if name not in names:
@@ -318,14 +323,21 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return from_dict(hint, value, where)  # pyright: ignore[reportArgumentType]
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
-            raise UserError(f"{where} is {value!r}: it must be one of {', '.join(map(str, get_args(hint)))}.")
+            raise UserError(f"{where} is {shown(value)}: it must be one of {', '.join(map(str, get_args(hint)))}.")
         return value
     if get_origin(hint) is tuple:
         if not isinstance(value, list):
-            raise UserError(f"{where} is {value!r}: it must be a list.")
+            raise UserError(f"{where} is {shown(value)}: it must be a list.")
         return tuple(_convert(get_args(hint)[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return _to_float(value, where)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise UserError(f"{where} is {value!r}: it must be of type {hint.__name__}.")
+        raise UserError(f"{where} is {shown(value)}: it must be of type {hint.__name__}.")
     return value
+
+
+def _to_float(value: int, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise UserError(f"{where} is {shown(value)}: it must be below 1.8e308.") from None

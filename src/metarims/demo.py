@@ -3,7 +3,6 @@
 Each agent is an ordinary run in a folder of its own, so a second call goes on from the first or uses it again.
 """
 
-import json
 import platform
 import subprocess
 import time
@@ -29,7 +28,7 @@ from metarims.runs.parallel import train_all
 from metarims.runs.progress import duration
 from metarims.runs.stopping import StopRequest
 from metarims.runtime import usable_cores
-from metarims.views.metrics import read_metrics
+from metarims.views.metrics import read_metrics, read_speed
 from metarims.views.report import AgentResult, Measured, Report, ShownEpisode, write_report
 
 POLICIES = ("greedy", "sampled")
@@ -59,7 +58,8 @@ def run_demo(folder: Path, demo: Demo = DEMO, console: Console | None = None) ->
     path = folder / "report.html"
     with writing("the report", folder, advice="Free some space, or name another folder with --out."):
         write_report(path, make_report(folder, demo, rows, saved, words, time.perf_counter() - began))
-    console.print(f"Report: {path} (open it in a browser). Whole demo: {duration(time.perf_counter() - began)}.")
+    took = duration(time.perf_counter() - began)
+    console.print(f"Report: {path} (open it in a browser). Whole demo: {took}.", markup=False)
     return 0
 
 
@@ -76,7 +76,7 @@ def describe_agent(agent: str, saved: Sequence[SavedAgent], results: Sequence[Re
         parameters=sum(leaf.size for leaf in named_arrays(first.agent).values()),
         seeds=first.config.seeds,
         frames=first.env_steps,
-        frames_per_second=training_speed(run / "speed.jsonl"),
+        frames_per_second=read_speed(run / "speed.jsonl"),
         measured=tuple(measure(results, place, policy) for place in PLACES for policy in POLICIES),
     )
 
@@ -88,14 +88,6 @@ def measure(results: Sequence[Result], place: str, policy: str) -> Measured:
     returns = np.concatenate([result.evaluation.returns for result in chosen])
     lengths = np.concatenate([result.evaluation.lengths for result in chosen])
     return Measured(place, policy, len(returns), *success, float(returns.mean()), float(lengths.mean()))
-
-
-def training_speed(path: Path) -> float:
-    """Frames per second over the whole training, all seeds, without compile time."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    running = [line["seconds"] - line["compile_seconds"] for line in lines]
-    frames = [line["frames_per_second"] * seconds for line, seconds in zip(lines, running, strict=True)]
-    return sum(frames) / sum(running)
 
 
 def print_table(rows: Sequence[AgentResult], results: dict[str, list[Result]], console: Console) -> None:

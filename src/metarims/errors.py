@@ -1,11 +1,28 @@
 """The one kind of error that a user can mend: a sentence naming the field, the value and the remedy."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
+
+LONGEST = 2000
+"""Characters of a sentence; what quotes a value that is longer than that is cut in the middle."""
 
 
 class UserError(Exception):
-    """Bad input. The command line prints the sentence and exits with code 2."""
+    """Bad input. The command line prints the sentence and exits with code 2.
+
+    What it quotes may come from a stranger's file: control characters are escaped, so that it stays one line and
+    cannot steer a terminal.
+    """
+
+    def __init__(self, sentence: str):
+        super().__init__(one_line(sentence))
+
+
+def shown(value: Any) -> str:
+    """A value as a sentence quotes it: as Python writes it, but short, however long or deeply nested it is."""
+    return _SHORT.repr(value)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], listed_by: str = "") -> UserError:
@@ -15,3 +32,14 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listed_by: str = ""
     everything = f"{listed_by} lists all {len(known)}." if listed_by else f"Known: {', '.join(sorted(known))}."
     hint = f"Did you mean {' or '.join(near)}?" if near else everything
     return UserError(f"Unknown {kind} '{name}'. {hint}")
+
+
+def one_line(text: str) -> str:
+    """A text that may hold anything as one line that can be printed, at most ``LONGEST`` characters and escapes."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80

@@ -138,15 +138,33 @@ def test_a_manifest_of_another_kind_is_damage(folder):
 
 
 def test_a_manifest_of_another_version_is_passed_over(folder):
-    (folder / "00000006" / checkpoints.MANIFEST).write_bytes(checkpoints._seal({"chunk": 6}))
+    (folder / "00000006" / checkpoints.MANIFEST).write_bytes(checkpoints.seal({"chunk": 6}))
     assert checkpoints.verify(folder / "00000006")[1] == "manifest.json is of another version"
+
+
+def test_a_forged_manifest_is_passed_over_in_one_line(folder):
+    path = folder / "00000006" / checkpoints.MANIFEST
+    manifest = json.loads(path.read_text())["manifest"]
+    name = "state/\n" + "x" * 10**5
+    for forged in (
+        manifest | {"leaves": []},
+        manifest | {"files": "none"},
+        manifest | {"notes": 3},
+        manifest | {"files": {name: ""}},
+    ):
+        path.write_bytes(checkpoints.seal(forged))
+        found = checkpoints.restore(folder, make_state())
+        assert found.notes == {"chunk": 4}
+        (problem,) = found.problems
+        assert problem.isprintable()
+        assert len(problem) < 3000
 
 
 def test_a_manifest_cannot_name_files_outside(folder):
     path = folder / "00000006" / checkpoints.MANIFEST
     manifest = json.loads(path.read_text())["manifest"]
     manifest["files"]["../../secret"] = "0" * 64
-    path.write_bytes(checkpoints._seal(manifest))
+    path.write_bytes(checkpoints.seal(manifest))
     assert checkpoints.verify(folder / "00000006")[1] == "../../secret is missing"
 
 

@@ -166,3 +166,18 @@ def test_an_agent_keeps_its_own_words(tmp_path):
         rewrite(tmp_path / "a.safetensors", about=lambda known, wrong=wrong: known | {"words": wrong})
         with pytest.raises(UserError, match=message):
             load_agent(tmp_path / "a.safetensors")
+
+
+def test_a_flipped_bit_in_the_parameters_is_noticed(path):
+    data = path.read_bytes()
+    begin = 8 + int.from_bytes(data[:8], "little")
+    for at in range(begin, len(data), (len(data) - begin) // 40):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(UserError, match=r"is damaged: it does not match its checksum|not finite"):
+            load_agent(path)
+
+
+def test_a_file_without_a_checksum_is_an_agent(path):
+    before = load_agent(path).agent
+    rewrite(path, about=lambda known: {name: value for name, value in known.items() if name != "sha256"})
+    jax.tree.map(np.testing.assert_array_equal, load_agent(path).agent, before)

@@ -175,3 +175,23 @@ def test_a_task_without_episodes_has_no_means():
     progress.chunk(training.ChunkReport(1, 10, 5.0, 0.0, [row], 2.0))
     assert "success 0.500" in text.getvalue()
     assert "success/a 0.500  success/b -" in text.getvalue()
+
+
+def test_notes_that_are_not_of_a_run_are_damage(tmp_path, train, snapshot):
+    train(tmp_path / "run")
+    whole = snapshot(tmp_path / "run")
+    path = tmp_path / "run/checkpoints/00000012/manifest.json"
+    manifest = json.loads(path.read_text())["manifest"]
+    for part, wrong in (("metrics", {"bytes": "all"}), ("faults", {"restarts": 3}), ("chunk", None)):
+        path.write_bytes(checkpoints.seal(manifest | {"notes": manifest["notes"] | {part: wrong}}))
+        train(tmp_path / "run")
+        assert snapshot(tmp_path / "run") == whole
+
+
+def test_too_little_memory_is_a_sentence(tmp_path, train, fake, monkeypatch):
+    def run_chunk(self, state):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte.")
+
+    monkeypatch.setattr(fake.FakeTrainer, "run_chunk", run_chunk)
+    with pytest.raises(UserError, match=r"does not fit into memory: .* Training stopped after step 0"):
+        train(tmp_path / "run")

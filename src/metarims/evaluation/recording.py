@@ -13,7 +13,7 @@ from metarims.errors import UserError
 from metarims.evaluation.episodes import Episode
 from metarims.evaluation.evaluate import FIRST_FARAMA_SEED, PixelPolicy, choose, evaluation_key
 from metarims.evaluation.random_agent import RandomAgent
-from metarims.evaluation.tables import check_actions, speech
+from metarims.evaluation.tables import check_actions, speech, tasks_of
 from metarims.gridworld import make, rules, sight
 from metarims.gridworld.missions import Speech
 from metarims.gridworld.registry import check_native, tasks
@@ -64,7 +64,7 @@ def record_agents(
     """
     episodes = []
     for saved in agents:
-        played = tasks(env or saved.config.env)
+        played = tasks_of(saved, env)
         for index, task in enumerate(played):
             if where == "jax":
                 check_native(task, "view it with --in farama")

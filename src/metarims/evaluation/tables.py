@@ -63,7 +63,7 @@ def evaluate_agents(
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
     results = []
-    for env_id in dict.fromkeys(task for saved in agents for task in tasks(env or saved.config.env)):
+    for env_id in dict.fromkeys(task for saved in agents for task in tasks_of(saved, env)):
         for policy in policies:
             for index, saved in enumerate(agents):
                 block = seed * len(agents) + index
@@ -83,6 +83,19 @@ def _evaluate(
     level = make(env)
     check_actions(saved, env, level.num_actions)
     return evaluate_jax(saved.agent, level, num_episodes, evaluation_key(block), greedy, hears=hears)
+
+
+def tasks_of(saved: SavedAgent, env: str | None) -> tuple[str, ...]:
+    """The tasks of ``env``; None is what the agent was trained on.
+
+    Of ``module:id`` the module would be imported, and that a file, which may be a stranger's, must not decide.
+    """
+    if env is None and ":" in saved.config.env:
+        raise UserError(
+            f"The agent's file names the task {saved.config.env}, for which a module would be imported and run: if you "
+            "trust it, name the task yourself, with --env."
+        )
+    return tasks(env or saved.config.env)
 
 
 def check_actions(saved: SavedAgent, env: str, num_actions: int) -> None:
@@ -140,7 +153,7 @@ def _print_task(results: Sequence[Result], console: Console) -> None:
             table.add_row(policy, "over seeds", interval_text(over_seeds(results, policy)), *_means(rows))
         table.add_section()
     title = f"{first.agent} on {first.env} in {place}, {num_episodes} episodes per seed and policy"
-    console.print(title, highlight=False, soft_wrap=True)
+    console.print(title, highlight=False, markup=False, soft_wrap=True)
     console.print(table)
 
 

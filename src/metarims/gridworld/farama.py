@@ -86,12 +86,13 @@ class FaramaBatch:
 
     def begin(self, index: int, seed: int) -> None:
         """Begin level ``seed`` in environment ``index``."""
-        observation = quiet_reset(self.envs[index], int(seed))
-        self.image[index] = observation["image"]
-        self.missions[index] = observation["mission"]
         words, most = self._speech
-        if words is not None:
-            self.mission_tokens[index] = tokenize(observation["mission"], words, most)
+        with naming_failures(self.env_id):
+            observation = quiet_reset(self.envs[index], int(seed))
+            self.image[index] = observation["image"]
+            self.missions[index] = str(observation["mission"])
+            if words is not None:
+                self.mission_tokens[index] = tokenize(self.missions[index], words, most)
         self.active[index] = True
 
     def pixels(self) -> Pixels:
@@ -103,15 +104,17 @@ class FaramaBatch:
         reward = np.zeros(self.num_envs, np.float32)
         terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
         for index in np.flatnonzero(self.active).tolist():
-            observation, earned, over, cut, _ = self.envs[index].step(int(actions[index]))
-            self.image[index] = observation["image"]
-            reward[index], terminated[index], truncated[index] = earned, over, cut
+            with naming_failures(self.env_id):
+                observation, earned, over, cut, _ = self.envs[index].step(int(actions[index]))
+                self.image[index] = observation["image"]
+                reward[index], terminated[index], truncated[index] = earned, over, cut
         self.active &= ~(terminated | truncated)
         return FaramaStep(self.pixels(), reward, terminated, truncated)
 
     def world(self, index: int) -> World:
         """The whole state of environment ``index``, for a viewer."""
-        return world_from_farama(self.envs[index])
+        with naming_failures(self.env_id):
+            return world_from_farama(self.envs[index])
 
 
 Policy = Callable[[Pixels, np.ndarray, np.ndarray], np.ndarray]
@@ -145,6 +148,18 @@ def play(batch: FaramaBatch, seeds: Sequence[int], policy: Policy) -> Iterator[E
                 terminated=bool(step.terminated[index]),
                 truncated=bool(step.truncated[index]),
             )
+
+
+@contextlib.contextmanager
+def naming_failures(env_id: str) -> Iterator[None]:
+    """Turn whatever an environment raises, or whatever of its answer cannot be read, into a sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        what = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
+        raise UserError(f"The environment {env_id} failed: {type(error).__name__}: {what}.") from error
 
 
 def quiet_reset(env: gymnasium.Env, seed: int | None = None) -> Any:

@@ -11,8 +11,8 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from gymnasium.wrappers import TimeLimit
 
-from metarims.errors import UserError
-from metarims.gridworld.farama import make_farama, quiet_reset
+from metarims.errors import UserError, shown
+from metarims.gridworld.farama import make_farama, naming_failures, quiet_reset
 from metarims.gridworld.hearing import BABYAI_VOCABULARY, MissionTable
 from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS
 from metarims.gridworld.tiles import AGENT, EMPTY, KEY, SYMBOLS
@@ -22,6 +22,9 @@ __all__ = ["BABYAI_VOCABULARY", "Facts", "HostVector", "codes_from_symbols", "re
 
 FIRST_EVALUATION_SEED = 1_000_000_000
 """Level seeds from here on are for evaluations (``evaluation.evaluate.FIRST_FARAMA_SEED``)."""
+
+PARTS = ("image", "direction", "mission")
+"""Of an observation."""
 
 PROBES = 16
 """Levels looked at to see how long missions are."""
@@ -36,7 +39,8 @@ def codes_from_symbols(image: np.ndarray) -> np.ndarray:
     if image.shape[-3:] != (VIEW, VIEW, 3):
         raise UserError(f"The image has shape {image.shape[-3:]}: only MiniGrid's view of 7 x 7 x 3 can be read.")
     kinds = np.asarray(image, int)
-    clipped = [np.minimum(kinds[..., axis], limit - 1) for axis, limit in enumerate(_CODES.shape)]
+    limits = np.array(_CODES.shape)
+    clipped = np.moveaxis(np.where((kinds < 0) | (kinds >= limits), limits - 1, kinds), -1, 0)
     codes = _CODES[clipped[0], clipped[1], clipped[2]]
     if (codes == _NO_CODE).any():
         kind, color, state = kinds[codes == _NO_CODE][0]
@@ -60,14 +64,22 @@ class Facts(NamedTuple):
 
 def read_facts(env: gymnasium.Env) -> Facts:
     """The facts of ``env``, which is reset some times for it."""
-    if not isinstance(env.action_space, Discrete):
-        raise UserError(f"{_name(env)} has the action space {env.action_space}: only Discrete ones can be played.")
-    first = quiet_reset(env, 0)
-    missing = [name for name in ("image", "direction", "mission") if not isinstance(first, dict) or name not in first]
-    if missing:
-        raise UserError(f"The observations of {_name(env)} have no '{missing[0]}': only MiniGrid's can be read.")
-    longest = max(len(quiet_reset(env, seed)["mission"].split()) for seed in range(PROBES))
-    return Facts(int(env.action_space.n), time_limit(env), max(MAX_WORDS, _most_words(env), 3 * longest // 2))
+    with naming_failures(_name(env)):
+        space = env.action_space
+        if not isinstance(space, Discrete) or space.start != 0:
+            raise UserError(f"{_name(env)} has the action space {space}: only Discrete ones from 0 on can be played.")
+        first = quiet_reset(env, 0)
+        missing = [name for name in PARTS if not isinstance(first, dict) or name not in first]
+        if missing:
+            raise UserError(f"The observations of {_name(env)} have no '{missing[0]}': only MiniGrid's can be read.")
+        longest = max(len(quiet_reset(env, seed)["mission"].split()) for seed in range(PROBES))
+        return Facts(int(space.n), time_limit(env), max(MAX_WORDS, _most_words(env), 3 * longest // 2))
+
+
+def _direction(value: Any) -> int:
+    if np.ndim(value) or int(value) not in range(4):
+        raise UserError(f"The environment says that the agent faces {shown(value)}: MiniGrid's directions are 0 to 3.")
+    return int(value)
 
 
 def time_limit(env: gymnasium.Env) -> int:
@@ -153,7 +165,7 @@ class HostVector:
     def _observe(self, seen: list[Any]) -> Observation:
         arrays: Any = (
             codes_from_symbols(np.stack([one["image"] for one in seen])),
-            np.array([one["direction"] for one in seen], np.int8),
+            np.array([_direction(one["direction"]) for one in seen], np.int8),
             np.array([self.table.row(one["mission"], self._clock) for one in seen], np.int32),
         )
         return Observation(*arrays)

@@ -131,14 +131,14 @@ class HostWorld:
 
     def _guard(self, function: Callable[..., Any], *args: np.ndarray) -> tuple[HostState, TimeStep]:
         """Run ``function`` and keep what it raises: an error would leave the compiled program with a page of traces."""
+        from metarims.gridworld.farama import naming_failures
+
         try:
             if self.error is None:
-                return function(*args)
+                with naming_failures(self.env.id):
+                    return function(*args)
         except UserError as error:
             self.error = error
-        except Exception as error:
-            what = (str(error).strip().splitlines() or ["no message"])[0]
-            self.error = UserError(f"The environment {self.env.id} failed: {type(error).__name__}: {what}.")
         blank = self._shapes(len(args[0]))
         return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), blank)
 

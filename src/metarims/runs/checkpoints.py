@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import equinox as eqx
 import jax
@@ -20,13 +20,24 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint.experimental.v1 as ocp
 
-from metarims.errors import UserError
+from metarims.errors import UserError, one_line
 from metarims.runs.files import reason, sync_folder, sync_tree, write_atomic
+from metarims.runs.forms import check_form
 
 KEEP = 2
 """Checkpoints kept: the last, and one to fall back on."""
 
 MANIFEST = "manifest.json"
+
+
+class Manifest(TypedDict):
+    """What a checkpoint's manifest says."""
+
+    notes: dict[str, Any]
+    leaves: dict[str, str]
+    """Type and shape of every array."""
+    files: dict[str, str]
+    """SHA-256 of every file."""
 
 
 class Restored(NamedTuple):
@@ -58,7 +69,7 @@ def save(folder: Path, chunk: int, state: Any, notes: dict[str, Any]) -> None:
         _save_arrays(scratch, arrays)
         manifest = {"notes": notes, "leaves": _kinds(arrays), "files": _checksums(scratch)}
         sync_tree(scratch)
-        write_atomic(scratch / MANIFEST, _seal(manifest))
+        write_atomic(scratch / MANIFEST, seal(manifest))
         shutil.rmtree(final, ignore_errors=True)  # Only a damaged one, passed over at the start, can stand there.
         os.replace(scratch, final)
     except BaseException:
@@ -90,7 +101,7 @@ def restore(folder: Path, template: Any, acceptable: Any = None) -> Restored:
             fault = acceptable(notes)
         if fault is None:
             return Restored(_load(path, template, manifest["leaves"]), notes, tuple(problems))
-        problems.append(f"Checkpoint {path} is damaged ({fault}) and is passed over.")
+        problems.append(one_line(f"Checkpoint {path} is damaged ({fault}) and is passed over."))
     return Restored(None, {}, tuple(problems))
 
 
@@ -101,9 +112,10 @@ def verify(path: Path) -> tuple[dict[str, Any], str | None]:
         manifest = sealed["manifest"]
         if sealed["sha256"] != _digest(_encode(manifest)):
             return {}, f"{MANIFEST} does not match its checksum"
-        if not {"notes", "leaves", "files"} <= manifest.keys():
-            return {}, f"{MANIFEST} is of another version"
+        check_form(manifest, Manifest, MANIFEST)
         found = _checksums(path)
+    except UserError:
+        return {}, f"{MANIFEST} is of another version"
     except FileNotFoundError:
         return {}, f"{MANIFEST} is missing"
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -185,7 +197,8 @@ def _checksums(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): _digest(path.read_bytes()) for path in files}
 
 
-def _seal(manifest: dict[str, Any]) -> bytes:
+def seal(manifest: dict[str, Any]) -> bytes:
+    """A manifest as a file, with its own checksum."""
     return json.dumps({"sha256": _digest(_encode(manifest)), "manifest": manifest}, indent=1).encode()
 
 

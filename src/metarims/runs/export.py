@@ -5,8 +5,10 @@ settings in the file.
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +26,8 @@ from metarims.learning.rules import RULES, network_of
 from metarims.runs.files import reason, write_atomic
 
 FORMAT = "metarims-agent-1"
+CHECKSUM = "sha256"
+"""Of everything else in the file: a flipped bit gives other numbers, which nobody would notice."""
 COUNTS = {"seed": (0, 2**31 - 1), "env_steps": (0, 2**62), "num_actions": (1, 10_000), "num_words": (1, 100_000)}
 """Whole numbers in the metadata, and their ranges."""
 
@@ -52,6 +56,7 @@ def save_agent(path: Path, saved: SavedAgent) -> None:
     about = {"config": dataclasses.asdict(saved.config)} | {name: getattr(saved, name) for name in COUNTS}
     if saved.words:
         about["words"] = saved.words
+    about[CHECKSUM] = _checksum(about, arrays)
     # One entry: the library writes several in an order that changes from process to process.
     write_atomic(path, safetensors.numpy.save(arrays, metadata={FORMAT: json.dumps(about)}))
 
@@ -68,10 +73,14 @@ def load_agent(path: str | Path, build: Callable[[Config, int, int], Any] | None
     counts = {name: _count(path, about, name) for name in COUNTS}
     words = _words(path, about, counts["num_words"])
     try:
-        skeleton = eqx.filter_eval_shape(build or _build, config, counts["num_actions"], counts["num_words"])
+        skeleton = _shapes(build or _build, config, counts["num_actions"], counts["num_words"])
     except Exception as error:
         raise UserError(f"{path}: no agent can be built from the settings in it ({reason(error)}).") from error
-    return SavedAgent(_fill(path, skeleton, arrays), config, **counts, words=words)
+    agent = _fill(path, skeleton, arrays)
+    found = about.pop(CHECKSUM, None)
+    if found is not None and found != _checksum(about, arrays):  # Older files have none.
+        raise UserError(f"{path} is damaged: it does not match its checksum. Copy it anew, or train on.")
+    return SavedAgent(agent, config, **counts, words=words)
 
 
 def named_arrays(agent: Any) -> dict[str, Any]:
@@ -87,6 +96,19 @@ def first_bad(agent: Any) -> str | None:
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.isfinite(np.asarray(leaf)).all():
             return name
     return None
+
+
+@lru_cache(maxsize=8)
+def _shapes(build: Callable[[Config, int, int], Any], config: Config, num_actions: int, num_words: int) -> Any:
+    """An agent of shapes; those of a run's seeds are the same, and take a second to find out."""
+    return eqx.filter_eval_shape(build, config, num_actions, num_words)
+
+
+def _checksum(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def _build(config: Config, num_actions: int, num_words: int) -> Any:

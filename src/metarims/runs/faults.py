@@ -1,6 +1,6 @@
 """Seeds whose numbers become undefined or explode: each stops, or begins its chunk anew, and the others go on."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,13 @@ class Event(NamedTuple):
     """Of this seed so far."""
     text: str
     """The same as a sentence."""
+
+
+class Standing(TypedDict):
+    """Where the seeds stand, as a checkpoint holds it: one entry per seed in each list."""
+
+    restarts: list[int]
+    stopped: list[int | None]
 
 
 class FaultGuard:

@@ -17,7 +17,8 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Replace ``path`` by ``data``; whatever happens in between, the old or the new content stands there whole."""
     scratch = path.with_name(f".{path.name}.tmp")
     try:
-        with scratch.open("wb") as file:
+        scratch.unlink(missing_ok=True)  # Of a killed process; a link there would be followed.
+        with scratch.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -54,9 +55,11 @@ def sync_tree(folder: Path) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Why a file could not be written, in a few words."""
+    """Why a file could not be read or written, or a thing not be made, in a few words."""
     number = error.errno if isinstance(error, OSError) else None
     text = str(error)
+    if "Out of memory" in text:
+        return "it does not fit into memory"
     if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text or "RESOURCE_EXHAUSTED" in text:
         return "no space is left on the disk"
     if number == errno.EFBIG or "File too large" in text:

@@ -41,9 +41,10 @@ class RunFolder:
         try:
             for folder in (self.path, self.agents, self.checkpoints):
                 folder.mkdir(parents=True, exist_ok=True)
+            self._check_links()
             self._claim()
             self._check_config()  # Again, now that nobody else can write it.
-            write_atomic(self.path / "config.json", _describe(self.config))
+            write_atomic(self.path / "config.json", describe(self.config))
         except OSError as error:
             self._release()
             raise UserError(f"Cannot write to the run folder {self.path}: {reason(error)}.") from error
@@ -89,6 +90,12 @@ class RunFolder:
                 f"{self.path} holds a run{other} with {holds}: name another folder with --out, "
                 f"or add {flags} to go on with that run."
             )
+
+    def _check_links(self) -> None:
+        """What is written must lie in the folder: a stranger's may hold links to other files."""
+        for path in (self.metrics, self.speed, self.events, self.path / "run.lock"):
+            if path.is_symlink():
+                raise UserError(f"{path} is a link, and would be written to: put the file itself there, or remove it.")
 
     def _claim(self) -> None:
         """Lock ``run.lock``; the system releases it however the process ends."""
@@ -147,7 +154,8 @@ def read_settings(folder: str | Path) -> tuple[Config, str]:
     return from_dict(Config, values, where), version
 
 
-def _describe(config: Config) -> bytes:
+def describe(config: Config) -> bytes:
+    """The content of ``config.json``."""
     return json.dumps({VERSION: __version__} | json.loads(to_json(config)), indent=2).encode() + b"\n"
 
 

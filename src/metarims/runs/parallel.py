@@ -117,7 +117,7 @@ class _Board:
             self.live.stop()
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, folder: Path, report: ChunkReport) -> None:
         for event in report.events:

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from metarims.config import Config
 from metarims.runs.training import ChunkReport
@@ -35,11 +36,11 @@ class Progress:
     def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
         self.config = config
         for problem in problems:
-            self.console.print(f"[yellow]Note:[/] {problem}", highlight=False, soft_wrap=True)
+            self._say(problem, "Note:", "yellow")
         seeds = f"seed {config.seeds[0]}" if len(config.seeds) == 1 else f"{len(config.seeds)} seeds"
         done = "already finished" if env_steps >= config.frames else f"going on from step {env_steps:,}"
         title = f"{config.agent} on {config.env}, {config.frames:,} steps, {seeds}" + f", {done}" * bool(env_steps)
-        self.console.print(title, highlight=False, soft_wrap=True)
+        self._say(title)
         if env_steps < config.frames:
             self.console.print("Compiling ...", highlight=False)
         if self._live and env_steps < config.frames:
@@ -50,7 +51,7 @@ class Progress:
         if report.compile_seconds > 0.1:
             self.console.print(f"Compiled in {report.compile_seconds:.1f} s.", highlight=False)
         for event in report.events:
-            self.console.print(f"[red]Fault:[/] {event}", highlight=False, soft_wrap=True)
+            self._say(event, "Fault:", "red")
         if not report.rows:  # Every seed is stopped.
             return
         past = self._speed or report.frames_per_second
@@ -59,7 +60,12 @@ class Progress:
         if self._live:
             self._live.update(self._table(report, left), refresh=True)
         else:
-            self.console.print(self._line(report, left), highlight=False, soft_wrap=True)
+            self._say(self._line(report, left))
+
+    def _say(self, text: str, head: str = "", color: str = "") -> None:
+        """A line on the terminal, whatever the text holds: rich would take ``[/x]`` in a folder's name for a tag."""
+        line = Text.assemble((head, color), " " * bool(head), text)
+        self.console.print(line, highlight=False, soft_wrap=True)
 
     def _table(self, report: ChunkReport, left: float) -> Table:
         percent = 100 * min(1.0, report.env_steps / self.config.frames)

@@ -1,9 +1,10 @@
 """Training a run: chunks of compiled updates, with records, checkpoints and exported agents in between."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -16,9 +17,10 @@ from metarims.gridworld.missions import VOCABULARY
 from metarims.runs import checkpoints, hosts, records
 from metarims.runs.compiling import CompileClock
 from metarims.runs.export import SavedAgent, save_agent
-from metarims.runs.faults import FaultGuard
+from metarims.runs.faults import FaultGuard, Standing
 from metarims.runs.files import check_space, writing
 from metarims.runs.folder import RunFolder
+from metarims.runs.forms import check_form
 from metarims.runs.stopping import StopRequest
 from metarims.runs.trainer import Trainer
 
@@ -42,6 +44,24 @@ class ChunkReport(NamedTuple):
     """Wall-clock time of this chunk, compile time included."""
     events: tuple[str, ...] = ()
     """A sentence for each seed that stopped or began anew."""
+
+
+class Mark(TypedDict):
+    """How much of a file of lines there was (``records.Log.mark``)."""
+
+    bytes: int
+    sha256: str
+
+
+class Notes(TypedDict):
+    """What a run keeps beside a checkpoint's state."""
+
+    chunk: int
+    env_steps: int
+    metrics: Mark
+    speed_bytes: int
+    events_bytes: NotRequired[int]
+    faults: NotRequired[Standing]
 
 
 @runtime_checkable
@@ -136,7 +156,9 @@ class _Run:
 
     def _restore(self) -> None:
         """Take up the newest whole checkpoint whose metrics are there too, or begin."""
-        folder, beginning = self.folder, self.trainer.init()
+        folder = self.folder
+        with _naming_memory():
+            beginning = self.trainer.init()
         kept = self.trainer.keep(beginning)
         leaves = [leaf for leaf in jax.tree.leaves(beginning) if eqx.is_array(leaf)]
         num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
@@ -172,6 +194,10 @@ class _Run:
         return checkpoints.Restored(state, notes, tuple(problems))
 
     def _metrics_fault(self, notes: dict[str, Any]) -> str | None:
+        try:
+            check_form(notes, Notes, "notes")
+        except UserError as error:
+            return f"its {str(error).rstrip('.')}"
         if self.metrics.begins_with(notes["metrics"]):
             return None
         return "the lines of metrics.jsonl that go with it are damaged or missing"
@@ -179,8 +205,9 @@ class _Run:
     def _run_chunk(self) -> None:
         began, compiled = time.perf_counter(), self.clock.seconds
         try:
-            self.state, values, events = self.guard.run_chunk(self.state, self.chunk, self.env_steps)
-        except UserError as error:  # From an environment on the host.
+            with _naming_memory():
+                self.state, values, events = self.guard.run_chunk(self.state, self.chunk, self.env_steps)
+        except UserError as error:  # From an environment on the host, or for want of memory.
             raise UserError(f"{error} Training stopped after step {self.env_steps:,}; {self._kept()}.") from error
         seconds, compile_seconds = time.perf_counter() - began, self.clock.seconds - compiled
         self.chunk += 1
@@ -238,6 +265,17 @@ class _Run:
                 agent, env_steps = self.trainer.agent(self.state, index), self.guard.steps_of(index, self.env_steps)
                 known = SavedAgent(agent, self.config, seed, env_steps, *counts, words=special)
                 save_agent(self.folder.agents / f"seed-{seed}.safetensors", known)
+
+
+@contextmanager
+def _naming_memory() -> Iterator[None]:
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        remedy = "lower --ppo.num-envs, a loop's rollout, the number of seeds or the network's sizes"
+        raise UserError(f"This training does not fit into memory: {remedy}.") from error
 
 
 def _strong(leaf: Any) -> Any:

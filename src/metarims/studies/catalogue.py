@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from metarims.errors import unknown_name
 from metarims.presets import preset
 from metarims.studies import measures
-from metarims.studies.plans import Measure, Plan, Question, Scale, ScaleName, Stage, Study
+from metarims.studies.plans import Measure, Plan, Question, Scale, Stage, Study
 from metarims.studies.verdicts import Claim
 
 DOORKEY = tuple(f"MiniGrid-DoorKey-{size}x{size}-v0" for size in (5, 6, 8, 16))
@@ -43,8 +43,10 @@ SCALES: dict[str, Scale] = {
 paper: the published settings; it needs an accelerator."""
 
 
-def scale(name: ScaleName) -> Scale:
-    """A scale by name."""
+def scale(name: str) -> Scale:
+    """A scale by name; an unknown one is a ``UserError``."""
+    if name not in SCALES:
+        raise unknown_name("scale", name, SCALES)
     return SCALES[name]
 
 

@@ -2,14 +2,16 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
 from metarims.errors import UserError
-from metarims.runs.files import write_atomic
+from metarims.runs.files import reason, write_atomic
+from metarims.runs.forms import check_form
 from metarims.studies.catalogue import scale, study
 from metarims.studies.plans import Row, Study, score_table
 from metarims.studies.running import read_about, result_path
@@ -17,6 +19,56 @@ from metarims.studies.verdicts import Verdict, judge
 
 SCORES = "scores.json.gz"
 """The collected results, in the study's folder."""
+
+
+class Point(TypedDict):
+    """A point of a learning curve."""
+
+    seed: int
+    env_steps: int
+    success: float | None
+
+
+class Raster(TypedDict):
+    """Who acts: of each episode [steps, modules], 0 or 1."""
+
+    active: list[list[list[int]]]
+    env: str
+    seed: int
+
+
+class Heights(TypedDict):
+    """The predicted value: of each episode [steps]."""
+
+    values: list[list[float]]
+    env: str
+    seed: int
+
+
+class PlanResult(TypedDict):
+    """What ``running.run_plan`` wrote down of a plan."""
+
+    label: str
+    plan: str
+    stages: list[str]
+    rows: list[tuple[int, str, str, float]]
+    records: dict[str, Any]
+    curves: list[list[Point]]
+    stopped: list[int]
+    configs: list[dict[str, Any]]
+    seconds: float
+    commit: str
+    date: str
+    versions: dict[str, str]
+
+
+class Scores(TypedDict):
+    """The file of collected results."""
+
+    study: str
+    scale: str
+    missing: list[str]
+    plans: list[dict[str, Any]]
 
 
 class Results(NamedTuple):
@@ -55,20 +107,19 @@ def read_results(path: Path) -> Results:
     """The results in a study's folder, or in a collected file; anything else is a ``UserError``."""
     if path.is_dir():
         about = read_about(path)
-        names = [plan.name for plan in study(about["study"]).plans(scale(about["scale"]))]  # pyright: ignore
-        files = {name: result_path(path, name) for name in names}
-        plans = [_read_json(file, file.read_bytes()) for file in files.values() if file.exists()]
+        asked, size = study(about["study"]), scale(about["scale"])
+        files = {plan.name: result_path(path, plan.name) for plan in asked.plans(size)}
+        plans = [_read_plan(file, name) for name, file in files.items() if file.exists()]
         missing = [name for name, file in files.items() if not file.exists()]
-        return Results(study(about["study"]), about["scale"], plans, missing)
+        return Results(asked, size.name, plans, missing)
     try:
         content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: give a study's folder, or the {SCORES} of one.") from error
     found = _read_json(path, content)
-    try:
-        return Results(study(found["study"]), str(found["scale"]), list(found["plans"]), list(found["missing"]))
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} holds no study's results: it has no {error}.") from error
+    check_form(found, Scores, f"{path}: the collection")
+    plans = [_checked(plan, f"{path}: plans[{index}]") for index, plan in enumerate(found["plans"])]
+    return Results(study(found["study"]), scale(found["scale"]).name, plans, found["missing"])
 
 
 def collect(folder: Path) -> Path:
@@ -80,8 +131,32 @@ def collect(folder: Path) -> Path:
     return path
 
 
+def _read_plan(path: Path, name: str) -> Mapping[str, Any]:
+    try:
+        plan = _checked(_read_json(path, path.read_bytes()), f"{path}: the result")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {reason(error)}.") from error
+    if plan["plan"] != name:
+        raise UserError(f"{path} is the result of {plan['plan']}, not of {name}: remove it and run the study again.")
+    return plan
+
+
 def _read_json(path: Path, content: bytes) -> Any:
     try:
         return json.loads(content)
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}): remove it and run the study again.") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON ({reason(error)}): remove it and run the study again.") from error
+
+
+def _checked(plan: Any, where: str) -> Mapping[str, Any]:
+    """A plan's result, after a look at whether it is one: it may come from anywhere."""
+    check_form(plan, PlanResult, where)
+    if not plan["stages"] or len(plan["stages"]) != len(plan["curves"]):
+        raise UserError(f"{where} has {len(plan['stages'])} stages and {len(plan['curves'])} curves: one each is due.")
+    for name, form in (("raster", Raster), ("values", Heights)):
+        if plan["records"].get(name) is not None:
+            check_form(plan["records"][name], form, f"{where}.records.{name}")
+    raster = plan["records"].get("raster")
+    if raster is not None and len({len(step) for episode in raster["active"] for step in episode}) != 1:
+        raise UserError(f"{where}.records.raster.active must tell of as many modules at every step.")
+    return plan

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from metarims.config import Config
-from metarims.errors import UserError
+from metarims.errors import UserError, one_line
 from metarims.evaluation.recording import record_agents
 from metarims.learning.trainer import Trainer, TrainState, make_trainer
 from metarims.runs.export import SavedAgent
@@ -158,9 +158,9 @@ def read_about(folder: Path) -> dict[str, str]:
     """Which study a folder holds, and at which scale."""
     path = folder / "study.json"
     try:
-        about = json.loads(path.read_text())
+        about = json.loads(path.read_text(encoding="utf-8"))
         return {name: str(about[name]) for name in ("study", "scale")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{folder} is no study's folder: there is no readable {path.name} in it.") from error
 
 
@@ -205,8 +205,8 @@ def _tell(console: Console, folder: Path, name: str, code: int, seconds: float) 
         reason = "the process was killed" if code < 0 else "see error.txt in its folder"
         error = result_path(folder, name).with_name("error.txt")
         if error.exists():
-            reason = (error.read_text().strip().splitlines() or [reason])[-1]
-        console.print(f"failed    {name}  {reason}", highlight=False)
+            reason = one_line((error.read_text(errors="replace").strip().splitlines() or [reason])[-1])
+        console.print(f"failed    {name}  {reason}", highlight=False, markup=False)
     else:
         console.print(f"stopped   {name}", highlight=False)
 
@@ -218,7 +218,7 @@ def _work(study_name: str, scale_name: str, plan_name: str, folder: str) -> None
 
     prevent_deadlock()
     enable_compile_cache()
-    size = scale(scale_name)  # pyright: ignore[reportArgumentType]
+    size = scale(scale_name)
     plan, path = plans_of(study(study_name), size)[plan_name], result_path(Path(folder), plan_name)
     path.parent.mkdir(parents=True, exist_ok=True)
     error = path.with_name("error.txt")

@@ -1,12 +1,22 @@
-"""Reading what training runs wrote down: ``metrics.jsonl``, one line per seed and chunk."""
+"""Reading what training runs wrote down: ``metrics.jsonl``, a line per seed and chunk, and ``speed.jsonl``."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from metarims.errors import UserError
+from metarims.errors import UserError, one_line
+from metarims.runs.files import reason
+from metarims.runs.forms import check_form
 
 REQUIRED = ("seed", "env_steps")
+
+
+class Speed(TypedDict):
+    """A line of ``speed.jsonl``: of one chunk, over all seeds."""
+
+    seconds: float
+    compile_seconds: float
+    frames_per_second: float
 
 
 def read_metrics(path: str | Path, agent: str | None = None) -> list[dict[str, Any]]:
@@ -20,23 +30,50 @@ def read_metrics(path: str | Path, agent: str | None = None) -> list[dict[str, A
     if not file.is_file():
         raise UserError(f"There is no {file}: give a run's folder, or its metrics.jsonl.")
     name = agent or _agent_of(file.parent)
-    whole_lines = file.read_text(encoding="utf-8").split("\n")[:-1]
-    return [{"agent": name, **_row(line, file, number)} for number, line in enumerate(whole_lines, 1) if line.strip()]
+    return [{"agent": name, **_row(value, where)} for where, value in _read_lines(file)]
 
 
-def _row(line: str, file: Path, number: int) -> dict[str, Any]:
+def read_speed(path: str | Path) -> float:
+    """Frames per second over a whole training (``path``: its ``speed.jsonl``), all seeds, without compile time."""
+    seconds, frames = 0.0, 0.0
+    for where, line in _read_lines(Path(path)):
+        check_form(line, Speed, where)
+        running = line["seconds"] - line["compile_seconds"]
+        seconds, frames = seconds + running, frames + line["frames_per_second"] * running
+    if not 0 < seconds < float("inf") or not 0 <= frames < float("inf"):
+        raise UserError(f"{path} tells no speed: its lines come to {frames:g} frames in {seconds:g} s. Train again.")
+    return frames / seconds
+
+
+def _read_lines(file: Path) -> list[tuple[str, Any]]:
+    """The JSON of each whole line, and where it stands."""
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"Line {number} of {file} is not JSON ({error.msg}): remove it, or train again.") from error
+        lines = file.read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read: {reason(error)}.") from error
+    return [_parse(line, f"Line {number} of {file}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _parse(line: str, where: str) -> tuple[str, Any]:
+    try:
+        return where, json.loads(line)
+    except (ValueError, RecursionError) as error:
+        what = getattr(error, "msg", reason(error))
+        raise UserError(f"{where} is not JSON ({what}): remove it, or train again.") from error
+
+
+def _row(row: Any, where: str) -> dict[str, Any]:
     missing = [key for key in REQUIRED if not isinstance(row, dict) or key not in row]
     if missing:
-        raise UserError(f"Line {number} of {file} lacks '{missing[0]}': it is no row of metrics.")
+        raise UserError(f"{where} lacks '{missing[0]}': it is no row of metrics.")
+    check_form(row, dict[str, float | None], where)
+    check_form(row["seed"], int, f"{where}.seed")
+    check_form(row["env_steps"], int, f"{where}.env_steps")
     return row
 
 
 def _agent_of(folder: Path) -> str:
     try:
-        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["agent"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return one_line(str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["agent"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return folder.name

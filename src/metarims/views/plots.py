@@ -37,6 +37,8 @@ THEMES = {
     "light": {"ink": "#1c2127", "muted": "#5c6570", "line": "#dedbd4"},
     "dark": {"ink": "#e9e7e2", "muted": "#9da6b0", "line": "#30363d"},
 }
+PLAIN: Any = {"text.parse_math": False}
+"""Names are shown as they are: a dollar sign in one begins no formula."""
 _RESAMPLES = 2000
 
 
@@ -77,6 +79,7 @@ def bootstrap_interval(
     return low, high
 
 
+@matplotlib.rc_context(PLAIN)
 def learning_curves(
     rows: Sequence[Mapping[str, Any]], measure: str = "success", title: str = "", theme: str = "light"
 ) -> Figure:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from metarims.evaluation.statistics import mean, profile_band, stratified_interval
 from metarims.studies.plans import score_table
 from metarims.studies.results import Results
-from metarims.views.plots import COLORS, LINE_STYLES, THEMES, learning_curves
+from metarims.views.plots import COLORS, LINE_STYLES, PLAIN, THEMES, learning_curves
 
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 """A second sign of the label beside its colour."""
@@ -23,6 +24,7 @@ class Drawn(NamedTuple):
     figure: Figure
 
 
+@matplotlib.rc_context(PLAIN)
 def draw(results: Results, theme: str = "light") -> list[Drawn]:
     """All figures that the study asks for and the results allow."""
     return [drawn for kind in results.study.figures for drawn in _KINDS[kind](results, theme)]

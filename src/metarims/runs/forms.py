@@ -1,0 +1,59 @@
+"""Whether a value read from a JSON file has the form that a type describes, said before anything is done with it."""
+
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
+
+from metarims.errors import UserError, shown
+
+LARGEST = 2**63
+"""Magnitude that whole numbers must stay below."""
+
+
+def check_form(value: Any, form: Any, where: str) -> None:
+    """Raise ``UserError`` for the first part of ``value`` that is not of ``form``, named after ``where``.
+
+    ``form`` is made of str, int, float, None, list[X], dict[str, X], tuple[X, Y] (a list of that length), X | Y, Any
+    and ``TypedDict``, whose further fields are left alone. Numbers too large to compute with do not fit, nor texts
+    with half a character, which no file can hold.
+    """
+    kind, parts = get_origin(form), get_args(form)
+    if is_typeddict(form):
+        for name, part in get_type_hints(form).items():
+            if isinstance(value, dict) and name in value:
+                check_form(value[name], part, f"{where}.{name}")
+            elif name in form.__required_keys__:
+                raise UserError(f"{where} has no {name}.")
+    elif kind is UnionType:
+        fitting = [part for part in parts if _is(value, get_origin(part) or part)]
+        if not fitting:
+            raise UserError(f"{where} is {shown(value)}: it must be {' or '.join(map(_name, parts))}.")
+        check_form(value, fitting[0], where)
+    elif form is not Any and not _is(value, kind or form):
+        raise UserError(f"{where} is {shown(value)}: it must be {_name(kind or form)}.")
+    elif kind is list:
+        for index, item in enumerate(value):
+            check_form(item, parts[0], f"{where}[{index}]")
+    elif kind is dict:
+        for name, item in value.items():
+            check_form(name, parts[0], f"a name in {where}")
+            check_form(item, parts[1], f"{where}.{name}")
+    elif kind is tuple:
+        if len(value) != len(parts):
+            raise UserError(f"{where} has {len(value)} entries: it must have {len(parts)}.")
+        for index, (item, part) in enumerate(zip(value, parts, strict=True)):
+            check_form(item, part, f"{where}[{index}]")
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    if isinstance(value, int):
+        return kind in (int, float) and abs(value) < LARGEST
+    if isinstance(value, str) and not value.isascii():
+        return kind is str and not any("\ud800" <= mark <= "\udfff" for mark in value)
+    return isinstance(value, list if kind is tuple else kind)
+
+
+def _name(kind: Any) -> str:
+    names = {float: "a number", int: "a whole number", str: "text", list: "a list", tuple: "a list", dict: "an object"}
+    return "null" if kind is NoneType else names.get(get_origin(kind) or kind, str(kind))

@@ -1,0 +1,66 @@
+"""Results from anywhere: what is not of a study is a sentence that names the file and the place in it."""
+
+import gzip
+import json
+
+import pytest
+from tests.fuzz import samples
+
+from metarims.errors import UserError
+from metarims.studies.results import collect, read_results
+
+
+@pytest.fixture
+def folder(tmp_path):
+    samples.study_folder(tmp_path / "study")
+    return tmp_path / "study"
+
+
+def first(folder):
+    return sorted(folder.glob("runs/*/result.json"))[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"rows": [[0, "success", "x"]]}, r"rows\[0\] has 3 entries"),
+        ({"label": 3}, "label is 3: it must be text"),
+        ({"curves": []}, "has 1 stages and 0 curves"),
+        ({"plan": "another"}, "is the result of another, not of"),
+        ({"records": {"raster": {"active": [[[1], [1, 0]]], "env": "x", "seed": 0}}}, "as many modules at every step"),
+        ({"records": {"values": [1]}}, "records.values has no values"),
+    ],
+)
+def test_a_result_of_another_form(folder, change, sentence):
+    path = first(folder)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=sentence):
+        read_results(folder)
+
+
+def test_a_result_that_cannot_be_read(folder):
+    for data in (b"[" * 100_000, b"\xff"):
+        first(folder).write_bytes(data)
+        with pytest.raises(UserError, match="is not JSON"):
+            read_results(folder)
+    first(folder).unlink()
+    first_folder = folder / "study.json"
+    first_folder.write_text(json.dumps({"study": samples.STUDIED, "scale": "huge"}))
+    with pytest.raises(UserError, match="Unknown scale 'huge'"):
+        read_results(folder)
+
+
+def test_collected_results_of_another_form(folder):
+    path = collect(folder)
+    data = path.read_bytes()
+    assert len(read_results(path).plans) > 1
+    for spoiled in (
+        data[:-20],
+        data[:30] + b"\x00" * 9 + data[39:],
+        b"",
+        gzip.compress(b"[]"),
+        gzip.compress(b'{"study": 1}'),
+    ):
+        path.write_bytes(spoiled)
+        with pytest.raises(UserError):
+            read_results(path)
