@@ -30,14 +30,14 @@ class Hosts(NamedTuple):
     """Which of how many processes this is, and where the first of them listens."""
 
     number: int = 1
-    index: int = 0
+    rank: int = 0
     coordinator: str = ""
 
     def connect(self, num_devices: int) -> int:
         """Join the others, before JAX computes anything; returns how many of the devices are this process's own."""
-        if self.number < 1 or not 0 <= self.index < self.number:
+        if self.number < 1 or not 0 <= self.rank < self.number:
             raise UserError(
-                f"host is {self.index} of {self.number}: --hosts must be 1 or more, and --host from 0 to one less."
+                f"host is {self.rank} of {self.number}: --hosts must be 1 or more, and --host from 0 to one less."
             )
         if num_devices % self.number:
             raise UserError(
@@ -51,7 +51,7 @@ class Hosts(NamedTuple):
                 )
             jax.config.update("jax_enable_preemption_service", False)  # SIGTERM is ours (``StopRequest``).
             jax.distributed.initialize(
-                self.coordinator, self.number, self.index, shutdown_timeout_seconds=SHUTDOWN_SECONDS
+                self.coordinator, self.number, self.rank, shutdown_timeout_seconds=SHUTDOWN_SECONDS
             )
         return num_devices // self.number
 
