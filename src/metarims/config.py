@@ -78,8 +78,8 @@ class PPO:
     shards: int = 1
     """Groups of environments that may each have a device of its own (``--devices``). Each learns from as many of its
     spans in a gradient step, and draws its own levels: results depend on the number of groups, not on the devices."""
-    gamma: float = 0.97
-    """Discount (paper: 0.99). A reward fades to a third in about 1 / (1 - gamma) steps: raise it for long episodes."""
+    gamma: float = 0.99
+    """Discount (paper: 0.99)."""
     gae_lambda: float = 0.95
     """GAE's lambda (paper: 0.99)."""
     clip: float = 0.2

@@ -136,7 +136,7 @@ def test_another_configuration_is_refused_with_its_first_difference(tmp_path, fa
     other = dataclasses.replace(
         fake.SMALL, ppo=dataclasses.replace(fake.SMALL.ppo, gamma=0.5), record_every=200, frames=2000
     )
-    with pytest.raises(UserError, match=r"run with ppo\.gamma = 0\.97, not 0\.5"):
+    with pytest.raises(UserError, match=r"run with ppo\.gamma = 0\.99, not 0\.5"):
         train(tmp_path / "run", other)
     other = dataclasses.replace(fake.SMALL, seeds=(3, 5, 7))
     with pytest.raises(UserError, match="run with seeds = 3 5, not 3 5 7"):
