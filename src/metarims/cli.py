@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from metarims.config import Config, Network
-from metarims.errors import UserError
+from metarims.errors import UserError, one_line
 from metarims.presets import PRESETS
 from metarims.presets import preset as find_preset
 from metarims.runtime import prevent_deadlock, share_processor
@@ -321,6 +321,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # The reader of our output left, as in `metarims doctor | head -1`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:  # A name too long, a folder that may not be read, ...
+        from metarims.runs.files import reason
+
+        print(one_line(f"metarims: {error.filename or 'A file'} cannot be used: {reason(error)}."), file=sys.stderr)
+        code = 2
     raise SystemExit(code)
 
 

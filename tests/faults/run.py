@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -40,6 +41,8 @@ def main() -> int:
     parser.add_argument("--fault", choices=list(TRIALS), help="this fault alone")
     parser.add_argument("--out", type=Path, default=SCORES, help="where the scores are written")
     asked = parser.parse_args()
+    command = " ".join(["python -m tests.faults.run", *sys.argv[1:]])
+    about = {"commit": _commit(), "command": command, "seed": asked.seed}
     began, rows, lost = time.perf_counter(), [], []
     print(f"{'fault':24}{'learner':12}{'trials':>7}{'losses':>8}{'seconds':>9}  met")
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +65,8 @@ def main() -> int:
                 print(f"{name:24}{learner.name:12}{count:>7}{len(losses):>8}{seconds:>9.0f}  {met}", flush=True)
                 print("".join(f"    {line}\n" for line in losses[:5]), end="", flush=True)
                 rows.append(
-                    {
+                    about
+                    | {
                         "fault": name,
                         "learner": learner.name,
                         "trials": count,
@@ -72,15 +76,18 @@ def main() -> int:
                     }
                 )
                 lost += losses
+                _keep(asked.out, rows)
     total = sum(row["trials"] for row in rows)
     print(f"{total} trials (seed {asked.seed}), {len(lost)} losses, {time.perf_counter() - began:.0f} s")
-    about = {
-        "commit": _commit(),
-        "command": " ".join(["python -m tests.faults.run", *sys.argv[1:]]),
-        "seed": asked.seed,
-    }
-    asked.out.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
     return 1 if lost else 0
+
+
+def _keep(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the rows; those of other faults and learners, from earlier runs, stay."""
+    done = {(row["fault"], row["learner"]) for row in rows}
+    earlier = json.loads(path.read_text()) if path.exists() else []
+    kept = [row for row in earlier if (row["fault"], row["learner"]) not in done]
+    path.write_text(json.dumps([*kept, *rows], indent=1) + "\n")
 
 
 def _commit() -> str:

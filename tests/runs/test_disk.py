@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from metarims.errors import UserError
-from metarims.runs import checkpoints, files, records
+from metarims.runs import checkpoints, files, records, training
 
 
 class Watcher:
@@ -71,6 +71,21 @@ def test_too_little_space_is_said_before_training(tmp_path, train, monkeypatch):
         train(tmp_path / "run", watcher=watcher)
     assert watcher.start is None
     assert not (tmp_path / "run/metrics.jsonl").exists()
+
+
+def test_a_folder_that_is_moved_meanwhile_is_said(tmp_path, train, fake, snapshot, whole):
+    def move(config):
+        (tmp_path / "run").rename(tmp_path / "elsewhere")
+
+    class Moved(fake.FakeTrainer):
+        def init(self):
+            move(self.config)
+            return super().init()
+
+    with pytest.raises(UserError, match=r"run cannot be written to: no such file or directory. Was it moved\?"):
+        training.train(fake.SMALL, tmp_path / "run", make_trainer=Moved)
+    train(tmp_path / "elsewhere")
+    assert snapshot(tmp_path / "elsewhere") == whole
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_training(tmp_path, train):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
-from metarims.errors import UserError
+from metarims.errors import UserError, shown
 from metarims.gridworld import VectorWorld
 from metarims.gridworld.missions import Speech
 from metarims.types import Observation, Pixels
@@ -22,6 +22,9 @@ EVALUATION_DOMAIN = (0x6576616C, 0x75617465)
 
 FIRST_FARAMA_SEED = 1_000_000_000
 """Level seeds in Farama's environments begin here."""
+
+MAX_EPISODES = 10_000_000
+"""Of one evaluation."""
 
 BATCH_JAX, BATCH_FARAMA = 256, 32
 
@@ -55,7 +58,7 @@ def evaluate_jax(
 
     An agent that does not hear gets a mission without words: what it loses by that is what the sentence is worth to it.
     """
-    _check(num_episodes)
+    check_episodes(num_episodes)
     num_envs = min(num_episodes, BATCH_JAX)
     quota = num_episodes // num_envs + (np.arange(num_envs) < num_episodes % num_envs)
     settings = jnp.asarray(greedy), jnp.asarray(hears)
@@ -131,7 +134,7 @@ def evaluate_farama(
     """Play the level seeds from ``first_seed`` on in the real environment, each once, from pixels and mission text."""
     from metarims.gridworld.farama import FaramaBatch, play
 
-    _check(num_episodes)
+    check_episodes(num_episodes)
     batch = FaramaBatch(env_id, min(num_episodes, BATCH_FARAMA), speech)
     policy = PixelPolicy(agent, batch.num_envs, evaluation_key(first_seed), greedy)
     seeds = range(first_seed, first_seed + num_episodes)
@@ -169,6 +172,9 @@ def _act(agent, pixels, mission_tokens, state, begins, key, greedy):
     return key, state, output, choose(output.logits, key_act, greedy)
 
 
-def _check(num_episodes: int) -> None:
+def check_episodes(num_episodes: int, most: int = MAX_EPISODES) -> None:
+    """Raise ``UserError`` unless so many episodes can be played."""
     if num_episodes < 1:
         raise UserError(f"episodes is {num_episodes}: at least one must be played.")
+    if num_episodes > most:
+        raise UserError(f"episodes is {shown(num_episodes)}: at most {most:,} can be played.")

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int, PRNGKeyArray, UInt8
 
 from metarims.errors import UserError
 from metarims.evaluation.episodes import Episode
-from metarims.evaluation.evaluate import FIRST_FARAMA_SEED, PixelPolicy, choose, evaluation_key
+from metarims.evaluation.evaluate import FIRST_FARAMA_SEED, PixelPolicy, check_episodes, choose, evaluation_key
 from metarims.evaluation.random_agent import RandomAgent
 from metarims.evaluation.tables import check_actions, speech, tasks_of
 from metarims.gridworld import make, rules, sight
@@ -23,6 +23,10 @@ from metarims.runs.export import SavedAgent
 
 LEVEL_KEYS = 1
 """Folded into an evaluation's key for the levels of recorded episodes."""
+
+
+MAX_EPISODES = 10_000
+"""Of one task, which are all played side by side."""
 
 
 class Snapshot(NamedTuple):
@@ -62,6 +66,7 @@ def record_agents(
 
     Of a mixture, each task is played as often as the others.
     """
+    check_episodes(num_episodes, MAX_EPISODES)
     episodes = []
     for saved in agents:
         played = tasks_of(saved, env)
@@ -70,7 +75,7 @@ def record_agents(
                 check_native(task, "view it with --in farama")
                 check_actions(saved, task, make(task).num_actions)
             share = num_episodes // len(played) + (index < num_episodes % len(played))
-            if share or num_episodes < 1:
+            if share:
                 episodes += record_episodes(saved.agent, task, share, greedy, where, seed, speech(saved, task))
     return episodes
 
@@ -80,10 +85,11 @@ def record_random(env: str, where: Literal["jax", "farama"], num_episodes: int, 
 
     Of a mixture, each task is played as often as the others.
     """
+    check_episodes(num_episodes, MAX_EPISODES)
     episodes, played = [], tasks(env)
     for index, task in enumerate(played):
         share = num_episodes // len(played) + (index < num_episodes % len(played))
-        if share or num_episodes < 1:
+        if share:
             agent = RandomAgent(_count_actions(task, where))
             episodes += record_episodes(agent, task, share, False, where, seed, Speech(None))
     return episodes
@@ -109,8 +115,7 @@ def record_episodes(
     speech: Speech = Speech(),  # noqa: B008  (a constant)
 ) -> list[Episode]:
     """Play ``num_episodes`` levels that ``seed`` chooses, side by side, and keep what happens at each step."""
-    if num_episodes < 1:
-        raise UserError(f"episodes is {num_episodes}: at least one must be recorded.")
+    check_episodes(num_episodes, MAX_EPISODES)
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
     first = FIRST_FARAMA_SEED + seed * num_episodes if where == "farama" else 0

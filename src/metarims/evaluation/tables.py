@@ -13,6 +13,7 @@ from metarims.errors import UserError
 from metarims.evaluation.evaluate import (
     FIRST_FARAMA_SEED,
     Evaluation,
+    check_episodes,
     evaluate_farama,
     evaluate_jax,
     evaluation_key,
@@ -62,6 +63,7 @@ def evaluate_agents(
     """
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
+    check_episodes(num_episodes)
     results = []
     for env_id in dict.fromkeys(task for saved in agents for task in tasks_of(saved, env)):
         for policy in policies:

@@ -90,7 +90,10 @@ def writing(what: str, folder: Path, advice: str = GO_ON) -> Iterator[None]:
 
 def check_space(folder: Path, num_bytes: int) -> None:
     """Raise ``UserError`` unless ``folder``'s disk has room for ``num_bytes`` and some more."""
-    free, wanted = shutil.disk_usage(folder).free, num_bytes + SPARE_BYTES
+    try:
+        free, wanted = shutil.disk_usage(folder).free, num_bytes + SPARE_BYTES
+    except OSError as error:  # It was moved or removed since it was made.
+        raise UserError(f"{folder} cannot be written to: {reason(error)}. Was it moved?") from error
     if free < wanted:
         raise UserError(
             f"{folder} has {free / 2**20:,.0f} MiB free, but this run needs about {wanted / 2**20:,.0f} MiB: "
