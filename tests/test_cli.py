@@ -340,6 +340,7 @@ def test_the_paper_preset_is_the_papers():
         "reward_scale": 20.0,
         "normalize_advantages": False,
         "adam_eps": 1e-5,
+        "final_rate": 1.0,
     }
     for loop, rollout, span in ((paper.fast, 40, 20), (paper.slow, 80, 80)):
         assert (loop.rollout, loop.span, loop.epochs) == (rollout, span, 4)
@@ -416,10 +417,12 @@ def test_a_users_own_task_from_training_to_viewing(users_task, capsys):
     assert "going on from step 1,024" in done.stdout
     assert "Note: gems:Flaky-v0 is stepped on the host, where environments cannot be restored" in done.stdout
     out = users_task / "runs/vanilla-gems-Flaky-v0"
-    done = metarims("evaluate", out, "--episodes", 3, "--policy", "sampled")
+    assert f"metarims evaluate {out.relative_to(users_task)} --env gems:Flaky-v0" in done.stdout
+    assert "name the task yourself, with --env" in complaint(capsys, "evaluate", out), "files import nothing"
+    done = metarims("evaluate", out, *env, "--episodes", 3, "--policy", "sampled")
     assert "vanilla on gems:Flaky-v0 in Farama's environment, 3 episodes" in done.stdout
-    assert "evaluate with --in farama" in complaint(capsys, "evaluate", out, "--in", "jax")
-    done = metarims("view", out / "agents/seed-0.safetensors", "--episodes", 1)
+    assert "evaluate with --in farama" in complaint(capsys, "evaluate", out, *env, "--in", "jax")
+    done = metarims("view", out / "agents/seed-0.safetensors", *env, "--episodes", 1)
     assert done.returncode == 0, done.stderr
     assert "find the shiny gem" in (out / "agents/episodes.html").read_text()
 

@@ -73,7 +73,8 @@ class Train:
         if not outcome.finished:
             print(f"Stopped and saved at step {outcome.env_steps:,} of {self.config.frames:,}. To go on: {command}")
             return 0
-        print(f"Finished: {outcome.env_steps:,} steps in {out}. Next: metarims evaluate {shlex.quote(str(out))}")
+        named = f" --env {shlex.quote(self.config.env)}" if ":" in self.config.env else ""  # Files import no modules.
+        print(f"Finished: {outcome.env_steps:,} steps in {out}. Next: metarims evaluate {shlex.quote(str(out))}{named}")
         if outcome.stopped:
             stopped = f"seed{'s' * (len(outcome.stopped) > 1)} {' '.join(map(str, outcome.stopped))}"
             print(f"metarims: a numerical fault stopped {stopped}: see {out / 'events.jsonl'}.", file=sys.stderr)

@@ -15,6 +15,7 @@ from metarims.agents.lstm import LSTMState
 from metarims.config import GROUPS, PPO, Config, Loop, Network, Rates, loops
 from metarims.learning.rules import network_of
 from metarims.learning.timescales import make_learners
+from metarims.learning.trainer import make_trainer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -200,3 +201,14 @@ def test_a_step_is_that_of_adam_against_the_gradient_of_the_loss(small, experien
     for g, before, after in zip(*map(jax.tree.leaves, (gradient, old, new)), strict=True):
         np.testing.assert_allclose(after - before, -1e-3 * g / (np.abs(g) + 1e-5), atol=1e-6)
     assert eqx.tree_equal(step.learner.split(step.before)[1], step.learner.split(step.after)[1])
+
+
+def test_learning_rates_fall_over_all_gradient_steps_of_the_run():
+    """3,840 steps are twelve phases of 8 x 40; the slow loop learns after every second of them."""
+    config = Config(agent="metarims", frames=3_840, record_every=1_280, ppo=PPO(final_rate=0.1))
+    for learner, updates in zip(make_trainer(config).learners, (12, 6), strict=True):
+        first, steps = learner.loop.learning_rate, updates * learner.loop.epochs * learner.loop.minibatches
+        rates = [float(learner.learning_rate(step)) for step in (0, steps // 2, steps)]
+        np.testing.assert_allclose(rates, [first, 0.55 * first, 0.1 * first], rtol=1e-6)
+    stays = make_trainer(dataclasses.replace(config, ppo=PPO())).learners[0]
+    assert stays.learning_rate == stays.loop.learning_rate

@@ -54,6 +54,7 @@ def read(out: Path) -> tuple[list[dict], dict[str, np.ndarray]]:
     return rows, load_file(out / "agents" / "seed-0.safetensors")
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does_and_one_goes_on_with_their_run(environment, tmp_path):
     alone, both = tmp_path / "alone", tmp_path / "both"
     (ended,) = end(start(environment, alone, "--frames", "1536"))
@@ -75,10 +76,12 @@ def test_two_processes_learn_what_one_does_and_one_goes_on_with_their_run(enviro
         np.testing.assert_allclose(arrays[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_and_saves_all(environment, tmp_path):
     processes = start_both(environment, tmp_path / "run", "--frames", "10000000", "--checkpoint-every", "100000")
     deadline = time.monotonic() + 400
-    while not (tmp_path / "run" / "metrics.jsonl").exists() and time.monotonic() < deadline:
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.2)
     processes[1].send_signal(signal.SIGTERM)
     ends = end(*processes)
