@@ -134,15 +134,6 @@ def shorten(block):
 
 
 @pytest.fixture
-def quick_compilation():
-    """Programs that run for a moment only are compiled without optimisation."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
-@pytest.fixture
 def unchanged():
     """What a program registers is gone afterwards."""
     before = [(table, dict(table)) for table in (RULES, STUDIES)]

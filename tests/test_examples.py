@@ -27,15 +27,6 @@ def test_what_is_to_be_copied():
     assert (said[:-10] == 0).all()
 
 
-@pytest.fixture
-def quick_compilation():
-    """Programs that run for a moment only are compiled without optimisation."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 @pytest.mark.usefixtures("quick_compilation")
 def test_copying_compares_equal_sizes_and_learns():
     settings = copying.Settings(
