@@ -161,7 +161,7 @@ def test_names_in_files_are_no_paths(tmp_path):
     (tmp_path / "study/study.json").write_text(json.dumps({"study": "../fig9", "scale": "smoke"}))
     with pytest.raises(UserError, match=r"Unknown study '../fig9'"):
         read_results(tmp_path / "study")
-    from metarims.studies.running import result_path
+    from metarims.studies.folder import result_path
 
     assert result_path(tmp_path, "../../etc/passwd").resolve().is_relative_to(tmp_path)
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from metarims.config import Config, Network
-from metarims.errors import UserError, one_line
+from metarims.errors import UserError, one_line, shown
 from metarims.presets import PRESETS
 from metarims.presets import preset as find_preset
 from metarims.runtime import prevent_deadlock, share_processor
@@ -217,23 +217,28 @@ class StudyRun:
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """The study's folder (default: runs/STUDY-SCALE)."""
     workers: int = 0
-    """Plans that run at once (0: one per core)."""
+    """Plans that run at once (0: one per core of this machine; with --on ray, as many as the cluster has room for)."""
+    on: Literal["processes", "ray"] = "processes"
+    """Who runs the plans: processes of this machine, or tasks of a Ray cluster, whose machines must share --out."""
+    address: str = ""
+    """--on ray: the cluster's address ("auto": the one on this machine); without it, one is started for this study."""
+    cpus: float = 1.0
+    """--on ray: cores that a plan needs."""
+    gpus: float = 0.0
+    """--on ray: accelerators that a plan needs; a fraction lets plans share one."""
 
     def run(self, command: str) -> int:
         from rich.console import Console
 
         from metarims.runs.stopping import StopRequest
-        from metarims.runtime import usable_cores
         from metarims.studies.catalogue import scale, study
         from metarims.studies.results import collect
         from metarims.studies.running import run_study
 
-        if self.workers < 0:
-            raise UserError(f"workers is {self.workers}: it must be zero (one per core) or more.")
         chosen, size = study(self.name), scale(self.scale)
         out = self.out or Path("runs") / f"{self.name}-{self.scale}"
-        with StopRequest() as stop:
-            ended = run_study(chosen, size, out, self.workers or usable_cores(), Console(soft_wrap=True), stop)
+        with self._workers() as workers, StopRequest() as stop:
+            ended = run_study(chosen, size, out, workers, Console(soft_wrap=True), stop)
         collect(out)
         if ended.left:
             print(f"Stopped and saved: {len(ended.finished)} plans are finished. To go on: {command}")
@@ -243,6 +248,21 @@ class StudyRun:
             print(f"{len(ended.failed)} plans failed; the same command runs them again.", file=sys.stderr)
             return 1
         return 0
+
+    def _workers(self):
+        from metarims.runtime import usable_cores
+        from metarims.studies.workers import Processes, RayCluster
+
+        if self.workers < 0:
+            raise UserError(f"workers is {self.workers}: it must be zero (one per core) or more.")
+        if self.on == "ray":
+            for name, value in (("cpus", self.cpus), ("gpus", self.gpus)):
+                if not 0 <= value < 1e6:
+                    raise UserError(f"{name} is {value}: it must be zero or more, and below a million.")
+            return RayCluster(self.address, self.workers, self.cpus, self.gpus)
+        if self.address:
+            raise UserError(f"address is {shown(self.address)}, which only --on ray knows: add it, or leave both.")
+        return Processes(self.workers or usable_cores())
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,8 @@ def stubbed(folder: Path) -> Iterator[None]:
         "metarims.evaluation.tables.evaluate_farama": _played,
         "metarims.evaluation.recording.record_episodes": lambda *_, **__: [],
         "metarims.cli._write_page": lambda *_: 0,
+        "metarims.studies.workers.RayCluster.__enter__": lambda self: self,
+        "metarims.studies.workers.RayCluster.__exit__": lambda *_: None,
         "metarims.studies.running.run_study": lambda *_: Ended((), (), ("a plan",)),
         "metarims.views.study_page.write_study_page": lambda *_: None,
         "metarims.gridworld.catalogue.entries": cache(lambda: []),

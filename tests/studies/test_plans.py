@@ -8,9 +8,9 @@ import pytest
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.studies.catalogue import DOORKEY, SCALES, STUDIES, scale, study
+from metarims.studies.folder import claim_folder
 from metarims.studies.plans import Row, change, score_table
 from metarims.studies.results import Results, read_results
-from metarims.studies.running import claim_folder
 
 PAPERS = {"fig3", "table1", "fig5a", "fig5b", "fig6a", "fig6b", "fig7", "fig8", "fig9", "fig11"}
 

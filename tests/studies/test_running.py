@@ -11,7 +11,7 @@ import pytest
 
 from metarims import cli
 from metarims.studies.catalogue import STUDIES, scale
-from metarims.studies.running import result_path
+from metarims.studies.folder import result_path
 
 IN_EVERY_TEST = ("fig9", "fig7")
 

@@ -128,6 +128,11 @@ class Study:
     """Kinds of figures of the report: ``curves``, ``points``, ``raster``, ``values``."""
 
 
+def plans_of(study: Study, scale: Scale) -> dict[str, Plan]:
+    """The plans of a study by name."""
+    return {plan.name: plan for plan in study.plans(scale)}
+
+
 def change(config: Config, settings: Mapping[str, Any]) -> Config:
     """The configuration with some settings changed, by dotted names; unknown or impossible ones are a ``UserError``."""
     tree = json.loads(json.dumps(dataclasses.asdict(config)))

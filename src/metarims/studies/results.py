@@ -13,8 +13,8 @@ from metarims.errors import UserError
 from metarims.runs.files import reason, write_atomic
 from metarims.runs.forms import check_form
 from metarims.studies.catalogue import scale, study
+from metarims.studies.folder import read_about, result_path
 from metarims.studies.plans import Row, Study, score_table
-from metarims.studies.running import read_about, result_path
 from metarims.studies.verdicts import Verdict, judge
 
 SCORES = "scores.json.gz"
@@ -46,7 +46,7 @@ class Heights(TypedDict):
 
 
 class PlanResult(TypedDict):
-    """What ``running.run_plan`` wrote down of a plan."""
+    """What ``jobs.run_plan`` wrote down of a plan."""
 
     label: str
     plan: str
@@ -77,7 +77,7 @@ class Results(NamedTuple):
     study: Study
     scale: str
     plans: Sequence[Mapping[str, Any]]
-    """One result of ``running.run_plan`` per finished plan."""
+    """One result of ``jobs.run_plan`` per finished plan."""
     missing: Sequence[str]
     """Plans that have none."""
 

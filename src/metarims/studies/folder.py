@@ -1,0 +1,66 @@
+"""A study's folder: which study it holds, and where everything lies in it.
+
+DIR/study.json              which study, at which scale
+DIR/runs/PLAN/1-TASK/       a run of ``metarims train`` for every stage
+DIR/runs/PLAN/result.json   what was measured; written last, so its presence says that the plan is finished
+DIR/runs/PLAN/episodes.html some of the first seed's episodes on the last task, to be looked at
+DIR/runs/PLAN/error.txt     why it failed, until it succeeds
+"""
+
+import json
+import re
+from pathlib import Path
+
+from metarims.errors import UserError
+from metarims.runs.files import write_atomic
+from metarims.studies.plans import Scale, Study
+
+
+def claim_folder(folder: Path, study: Study, scale: Scale) -> None:
+    """Make the study's folder, or check that it is this study's at this scale."""
+    path, about = folder / "study.json", {"study": study.name, "scale": scale.name}
+    if path.exists():
+        found = read_about(folder)
+        if {name: found[name] for name in about} != about:
+            raise UserError(
+                f"{folder} holds the study {found['study']} at scale {found['scale']}, not {study.name} at scale "
+                f"{scale.name}: name another folder with --out."
+            )
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(about).encode())
+
+
+def read_about(folder: Path) -> dict[str, str]:
+    """Which study a folder holds, and at which scale."""
+    path = folder / "study.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        return {name: str(about[name]) for name in ("study", "scale")}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{folder} is no study's folder: there is no readable {path.name} in it.") from error
+
+
+def result_path(folder: Path, name: str) -> Path:
+    """Where a plan's result is, or will be."""
+    return folder / "runs" / file_name(name) / "result.json"
+
+
+def episodes_path(folder: Path, name: str) -> Path:
+    """Where a plan's episodes can be looked at."""
+    return result_path(folder, name).with_name("episodes.html")
+
+
+def error_path(folder: Path, name: str) -> Path:
+    """Where it says why a plan failed."""
+    return result_path(folder, name).with_name("error.txt")
+
+
+def stage_path(folder: Path, name: str, index: int, env: str) -> Path:
+    """The run of one of a plan's stages."""
+    return result_path(folder, name).with_name(f"{index + 1}-{file_name(env)}")
+
+
+def file_name(text: str) -> str:
+    """A name as part of a path."""
+    return re.sub(r"[^\w.+=-]+", "-", text)

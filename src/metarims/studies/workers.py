@@ -1,0 +1,144 @@
+"""Who runs a study's plans: processes of this machine, or a Ray cluster."""
+
+import logging
+import multiprocessing
+import os
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from metarims.errors import UserError
+from metarims.runs.files import reason
+from metarims.studies.jobs import Job, run_job
+
+End = Literal["ended", "failed", "died"]
+"""How a job ended: by itself (also where it was told to stop), with an error, or its process was killed."""
+
+
+@runtime_checkable
+class Work(Protocol):
+    """A job that was given to somebody."""
+
+    def end(self) -> End | None:
+        """How it ended; None while it runs."""
+        ...
+
+    def stop(self) -> None:
+        """Ask it to save and end."""
+        ...
+
+
+@runtime_checkable
+class Workers(Protocol):
+    """Somebody who takes jobs; a context that lets go of them at its end."""
+
+    capacity: int
+    """Jobs at once."""
+    retries: int
+    """How often a job whose process died is given away again."""
+
+    def start(self, job: Job) -> Work: ...
+    def __enter__(self) -> "Workers": ...
+    def __exit__(self, *exception: object) -> None: ...
+
+
+class Processes:
+    """A process of this machine for each job."""
+
+    retries = 0
+
+    def __init__(self, capacity: int):
+        self.capacity = capacity
+        self._context = multiprocessing.get_context("spawn")
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def start(self, job: Job) -> Work:
+        return _Process(self._context.Process(target=_run, args=(job,)))
+
+
+class _Process:
+    def __init__(self, process: Any):
+        self._process = process
+        process.start()
+
+    def end(self) -> End | None:
+        if self._process.is_alive():
+            return None
+        self._process.join()
+        code = self._process.exitcode
+        return "ended" if code == 0 else "failed" if code == 1 else "died"
+
+    def stop(self) -> None:
+        self._process.terminate()
+
+
+def _run(job: Job) -> None:
+    raise SystemExit(0 if run_job(job) else 1)
+
+
+class RayCluster:
+    """A Ray task for each job, in a fresh process wherever the cluster has room.
+
+    Its machines must see the study's folder under the same path. A job whose process or machine dies is given away
+    again and goes on from its last checkpoint.
+    """
+
+    retries = 3
+
+    def __init__(self, address: str, capacity: int, cpus: float, gpus: float):
+        """``address``: of a running cluster ("auto": the one on this machine); empty: a cluster of this machine alone,
+        for as long as the context lasts. ``capacity`` 0 leaves it to Ray how many jobs run at once."""
+        self.address, self.capacity = address, capacity or 10**6
+        self._needs: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus}
+
+    def __enter__(self) -> "RayCluster":
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Nobody is told that it runs.
+        try:
+            import ray
+        except ImportError as error:
+            raise UserError('--on ray needs Ray: pip install "metarims[ray]".') from error
+        settings: dict[str, Any] = {"address": self.address} if self.address else {"include_dashboard": False}
+        try:
+            ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
+        except Exception as error:
+            where = f"No Ray cluster answers at {self.address}" if self.address else "Ray cannot be started here"
+            raise UserError(f"{where}: {reason(error)}. Start one by: ray start --head") from error
+        self._ray = ray
+        room, lacking = ray.cluster_resources(), []
+        for name, kind in (("cpus", "CPU"), ("gpus", "GPU")):
+            asked = self._needs[f"num_{name}"]
+            if asked > room.get(kind, 0):
+                lacking.append(f"{name} is {asked:g}, and the whole cluster has {room.get(kind, 0):g}")
+        if lacking:
+            self.__exit__()
+            raise UserError(f"{' and '.join(lacking)}: no plan could ever run. Ask for less.")
+        # The jobs are our own to give away again; after one job a process ends, and with it what JAX keeps.
+        self._task = ray.remote(**self._needs, max_retries=0, max_calls=1)(run_job)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ray.shutdown()
+
+    def start(self, job: Job) -> Work:
+        return _RayTask(self._ray, self._task.options(name=job.plan).remote(job))
+
+
+class _RayTask:
+    def __init__(self, ray: Any, promise: Any):
+        self._ray, self._promise = ray, promise
+
+    def end(self) -> End | None:
+        if not self._ray.wait([self._promise], timeout=0)[0]:
+            return None
+        try:
+            return "ended" if self._ray.get(self._promise) else "failed"
+        except self._ray.exceptions.RayTaskError:
+            return "failed"
+        except self._ray.exceptions.RayError:
+            return "died"
+
+    def stop(self) -> None:
+        self._ray.cancel(self._promise)  # As Ctrl-C: it saves and ends. What waits in Ray's queue never begins.
