@@ -340,7 +340,7 @@ def test_the_paper_preset_is_the_papers():
         "reward_scale": 20.0,
         "normalize_advantages": False,
         "adam_eps": 1e-5,
-        "final_rate": 1.0,
+        "target_kl": 0.0,
     }
     for loop, rollout, span in ((paper.fast, 40, 20), (paper.slow, 80, 80)):
         assert (loop.rollout, loop.span, loop.epochs) == (rollout, span, 4)

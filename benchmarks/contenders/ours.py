@@ -34,7 +34,7 @@ MATCHED_NETWORK = Network(
 )
 """Widths of rl-starter-files; 8 channels per tile cost at least the operations of its three convolutions."""
 
-MATCHED_PPO = PPO(num_envs=16, gamma=0.99, normalize_advantages=False, adam_eps=1e-8)
+MATCHED_PPO = PPO(num_envs=16, gamma=0.99, normalize_advantages=False, adam_eps=1e-8, target_kl=0.0)
 MATCHED_LOOP = Loop(span=4, rollout=128, epochs=4, minibatches=8, learning_rate=1e-3)
 
 

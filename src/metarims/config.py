@@ -96,8 +96,9 @@ class PPO:
     """Standardise advantages over each minibatch."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
-    final_rate: float = 1.0
-    """Learning rates fall linearly over the run to this fraction of what they began with (1: they stay)."""
+    target_kl: float = 0.02
+    """How far an update may move the policy (its KL divergence from the one that acted): where it moves more than twice
+    as far, the learning rate falls, and where less than half, it rises again, at most to its setting (0: it stays)."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Loop:
     """Steps through which gradients flow."""
     rollout: int
     """Steps per environment that one update learns from; a multiple of the span."""
-    epochs: int = 4
+    epochs: int = 8
     """Passes over that data."""
     minibatches: int = 4
     """Parts into which the spans are divided, each one gradient step."""
@@ -208,13 +209,14 @@ def check(config: Config) -> None:
     for name, value in positive.items():
         if not 0 < value < LARGEST:
             raise UserError(f"{name} is {shown(value)}: it must be greater than zero and finite (below 3e38).")
-    for name, value in (("gamma", ppo.gamma), ("gae_lambda", ppo.gae_lambda), ("final_rate", ppo.final_rate)):
+    for name, value in (("gamma", ppo.gamma), ("gae_lambda", ppo.gae_lambda)):
         if not 0 <= value <= 1:
             raise UserError(f"ppo.{name} is {value}: it must lie between 0 and 1.")
     for name, value in dataclasses.asdict(config.rates).items():
         if not 0 <= value < LARGEST:
             raise UserError(f"rates.{name} is {value}: it must be zero or more (zero: the group stays as it is).")
-    for name, value in (("value_coef", ppo.value_coef), ("entropy_coef", ppo.entropy_coef)):
+    for name in ("value_coef", "entropy_coef", "target_kl"):
+        value = getattr(ppo, name)
         if not 0 <= value < LARGEST:
             raise UserError(f"ppo.{name} is {value}: it must be zero or more, and finite.")
     for name in ("max_words", "max_missions"):

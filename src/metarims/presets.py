@@ -50,6 +50,7 @@ PRESETS: dict[str, Config] = {
             reward_scale=20.0,
             normalize_advantages=False,
             adam_eps=1e-5,
+            target_kl=0.0,
         ),
         # Minibatches of 1280 steps: 64 x 40 / 2 and 64 x 80 / 4.
         fast=Loop(span=20, rollout=40, epochs=4, minibatches=2, learning_rate=1e-4, max_grad_norm=0.5),

@@ -146,7 +146,7 @@ def test_every_epoch_covers_every_span_once_in_an_order_of_its_own(small, monkey
         jax.debug.callback(lambda columns: seen.append(np.asarray(columns)), chosen, ordered=True)
 
     monkeypatch.setattr(timescales, "select_spans", spy)
-    terms = dict.fromkeys(("policy_loss", "value_loss", "entropy"), jnp.zeros(()))
+    terms = dict.fromkeys(("policy_loss", "value_loss", "entropy", "kl"), jnp.zeros(()))
     monkeypatch.setattr(timescales, "compute_loss", lambda agent, *_: (agent.value.bias.sum(), dict(terms)))
     loop = Loop(span=4, rollout=16, epochs=3, minibatches=4)
     learner, agent = timescales.Learner("fast", ("value",), loop, PPO()), small.random_agent("lstm")

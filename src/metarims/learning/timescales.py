@@ -1,7 +1,7 @@
 """One timescale's learning: cut experience into spans, and train the groups it owns on them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -17,6 +17,17 @@ from metarims.learning.ppo import Spans, compute_loss
 from metarims.learning.returns import compute_advantages
 from metarims.learning.rollout import Rollout
 from metarims.learning.rules import RULES, rate_factors
+
+RATE_STEP, LEAST_RATE = 1.2, 0.03
+"""By what factor the learning rate changes after an update, and how far it can fall below its setting."""
+
+
+class LearnerState(NamedTuple):
+    """What a timescale keeps from update to update."""
+
+    optimizer: optax.OptState
+    rate: Float[Array, ""]
+    """The learning rate, as a fraction of the setting."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +45,6 @@ class Learner:
     """Learning rates of single groups, as fractions of the loop's."""
     axes: tuple[str, ...] = ()
     """The mapped axes over which shards of environments meet."""
-    num_updates: int = 1
-    """Updates in the whole run, over which the learning rate falls."""
 
     def split(self, agent: Agent) -> tuple[Agent, Agent]:
         """The agent's parameters that this timescale trains, and the rest; each of the agent's shape, with gaps."""
@@ -46,29 +55,22 @@ class Learner:
         return optax.chain(
             optax.clip_by_global_norm(self.loop.max_grad_norm),
             optax.scale_by_adam(eps=self.ppo.adam_eps),
-            optax.scale_by_learning_rate(self.learning_rate),
+            optax.scale_by_learning_rate(self.loop.learning_rate),
         )
 
-    @property
-    def learning_rate(self) -> float | optax.Schedule:
-        """Adam's step size, or what gives it for each gradient step of the run."""
-        first, steps = self.loop.learning_rate, self.num_updates * self.loop.epochs * self.loop.minibatches
-        if self.ppo.final_rate == 1:
-            return first
-        return optax.linear_schedule(first, first * self.ppo.final_rate, steps)
-
-    def init(self, agent: Agent) -> Any:
-        """Fresh optimiser state for the groups owned."""
-        return self.optimizer.init(self.split(agent)[0])  # pyright: ignore[reportArgumentType]
+    def init(self, agent: Agent) -> LearnerState:
+        """Fresh optimiser state for the groups owned, and the learning rate as it is set."""
+        own: Any = self.split(agent)[0]
+        return LearnerState(self.optimizer.init(own), jnp.ones(()))
 
     def update(
         self,
         agent: Agent,
-        optimizer_state: Any,
+        state: LearnerState,
         mission_tokens: Int[Array, "num_missions L"],
         rollout: Rollout,
         key: PRNGKeyArray,
-    ) -> tuple[Agent, Any, tuple[dict[str, Float[Array, ""]], Fault]]:
+    ) -> tuple[Agent, LearnerState, tuple[dict[str, Float[Array, ""]], Fault]]:
         """All epochs and minibatches on one rollout; metrics are means over the gradient steps, the fault the first.
 
         Each shard gives its part to every minibatch; all take the same step, by the mean of their gradients.
@@ -93,22 +95,39 @@ class Learner:
             for group in self.groups:
                 metrics[f"grad_norm/{group}"] = optax.global_norm(select_group(gradient, group))
             updates, optimizer_state = self.optimizer.update(gradient, optimizer_state)
-            own = optax.apply_updates(own, self._scale_groups(updates))
+            updates = jax.tree.map(lambda leaf: leaf * state.rate, self._scale_groups(updates))
+            own = optax.apply_updates(own, updates)
             return (own, optimizer_state), metrics
 
         keys = jax.random.split(key, self.loop.epochs)
         order = jax.vmap(lambda k: jax.random.permutation(k, num_spans))(keys)
         order = order.reshape(self.loop.epochs * self.loop.minibatches, -1)
-        (own, optimizer_state), metrics = jax.lax.scan(step, (own, optimizer_state), order)
+        (own, optimizer_state), metrics = jax.lax.scan(step, (own, state.optimizer), order)
         agent, fault = eqx.combine(own, frozen), find_fault(metrics, own)
+        moved = metrics["kl"][-self.loop.minibatches :].mean() - metrics["kl"][0]
+        rate = adapt_rate(state.rate, moved, self.ppo.target_kl)
         metrics = {f"{self.name}/{name}": value.mean() for name, value in metrics.items()}
-        return agent, optimizer_state, (metrics, fault)
+        metrics[f"{self.name}/learning_rate"] = self.loop.learning_rate * state.rate
+        return agent, LearnerState(optimizer_state, rate), (metrics, fault)
 
     def _scale_groups(self, updates: Any) -> Any:
         for group, factor in self.rate_factors:
             subtree = jax.tree.map(lambda leaf, f=factor: leaf * f, select_group(updates, group))
             updates = eqx.tree_at(lambda a, g=group: select_group(a, g), updates, subtree)
         return updates
+
+
+def adapt_rate(rate: Float[Array, ""], kl: Float[Array, ""], target: float) -> Float[Array, ""]:
+    """The learning rate after an update that moved the policy by ``kl``, as a fraction of the setting.
+
+    It falls where that is more than twice the target and rises again where it is less than half (Rudin et al., 2022);
+    with target 0 it stays. In its first updates a policy hardly moves, however large the steps; once a task is all but
+    learnt, the same steps would tear it about.
+    """
+    if not target:
+        return rate
+    rate = jnp.where(kl > 2 * target, rate / RATE_STEP, jnp.where(kl < target / 2, rate * RATE_STEP, rate))
+    return jnp.clip(rate, LEAST_RATE, 1.0)
 
 
 def make_learners(config: Config, axes: tuple[str, ...] = ()) -> tuple[Learner, ...]:

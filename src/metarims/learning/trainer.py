@@ -5,7 +5,6 @@ which phase; one cycle of it is Algorithm 1 of the paper. A chunk of cycles is o
 stands once, however many timescales there are.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -76,11 +75,6 @@ class Trainer:
         self.frames_per_chunk = self.cycles_per_chunk * self.frames_per_cycle
         self.num_chunks = math.ceil(config.frames / self.frames_per_chunk)
         self.updates_per_chunk = self.cycles_per_chunk * len(self.schedule)
-        cycles = self.num_chunks * self.cycles_per_chunk
-        self.learners = tuple(
-            dataclasses.replace(learner, num_updates=cycles * sum(index in phase for phase in self.schedule))
-            for index, learner in enumerate(self.learners)
-        )
         self.terms = tuple(f"{learner.name}/{term}" for learner in self.learners for term in TERMS)
         self.run_chunk = self._checked(self.layout.spread(self._run_chunk, SHARDED))
         if isinstance(self.envs, HostWorld) and (config.ppo.shards, num_devices) != (1, 1):
