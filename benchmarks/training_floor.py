@@ -4,8 +4,8 @@
 
 Operations are those of matrix products, counted in the traced program; a backward pass counts as two forward ones.
 Times are CPU time of one core: the world alone (random actions), acting (the world, the agent, what is kept), and one
-update of each loop, each compiled by itself. What an update takes beyond its products at the machine's peak is overhead:
-small arrays, and steps of a span that must wait for one another.
+update of each loop, each compiled by itself. What an update takes beyond its products at the machine's peak is
+overhead: small arrays, and steps of a span that must wait for one another.
 """
 
 import json

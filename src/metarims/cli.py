@@ -86,8 +86,10 @@ class Train:
 class Evaluate:
     """Measure success, return and length of a run's agents over many episodes, greedy and sampled."""
 
-    path: Annotated[Path, tyro.conf.Positional]
+    path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
     """Folder of a run, or one agent's .safetensors file."""
+    agent: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
+    """An agent that comes with the package, instead of a run: goto-local, doorkey or dynamic-obstacles."""
     env: str | None = None
     """Id of the task (default: the one it was trained on; of a mixture, each task)."""
     episodes: int = 200
@@ -105,7 +107,7 @@ class Evaluate:
         from metarims.evaluation.tables import evaluate_agents, print_table, write_json
         from metarims.runs.folder import load_agents
 
-        agents = load_agents(self.path)
+        agents = load_agents(_run_or_agent(self.path, self.agent))
         _enable_cache()
         policies = ("greedy", "sampled") if self.policy == "both" else (self.policy,)
         results = evaluate_agents(agents, self.env, self.where, self.episodes, policies, self.seed)
@@ -121,6 +123,8 @@ class View:
 
     path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
     """Folder of a run, or one agent's .safetensors file."""
+    agent: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
+    """An agent that comes with the package, instead of a run: goto-local, doorkey or dynamic-obstacles."""
     env: str | None = None
     """Id of the task (default: the one it was trained on; of a mixture, each task)."""
     random: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -134,7 +138,7 @@ class View:
     seed: int = 0
     """Chooses the levels and the sampled actions."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The page (default: episodes.html in the run's folder, or beside the agent)."""
+    """The page (default: episodes.html in the run's folder, or beside the agent; of --agent NAME, runs/NAME.html)."""
 
     def run(self, command: str) -> int:
         from metarims.evaluation.recording import record_agents
@@ -142,15 +146,15 @@ class View:
 
         if self.random:
             return self._show_random()
-        if self.path is None:
-            raise UserError("Name a run to view, or give --env ID --random to watch a random agent.")
-        agents = load_agents(self.path)
+        path = _run_or_agent(self.path, self.agent)
+        agents = load_agents(path)
         _enable_cache()
         env = self.env or agents[0].config.env
         episodes = record_agents(agents, self.env, self._place(env), self.episodes, self.policy == "greedy", self.seed)
         names = [f"{saved.config.agent}, seed {saved.seed}, {self.policy}" for saved in agents]
         labels = [name for name in names for _ in range(self.episodes)]
-        out = self.out or (self.path if self.path.is_dir() else self.path.parent) / "episodes.html"
+        default = (path if path.is_dir() else path.parent) / "episodes.html"
+        out = self.out or (Path("runs") / f"{self.agent}.html" if self.agent else default)
         return _write_page(out, episodes, f"{agents[0].config.agent} on {env}", labels)
 
     def _show_random(self) -> int:
@@ -158,8 +162,8 @@ class View:
 
         if self.env is None:
             raise UserError("--random needs a task: name it with --env (metarims envs lists them).")
-        if self.path is not None:
-            raise UserError(f"--random plays without an agent: leave out {self.path}, or --random.")
+        if self.path is not None or self.agent:
+            raise UserError(f"--random plays without an agent: leave out {self.path or self.agent}, or --random.")
         _enable_cache()
         episodes = record_random(self.env, self._place(self.env), self.episodes, self.seed)
         out = self.out or Path("runs") / f"random-{_file_name(self.env)}.html"
@@ -401,6 +405,18 @@ def _write_page(out: Path, episodes: Any, title: str, labels: Sequence[str]) -> 
         write_episode_page(out, episodes, title, labels)
     print(f"Wrote {out} ({out.stat().st_size / 2**20:.1f} MiB): open it in a browser.")
     return 0
+
+
+def _run_or_agent(path: Path | None, agent: str) -> Path:
+    """Where the agents are that a command is about."""
+    from metarims import pretrained
+
+    if path is not None and agent:
+        raise UserError(f"Both {path} and --agent {agent} are named: leave one out.")
+    if path is None and not agent:
+        known = ", ".join(pretrained.names())
+        raise UserError(f"Name a run, or an agent that comes with the package (--agent {known}).")
+    return path or pretrained.find(agent)
 
 
 def _report_study(path: Path, out: Path) -> None:
