@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-all parity fuzz faults lint docs bench bench-world clean
+.PHONY: demo test test-all parity fuzz faults wheels audit lint docs bench bench-world clean
 
 demo: $(VENV)/installed
 	$(BIN)/metarims demo
@@ -26,6 +26,17 @@ fuzz: $(VENV)/installed-dev
 # Kills, full disks, damaged files and NaN at random moments; the scores go to benchmarks/scores/faults.json.
 faults: $(VENV)/installed-dev
 	$(BIN)/python -m tests.faults.run
+
+# Wheel and sdist in fresh environments: Python 3.11, 3.12 and 3.13, lowest and newest dependencies.
+wheels: $(VENV)/installed-dev
+	$(BIN)/python tests/wheels.py
+
+# A bill of materials of what users install, and known weaknesses in it, which takes a network that reaches the databases.
+audit:
+	rm -rf .audit-venv && $(PYTHON) -m venv .audit-venv
+	.audit-venv/bin/python -m pip install --quiet --disable-pip-version-check . pip-audit cyclonedx-bom
+	mkdir -p dist && .audit-venv/bin/cyclonedx-py environment .audit-venv/bin/python --pyproject pyproject.toml -o dist/sbom.json
+	.audit-venv/bin/pip-audit --local
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -49,7 +60,7 @@ bench-world: $(VENV)/installed
 	$(BIN)/python benchmarks/world.py --peers .peers-venv/bin/python
 
 clean:
-	rm -rf $(VENV) .bench-venv .peers-venv .cache
+	rm -rf $(VENV) .audit-venv .bench-venv .peers-venv .cache dist
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -48,12 +48,6 @@ def lowest(python: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def eval_version(text: str) -> tuple[int, int]:
-    """[3, 12] as numbers."""
-    major, minor = text.strip().strip("[]").split(",")
-    return int(major), int(minor)
-
-
 def build(folder: Path) -> tuple[Path, Path]:
     """The wheel, made from the sdist, and the sdist."""
     subprocess.run([sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)], check=True, capture_output=True)
