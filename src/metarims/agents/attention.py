@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from metarims.agents.core import multiply
 from metarims.agents.init import init_fan_in
 
 
@@ -98,12 +99,12 @@ class Communication(eqx.Module):
     def __call__(self, hidden: Float[Array, "M B H"]) -> tuple[Float[Array, "M B H"], Float[Array, "B M M"]]:
         """What each module hears, and how much it attends to each (mean over heads)."""
         weights = jnp.concatenate([self.query, self.key, self.value], axis=-1)
-        projected = jnp.einsum("mbi,mio->mbo", hidden, weights)
+        projected = multiply(hidden, weights)
         query, key, value = jnp.split(projected.reshape(*hidden.shape[:2], 3 * self.num_heads, -1), 3, axis=2)
         scores = jnp.einsum("mbhd,nbhd->bhmn", query, key) * query.shape[-1] ** -0.5
         attention = jax.nn.softmax(scores, axis=-1)
         heard = jnp.einsum("bhmn,nbhd->mbhd", attention, value).reshape(*hidden.shape[:2], -1)
-        message = jnp.einsum("mbi,mio->mbo", heard, self.output)
+        message = multiply(heard, self.output)
         if self.gate is not None:
-            message = jnp.tanh(message) * jax.nn.sigmoid(jnp.einsum("mbi,mio->mbo", heard, self.gate))
+            message = jnp.tanh(message) * jax.nn.sigmoid(multiply(heard, self.gate))
         return message, attention.mean(axis=1)

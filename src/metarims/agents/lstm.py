@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from metarims.agents.cells import forget_one, step_lstm
-from metarims.agents.core import CoreMetrics, zero_where
+from metarims.agents.core import CoreMetrics, multiply, zero_where
 from metarims.agents.init import init_fan_in
 
 
@@ -56,7 +56,7 @@ class LSTMCore(eqx.Module):
     def step(
         self, read: Float[Array, "B H4"], state: LSTMState
     ) -> tuple[LSTMState, tuple[Float[Array, "B H"], CoreMetrics]]:
-        hidden, cell = step_lstm(read + state.hidden @ self.modules.from_hidden, state.cell)
+        hidden, cell = step_lstm(read + multiply(state.hidden, self.modules.from_hidden), state.cell)
         batch = hidden.shape[0]
         metrics = CoreMetrics(jnp.zeros((batch, 0), bool), jnp.zeros((batch, 0)), jnp.zeros((batch, 0, 0)))
         return LSTMState(hidden, cell), (hidden, metrics)

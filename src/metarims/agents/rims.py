@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 
 from metarims.agents.attention import Communication, InputAttention, choose_top_k
 from metarims.agents.cells import forget_one, step_gru, step_lstm
-from metarims.agents.core import CoreMetrics, zero_where
+from metarims.agents.core import CoreMetrics, multiply, zero_where
 from metarims.agents.init import init_fan_in
 
 Router = Literal["attention", "random", "all"]
@@ -140,7 +140,7 @@ class RIMCore(eqx.Module):
         hidden, cell = jnp.swapaxes(state.hidden, 0, 1), jnp.swapaxes(state.cell, 0, 1)
         # Read. The query and the recurrent part of the gates share one product over the state.
         weights = jnp.concatenate([self.attention.input.query, self.modules.from_hidden], axis=-1)
-        products = jnp.einsum("mbi,mio->mbo", hidden, weights)
+        products = multiply(hidden, weights)
         queries, recurrent = jnp.split(products, [self.attention.input.query.shape[-1]], axis=-1)
         attention = self.attention.input.weigh(queries + self.attention.input.query_bias[:, None], read.keys)
         inputs = jnp.einsum("mbh,bmho->mbo", attention, read.gates)

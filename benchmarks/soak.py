@@ -1,0 +1,123 @@
+"""Memory and speed over hours: a training run that is watched, and an evaluation of a million episodes.
+
+    python benchmarks/soak.py                      # two hours; writes scores/soak.json.gz and scores/soak.png
+    python benchmarks/soak.py --minutes 10         # a shorter look
+
+Memory is what the process holds itself (its anonymous pages: files that the system may map or drop are not its own).
+Growth is that of the median over the last quarter against that over the quarter after the warm-up.
+"""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from machine import describe_machine
+from matplotlib.figure import Figure
+
+from metarims.views.plots import save_figure
+
+SCORES = Path(__file__).parent / "scores"
+TASK, AGENT, SEEDS = "BabyAI-GoToLocal-v0", "metarims", ("0", "1")
+WARM_UP = 0.1
+"""Of the time, at its beginning: compilation and first checkpoints."""
+SAMPLE_SECONDS = 5.0
+METARIMS = (sys.executable, "-m", "metarims.cli")
+
+
+def memory_mib(pid: int) -> float:
+    """Anonymous memory of a process in MiB; 0 where it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 1024
+
+
+def watch(process: subprocess.Popen, seconds: float) -> list[tuple[float, float]]:
+    """Seconds and MiB, until the process ends or the time is over."""
+    found, began = [], time.monotonic()
+    while process.poll() is None and time.monotonic() - began < seconds:
+        time.sleep(SAMPLE_SECONDS if seconds > 60 else 0.2)
+        found.append((time.monotonic() - began, memory_mib(process.pid)))
+    return [sample for sample in found if sample[1]]
+
+
+def train(folder: Path, minutes: float) -> dict[str, Any]:
+    """Train for so long, then stop by SIGTERM; memory over time, and the speed of every chunk."""
+    command = [*METARIMS, "train", "--agent", AGENT, "--env", TASK, "--seeds", *SEEDS, "--frames", "1000000000"]
+    command += ["--out", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    memory = watch(process, 60 * minutes)
+    process.send_signal(signal.SIGTERM)
+    if process.wait(timeout=600):
+        raise SystemExit(f"The run ended with status {process.returncode}.")
+    lines = [json.loads(line) for line in (folder / "speed.jsonl").read_text().splitlines()]
+    return {"memory": memory, "frames_per_second": [line["frames_per_second"] for line in lines]}
+
+
+def evaluate(folder: Path, episodes: int) -> dict[str, Any]:
+    """The most memory that an evaluation of so many episodes holds, and how long it takes."""
+    agent = folder / "agents" / f"seed-{SEEDS[0]}.safetensors"
+    words = ["evaluate", str(agent), "--in", "jax", "--policy", "sampled", "--episodes", str(episodes)]
+    began = time.monotonic()
+    process = subprocess.Popen([*METARIMS, *words], stdout=subprocess.DEVNULL)
+    samples = watch(process, 3600)
+    if process.wait():
+        raise SystemExit(f"The evaluation ended with status {process.returncode}.")
+    return {
+        "episodes": episodes,
+        "seconds": time.monotonic() - began,
+        "most_mib": max(memory for _, memory in samples),
+    }
+
+
+def growth(values: list[float]) -> float:
+    """Of the last quarter's median against that of the quarter after the warm-up, as a fraction."""
+    settled = np.array(values[int(WARM_UP * len(values)) :])
+    quarter = max(1, len(settled) // 4)
+    return float(np.median(settled[-quarter:]) / np.median(settled[:quarter]) - 1)
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """Memory and speed over time, one above the other."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    minutes, memory = np.array(found["memory"]).T
+    speed = np.array(found["frames_per_second"])
+    above.plot(minutes / 60, memory, color="#0072B2")
+    above.set(ylabel="memory, MiB", ylim=(0, 1.15 * memory.max()), title=f"{AGENT} on {TASK}")
+    below.plot(np.linspace(0, minutes[-1] / 60, len(speed)), speed, color="#D55E00")
+    below.set(ylabel="frames per second", xlabel="minutes", ylim=(0, 1.15 * speed.max()))
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+    save_figure(figure, path)
+
+
+def main(minutes: float = 120.0, episodes: tuple[int, ...] = (10_000, 1_000_000)) -> None:
+    """Train, evaluate, write, say."""
+    about = {"machine": describe_machine(), "command": " ".join(["python", *sys.argv]), "cores": os.cpu_count()}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "run"
+        found = about | train(folder, minutes)
+        found["evaluations"] = [evaluate(folder, number) for number in episodes]
+    memory = [mib for _, mib in found["memory"]]
+    found["memory_growth"], found["speed_growth"] = growth(memory), growth(found["frames_per_second"])
+    (SCORES / "soak.json.gz").write_bytes(gzip.compress(json.dumps(found).encode(), mtime=0))
+    draw(found, SCORES / "soak.png")
+    print(f"{minutes:g} minutes, {len(found['frames_per_second'])} chunks: memory {memory[-1]:,.0f} MiB at the end,")
+    print(f"growth after the warm-up: memory {found['memory_growth']:+.1%}, speed {found['speed_growth']:+.1%}")
+    for row in found["evaluations"]:
+        print(f"{row['episodes']:,} episodes: at most {row['most_mib']:,.0f} MiB, {row['seconds']:,.0f} s")
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)
