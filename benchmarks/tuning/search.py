@@ -27,7 +27,10 @@ HERE = Path(__file__).parent
 AGENTS = ("vanilla", "modular", "metarims")
 TASKS = ("MiniGrid-DoorKey-5x5-v0", "BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0")
 EIGHT = {"fast": {"epochs": 8}, "slow": {"epochs": 8}}
+STAYS = {"ppo": {"target_kl": 0.0}}
 TRIALS: dict[str, dict[str, Any]] = {
+    "4 epochs, rate stays": STAYS | {"fast": {"epochs": 4}, "slow": {"epochs": 4}},
+    "8 epochs, rate stays": STAYS | EIGHT,
     "4 epochs": {"fast": {"epochs": 4}, "slow": {"epochs": 4}},
     "8 epochs": EIGHT,
     "16 epochs": {"fast": {"epochs": 16}, "slow": {"epochs": 16}},
