@@ -153,6 +153,7 @@ def main() -> None:
     parser.add_argument("--agents", nargs="+", default=AGENTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[200, 201, 202, 203, 204])
     parser.add_argument("--frames", type=int, help="environment steps per seed (default: the task's)")
+    parser.add_argument("--every", type=int, help="environment steps between two evaluations (default: the task's)")
     parser.add_argument("--scores", type=Path, default=SCORES, help="folder of the scores")
     parser.add_argument("--table", action="store_true", help="only tables and pictures, from the scores")
     arguments = parser.parse_args()
@@ -166,7 +167,8 @@ def main() -> None:
             if path.exists():
                 continue
             frames, every = TASKS[task]
-            scores = measure(agent, task, arguments.frames or frames, every, tuple(arguments.seeds))
+            sizes = arguments.frames or frames, arguments.every or every
+            scores = measure(agent, task, *sizes, tuple(arguments.seeds))
             path.write_bytes(gzip.compress(json.dumps(scores).encode(), mtime=0))
     for task in arguments.tasks:
         if found := load_scores(folder, task, arguments.agents):
