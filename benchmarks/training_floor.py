@@ -21,11 +21,10 @@ import jax.numpy as jnp
 import tyro
 from machine import describe_machine
 
-from metarims.agents.agent import Agent
+from metarims.agents.agent import Agent, make_agent
 from metarims.agents.core import Core, unroll
 from metarims.agents.cost import count_flops, measure_cost
 from metarims.agents.lstm import LSTMCore
-from metarims.agents.rims import RIMCore
 from metarims.config import Config
 from metarims.gridworld import VectorWorld
 from metarims.gridworld.worlds import mission_tokens
@@ -36,7 +35,7 @@ from metarims.runtime import enable_compile_cache, prevent_deadlock
 SCORES = Path(__file__).parent / "scores/training_floor.json"
 TASKS = ("MiniGrid-DoorKey-5x5-v0", "BabyAI-GoToLocal-v0")
 PEAK_SIZE = 1024
-SPAN, BATCH, FEATURES = 20, 64, 64
+SPAN, BATCH, FEATURES = 20, 64, Config().network.feature_dim
 """Of the comparison of cores: a training step on 64 spans of 20 steps, 64 features each."""
 
 
@@ -125,21 +124,10 @@ def train_step(core: Core) -> tuple[Callable[..., Any], tuple[Any, ...], int]:
 
 def compare_cores() -> dict[str, Any]:
     """A training step of the default RIM core, and of an LSTM with as many operations."""
-    net, key = Config().network, jax.random.key(0)
-    rim = RIMCore(
-        FEATURES,
-        net.num_modules,
-        net.num_active,
-        net.module_dim,
-        key_dim=net.key_dim,
-        value_dim=net.value_dim,
-        communication_heads=net.communication_heads,
-        communication_dim=net.communication_dim,
-        key=key,
-    )
+    rim = make_agent(Config().network, "rim", num_actions=7, num_words=1, key=jax.random.key(0)).core
     step, args, flops = train_step(rim)
     width = min(range(16, 1024), key=lambda width: abs(8 * width * (FEATURES + width) - flops))
-    plain, plain_args, plain_flops = train_step(LSTMCore(FEATURES, width, key=jax.random.clone(key)))
+    plain, plain_args, plain_flops = train_step(LSTMCore(FEATURES, width, key=jax.random.key(1)))
     times = [(seconds_of(step, *args), seconds_of(plain, *plain_args)) for _ in range(5)]
     ratios = sorted(rim / lstm for rim, lstm in times)
     return {
