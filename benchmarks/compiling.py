@@ -2,8 +2,8 @@
 
     python benchmarks/compiling.py                 # writes scores/compiling.json and prints the table
 
-Each start is a process of its own that trains one chunk at the defaults. "Compiles" is what JAX took to trace and compile,
-as ``speed.jsonl`` has it; the whole command includes Python, imports, the chunk, a checkpoint and the export.
+Each start is a process of its own that trains one chunk at the defaults. "Compiles" is what JAX took to trace and
+compile, as ``speed.jsonl`` has it; the whole command includes Python, imports, the chunk, a checkpoint and the export.
 """
 
 import json

@@ -47,6 +47,8 @@ def _whiten_tiles(epsilon: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
 
 
 TILE_MEAN, TILE_WHITENING = _whiten_tiles()
+WHITE_ATLAS = (TILE_ATLAS.reshape(-1, PATCH) / 255 - TILE_MEAN).astype(np.float32) @ TILE_WHITENING
+"""The pixels of every tile, whitened: rows [60, 192]."""
 
 
 def lookup(table: Float[Array, "R D"], rows: Integer[Array, "*B"]) -> Float[Array, "*B D"]:
@@ -187,8 +189,8 @@ class Encoder(eqx.Module):
         """Features of all tiles and of the missions given as words, to be looked up by ``__call__``."""
         missions = self.mission(mission_tokens)
         film = None if self.film is None else missions @ self.film
-        atlas = jnp.asarray(TILE_ATLAS.reshape(-1, PATCH))
-        return Tables(self._convolve(atlas), film, missions @ self.from_mission + self.bias)
+        tiles = WHITE_ATLAS @ self.tile_kernel + self.tile_bias
+        return Tables(tiles, film, missions @ self.from_mission + self.bias)
 
     def _convolve(self, patches: Integer[Array, "*B 192"]) -> Float[Array, "*B C"]:
         """The first convolution on one tile's pixels; whitening is folded into the kernel."""
