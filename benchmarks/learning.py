@@ -1,7 +1,7 @@
 """Learning curves: success on 500 fresh episodes against environment steps, for every agent, task and seed.
 
-    python benchmarks/learning.py                  # everything; finished (task, agent) are not run again
-    python benchmarks/learning.py --table          # only tables and pictures, from the scores
+    python benchmarks/learning.py           # everything; what is finished is not run again, what was killed goes on
+    python benchmarks/learning.py --table   # only tables and pictures, from the scores
 
 An agent is evaluated, with its sampled policy, on levels that training never draws, every so many steps. Seeds are not
 those by which the defaults were chosen (0 to 7 by hand, 100 to 103 by tuning/search.py). "Frames to 0.95" is the first
@@ -34,11 +34,15 @@ from metarims.evaluation.statistics import (
     stratified_interval,
 )
 from metarims.learning.rules import RULES
-from metarims.learning.trainer import make_trainer
+from metarims.learning.trainer import Trainer, TrainState
+from metarims.runs.files import write_atomic
+from metarims.runs.training import ChunkReport, train
 from metarims.runtime import enable_compile_cache, prevent_deadlock
 from metarims.views.plots import learning_curves, save_figure
 
 SCORES = Path(__file__).parent / "scores" / "learning"
+RUNS = Path("runs/learning")
+"""Where runs are kept until they are done, so that they can go on."""
 AGENTS = tuple(name for name in RULES if name != "threespeeds")
 TASKS = {
     "MiniGrid-DoorKey-5x5-v0": (60_000, 5_000),
@@ -53,27 +57,59 @@ ORDER = (("metarims", "modular"), ("modular", "vanilla"), ("metarims", "vanilla"
 """Who is held against whom."""
 
 
-def measure(agent: str, task: str, frames: int, every: int, seeds: tuple[int, ...]) -> dict[str, Any]:
-    """One training run of all seeds, evaluated on its way."""
-    config = Config(agent=agent, env=task, frames=frames, seeds=seeds, record_every=every)
-    trainer = make_trainer(config)
-    state, episodes, points = trainer.init(), np.zeros(len(seeds)), []
-    for chunk in range(1, trainer.num_chunks + 1):
-        state, metrics = trainer.run_chunk(state)
-        episodes = episodes + np.asarray(metrics["episodes"])
-        point: dict[str, Any] = {"frames": chunk * trainer.frames_per_chunk, "episodes": episodes.tolist()}
-        for name in ("success", "returns"):
-            point[name] = []
-        for index, seed in enumerate(seeds):
-            key = evaluation_key(seed)
-            found = evaluate_jax(trainer.agent(state, index), trainer.level, EPISODES, key, greedy=False)
+class Latest(Trainer):
+    """A trainer that keeps hold of the state after its last chunk."""
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self.state: TrainState | None = None
+        run_chunk = self.run_chunk
+
+        def run(state: TrainState) -> Any:
+            self.state, metrics = run_chunk(state)
+            return self.state, metrics
+
+        self.run_chunk = run
+
+
+class Evaluations:
+    """A ``Watcher`` that evaluates after every chunk, and keeps what it finds in a file: a killed run goes on."""
+
+    def __init__(self, trainer: Latest, path: Path):
+        self.trainer, self.path = trainer, path
+        self.points: dict[int, dict[str, Any]] = {}
+
+    def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
+        known = json.loads(self.path.read_text()) if self.path.exists() else []
+        self.points = {point["frames"]: point for point in known if point["frames"] <= env_steps}
+
+    def chunk(self, report: ChunkReport) -> None:
+        assert self.trainer.state is not None
+        before = self.points[max(self.points)]["episodes"] if self.points else [0.0] * len(report.rows)
+        point: dict[str, Any] = {"frames": report.env_steps, "success": [], "returns": []}
+        point["episodes"] = [count + row["episodes"] for count, row in zip(before, report.rows, strict=True)]
+        for index, seed in enumerate(self.trainer.config.seeds):
+            agent, key = self.trainer.agent(self.trainer.state, index), evaluation_key(seed)
+            found = evaluate_jax(agent, self.trainer.level, EPISODES, key, greedy=False)
             point["success"].append(float(found.success.mean()))
             point["returns"].append(round(float(found.returns.mean()), 4))
-        points.append(point)
-        print(f"{task} {agent} {point['frames']:,}: {point['success']}", flush=True)
+        self.points[report.env_steps] = point
+        write_atomic(self.path, json.dumps(list(self.points.values())).encode())
+        config = self.trainer.config
+        print(f"{config.env} {config.agent} {report.env_steps:,}: {point['success']}", flush=True)
+
+
+def measure(config: Config, folder: Path) -> dict[str, Any]:
+    """One training run of all seeds in a folder, evaluated on its way; a run that was killed goes on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = Latest(config)
+    watcher = Evaluations(trainer, folder / "points.json")
+    outcome = train(config, folder / "run", watcher, make_trainer=lambda _: trainer)
+    if not outcome.finished or outcome.stopped:
+        raise SystemExit(f"Stopped at {outcome.env_steps:,} steps; the same command goes on.")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     return {
-        "points": points,
+        "points": list(watcher.points.values()),
         "evaluation_episodes": EPISODES,
         "config": dataclasses.asdict(config),
         "commit": commit,
@@ -88,12 +124,14 @@ def load_scores(folder: Path, task: str, agents: Sequence[str]) -> dict[str, dic
 
 
 def curves_of(scores: dict[str, Any], counter: str = "frames") -> list[Curve]:
-    """Success of each seed against environment steps, or against its episodes."""
-    points = scores["points"]
+    """Success of each seed against environment steps, or against its episodes (the last point of as many)."""
     found = []
     for index in range(len(scores["config"]["seeds"])):
-        at = [point["frames"] if counter == "frames" else point["episodes"][index] for point in points]
-        found.append(Curve(np.array(at, float), np.array([point["success"][index] for point in points])))
+        success: dict[float, float] = {}
+        for point in scores["points"]:
+            at = point["frames"] if counter == "frames" else point["episodes"][index]
+            success[float(at)] = point["success"][index]
+        found.append(Curve(np.array(list(success)), np.array(list(success.values()))))
     return found
 
 
@@ -167,8 +205,15 @@ def main() -> None:
             if path.exists():
                 continue
             frames, every = TASKS[task]
-            sizes = arguments.frames or frames, arguments.every or every
-            scores = measure(agent, task, *sizes, tuple(arguments.seeds))
+            config = Config(
+                agent=agent,
+                env=task,
+                frames=arguments.frames or frames,
+                seeds=tuple(arguments.seeds),
+                record_every=arguments.every or every,
+                checkpoint_every=1,
+            )
+            scores = measure(config, RUNS / f"{task}.{agent}")
             path.write_bytes(gzip.compress(json.dumps(scores).encode(), mtime=0))
     for task in arguments.tasks:
         if found := load_scores(folder, task, arguments.agents):
