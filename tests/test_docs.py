@@ -82,7 +82,7 @@ def check_command(words):
     elif program == "sbatch":
         check_command(shlex.split(arguments[arguments.index("--wrap") + 1].replace("$agent", "modular")))
     else:
-        assert program in ("tensorboard", "export", "for", "done"), "not a program that the pages may name"
+        assert program in ("tensorboard", "ray", "export", "for", "done"), "not a program that the pages may name"
 
 
 def check_metarims(arguments):
