@@ -97,8 +97,8 @@ class PPO:
     adam_eps: float = 1e-5
     """Adam's epsilon."""
     target_kl: float = 0.02
-    """How far an update may move the policy (its KL divergence from the one that acted): where it moves more than twice
-    as far, the learning rate falls, and where less than half, it rises again, at most to its setting (0: it stays)."""
+    """An update makes no further pass over its data once one has moved the policy so far from the one that acted (KL
+    divergence; 0: it always makes all ``epochs``)."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Loop:
     rollout: int
     """Steps per environment that one update learns from; a multiple of the span."""
     epochs: int = 8
-    """Passes over that data."""
+    """Most passes over that data; ``ppo.target_kl`` may end an update earlier."""
     minibatches: int = 4
     """Parts into which the spans are divided, each one gradient step."""
     learning_rate: float = 1e-3

@@ -189,7 +189,7 @@ class Encoder(eqx.Module):
         """Features of all tiles and of the missions given as words, to be looked up by ``__call__``."""
         missions = self.mission(mission_tokens)
         film = None if self.film is None else missions @ self.film
-        tiles = WHITE_ATLAS @ self.tile_kernel + self.tile_bias
+        tiles = jnp.asarray(WHITE_ATLAS) @ self.tile_kernel + self.tile_bias
         return Tables(tiles, film, missions @ self.from_mission + self.bias)
 
     def _convolve(self, patches: Integer[Array, "*B 192"]) -> Float[Array, "*B C"]:

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from metarims.agents.agent import Agent, group_mask, select_group
 from metarims.config import GROUPS, PPO, Config, Loop, loops
@@ -18,16 +18,20 @@ from metarims.learning.returns import compute_advantages
 from metarims.learning.rollout import Rollout
 from metarims.learning.rules import RULES, rate_factors
 
-RATE_STEP, LEAST_RATE = 1.2, 0.03
-"""By what factor the learning rate changes after an update, and how far it can fall below its setting."""
 
+class _Passes(NamedTuple):
+    """Where the passes over one rollout stand."""
 
-class LearnerState(NamedTuple):
-    """What a timescale keeps from update to update."""
-
+    done: Int[Array, ""]
+    own: Any
     optimizer: optax.OptState
-    rate: Float[Array, ""]
-    """The learning rate, as a fraction of the setting."""
+    start: Float[Array, ""]
+    """The KL divergence before the first gradient step: above zero where a faster timescale has learnt from the data."""
+    moved: Float[Array, ""]
+    """What the last pass found on its way, above that."""
+    metrics: dict[str, Float[Array, ""]]
+    """Sums over the passes."""
+    fault: Fault
 
 
 @dataclass(frozen=True)
@@ -58,22 +62,23 @@ class Learner:
             optax.scale_by_learning_rate(self.loop.learning_rate),
         )
 
-    def init(self, agent: Agent) -> LearnerState:
-        """Fresh optimiser state for the groups owned, and the learning rate as it is set."""
+    def init(self, agent: Agent) -> optax.OptState:
+        """Fresh optimiser state for the groups owned."""
         own: Any = self.split(agent)[0]
-        return LearnerState(self.optimizer.init(own), jnp.ones(()))
+        return self.optimizer.init(own)
 
     def update(
         self,
         agent: Agent,
-        state: LearnerState,
+        optimizer_state: optax.OptState,
         mission_tokens: Int[Array, "num_missions L"],
         rollout: Rollout,
         key: PRNGKeyArray,
-    ) -> tuple[Agent, LearnerState, tuple[dict[str, Float[Array, ""]], Fault]]:
-        """All epochs and minibatches on one rollout; metrics are means over the gradient steps, the fault the first.
+    ) -> tuple[Agent, optax.OptState, tuple[dict[str, Float[Array, ""]], Fault]]:
+        """Pass over one rollout, in minibatches, until the policy has moved far enough or the epochs are over.
 
-        Each shard gives its part to every minibatch; all take the same step, by the mean of their gradients.
+        Metrics are means over the gradient steps, the fault is the first. Each shard gives its part to every minibatch;
+        all take the same step, by the mean of their gradients.
         """
         spans = cut_spans(rollout, self.loop.span, self.ppo)
         moments = measure_moments(spans.value, spans.returns)
@@ -95,39 +100,45 @@ class Learner:
             for group in self.groups:
                 metrics[f"grad_norm/{group}"] = optax.global_norm(select_group(gradient, group))
             updates, optimizer_state = self.optimizer.update(gradient, optimizer_state)
-            updates = jax.tree.map(lambda leaf: leaf * state.rate, self._scale_groups(updates))
-            own = optax.apply_updates(own, updates)
+            own = optax.apply_updates(own, self._scale_groups(updates))
             return (own, optimizer_state), metrics
 
         keys = jax.random.split(key, self.loop.epochs)
         order = jax.vmap(lambda k: jax.random.permutation(k, num_spans))(keys)
-        order = order.reshape(self.loop.epochs * self.loop.minibatches, -1)
-        (own, optimizer_state), metrics = jax.lax.scan(step, (own, state.optimizer), order)
-        agent, fault = eqx.combine(own, frozen), find_fault(metrics, own)
-        moved = metrics["kl"][-self.loop.minibatches :].mean() - metrics["kl"][0]
-        rate = adapt_rate(state.rate, moved, self.ppo.target_kl)
-        metrics = {f"{self.name}/{name}": value.mean() for name, value in metrics.items()}
-        metrics[f"{self.name}/learning_rate"] = self.loop.learning_rate * state.rate
-        return agent, LearnerState(optimizer_state, rate), (metrics, fault)
+        order = order.reshape(self.loop.epochs, self.loop.minibatches, -1)
+
+        def make_pass(now: _Passes) -> _Passes:
+            (own, optimizer_state), metrics = jax.lax.scan(step, (now.own, now.optimizer), order[now.done])
+            fault = find_fault(metrics, own)
+            start = jnp.where(now.done == 0, metrics["kl"][0], now.start)
+            return _Passes(
+                done=now.done + 1,
+                own=own,
+                optimizer=optimizer_state,
+                start=start,
+                moved=metrics["kl"].mean() - start,
+                metrics={name: now.metrics[name] + value.mean() for name, value in metrics.items()},
+                fault=jax.tree.map(lambda old, new: jnp.where(now.fault.found, old, new), now.fault, fault),
+            )
+
+        def goes_on(now: _Passes) -> Bool[Array, ""]:
+            far = now.moved > self.ppo.target_kl if self.ppo.target_kl else False
+            return (now.done < self.loop.epochs) & ~jnp.asarray(far)
+
+        zero = jnp.zeros(())
+        _, shapes = jax.eval_shape(step, (own, optimizer_state), order[0, 0])
+        none = Fault(jnp.zeros((), bool), jnp.zeros((), jnp.int32), zero)
+        start = _Passes(jnp.int32(0), own, optimizer_state, zero, zero, dict.fromkeys(shapes, zero), none)
+        end = jax.lax.while_loop(goes_on, make_pass, start)
+        metrics = {f"{self.name}/{name}": value / end.done for name, value in end.metrics.items()}
+        metrics[f"{self.name}/epochs"] = end.done.astype(jnp.float32)
+        return eqx.combine(end.own, frozen), end.optimizer, (metrics, end.fault)
 
     def _scale_groups(self, updates: Any) -> Any:
         for group, factor in self.rate_factors:
             subtree = jax.tree.map(lambda leaf, f=factor: leaf * f, select_group(updates, group))
             updates = eqx.tree_at(lambda a, g=group: select_group(a, g), updates, subtree)
         return updates
-
-
-def adapt_rate(rate: Float[Array, ""], kl: Float[Array, ""], target: float) -> Float[Array, ""]:
-    """The learning rate after an update that moved the policy by ``kl``, as a fraction of the setting.
-
-    It falls where that is more than twice the target and rises again where it is less than half (Rudin et al., 2022);
-    with target 0 it stays. In its first updates a policy hardly moves, however large the steps; once a task is all but
-    learnt, the same steps would tear it about.
-    """
-    if not target:
-        return rate
-    rate = jnp.where(kl > 2 * target, rate / RATE_STEP, jnp.where(kl < target / 2, rate * RATE_STEP, rate))
-    return jnp.clip(rate, LEAST_RATE, 1.0)
 
 
 def make_learners(config: Config, axes: tuple[str, ...] = ()) -> tuple[Learner, ...]:
