@@ -26,7 +26,7 @@ class _Passes(NamedTuple):
     own: Any
     optimizer: optax.OptState
     start: Float[Array, ""]
-    """The KL divergence before the first gradient step: above zero where a faster timescale has learnt from the data."""
+    """The KL divergence before the first gradient step: above 0 where a faster timescale learnt from the same data."""
     moved: Float[Array, ""]
     """What the last pass found on its way, above that."""
     metrics: dict[str, Float[Array, ""]]
