@@ -25,10 +25,9 @@ class _Passes(NamedTuple):
     done: Int[Array, ""]
     own: Any
     optimizer: optax.OptState
-    start: Float[Array, ""]
-    """The KL divergence before the first gradient step: above 0 where a faster timescale learnt from the same data."""
-    moved: Float[Array, ""]
-    """What the last pass found on its way, above that."""
+    kl: Float[Array, ""]
+    """From the policy that acted: what the last pass found on its way. Where a faster timescale has learnt from the same
+    data, it is above zero from the beginning."""
     metrics: dict[str, Float[Array, ""]]
     """Sums over the passes."""
     fault: Fault
@@ -110,25 +109,23 @@ class Learner:
         def make_pass(now: _Passes) -> _Passes:
             (own, optimizer_state), metrics = jax.lax.scan(step, (now.own, now.optimizer), order[now.done])
             fault = find_fault(metrics, own)
-            start = jnp.where(now.done == 0, metrics["kl"][0], now.start)
             return _Passes(
                 done=now.done + 1,
                 own=own,
                 optimizer=optimizer_state,
-                start=start,
-                moved=metrics["kl"].mean() - start,
+                kl=metrics["kl"].mean(),
                 metrics={name: now.metrics[name] + value.mean() for name, value in metrics.items()},
                 fault=jax.tree.map(lambda old, new: jnp.where(now.fault.found, old, new), now.fault, fault),
             )
 
         def goes_on(now: _Passes) -> Bool[Array, ""]:
-            far = now.moved > self.ppo.target_kl if self.ppo.target_kl else False
+            far = now.kl > self.ppo.target_kl if self.ppo.target_kl else False
             return (now.done < self.loop.epochs) & ~jnp.asarray(far)
 
         zero = jnp.zeros(())
         _, shapes = jax.eval_shape(step, (own, optimizer_state), order[0, 0])
         none = Fault(jnp.zeros((), bool), jnp.zeros((), jnp.int32), zero)
-        start = _Passes(jnp.int32(0), own, optimizer_state, zero, zero, dict.fromkeys(shapes, zero), none)
+        start = _Passes(jnp.int32(0), own, optimizer_state, zero, dict.fromkeys(shapes, zero), none)
         end = jax.lax.while_loop(goes_on, make_pass, start)
         metrics = {f"{self.name}/{name}": value / end.done for name, value in end.metrics.items()}
         metrics[f"{self.name}/epochs"] = end.done.astype(jnp.float32)
