@@ -26,8 +26,8 @@ class _Passes(NamedTuple):
     own: Any
     optimizer: optax.OptState
     kl: Float[Array, ""]
-    """From the policy that acted: what the last pass found on its way. Where a faster timescale has learnt from the same
-    data, it is above zero from the beginning."""
+    """Divergence from the policy that acted, as the last pass found it on its way. Where a faster timescale has learnt
+    from the same data, it is above zero from the beginning."""
     metrics: dict[str, Float[Array, ""]]
     """Sums over the passes."""
     fault: Fault
