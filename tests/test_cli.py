@@ -266,6 +266,8 @@ def test_params_puts_agents_of_equal_cost_together(capsys):
         (("params", "vanila"), "Unknown agent 'vanila'. Did you mean vanilla?"),
         (("view", "nowhere"), "There is no agent at nowhere"),
         (("view",), "Name a run, or an agent that comes with the package (--agent "),
+        (("view",), "or give --env ID --random"),
+        (("view", "here", "--agent", "doorkey"), "Both here and --agent doorkey are named"),
         (("view", "--random"), "--random needs a task: name it with --env"),
         (("view", "here", "--random", "--env", "BabyAI-GoToObj-v0"), "leave out here, or --random"),
         (("view", "--random", "--env", "BabyAI-GoToObjj-v0"), "Did you mean BabyAI-GoToObj-v0"),

@@ -146,7 +146,7 @@ class View:
 
         if self.random:
             return self._show_random()
-        path = _run_or_agent(self.path, self.agent)
+        path = _run_or_agent(self.path, self.agent, otherwise="; or give --env ID --random to watch a random agent")
         agents = load_agents(path)
         _enable_cache()
         env = self.env or agents[0].config.env
@@ -407,15 +407,15 @@ def _write_page(out: Path, episodes: Any, title: str, labels: Sequence[str]) -> 
     return 0
 
 
-def _run_or_agent(path: Path | None, agent: str) -> Path:
-    """Where the agents are that a command is about."""
+def _run_or_agent(path: Path | None, agent: str, otherwise: str = "") -> Path:
+    """Where the agents are that a command is about; ``otherwise``: what else could have been asked for."""
     from metarims import pretrained
 
     if path is not None and agent:
         raise UserError(f"Both {path} and --agent {agent} are named: leave one out.")
     if path is None and not agent:
         known = ", ".join(pretrained.names())
-        raise UserError(f"Name a run, or an agent that comes with the package (--agent {known}).")
+        raise UserError(f"Name a run, or an agent that comes with the package (--agent {known}){otherwise}.")
     return path or pretrained.find(agent)
 
 
