@@ -35,7 +35,7 @@ from metarims.runtime import enable_compile_cache, prevent_deadlock
 SCORES = Path(__file__).parent / "scores/training_floor.json"
 TASKS = ("MiniGrid-DoorKey-5x5-v0", "BabyAI-GoToLocal-v0")
 PEAK_SIZE = 1024
-SPAN, BATCH, FEATURES = 20, 64, Config().network.feature_dim
+STEPS, SPAN, BATCH, FEATURES = 20, 20, 64, Config().network.feature_dim
 """Of the comparison of cores: a training step on 64 spans of 20 steps, 64 features each."""
 
 
@@ -112,30 +112,35 @@ def profile(trainer: Trainer) -> dict[str, float]:
     return {name: 1e6 * seconds for name, seconds in found.items()}
 
 
-def train_step(core: Core) -> tuple[Callable[..., Any], tuple[Any, ...], int]:
-    """Loss and gradient of a core over a batch of spans, its arguments, and the FLOP of one step of one environment."""
+def train_steps(core: Core) -> tuple[Callable[..., Any], tuple[Any, ...], int]:
+    """``STEPS`` steps of gradient descent on a batch of spans in one program, as training has them (a program of its
+    own for each would fetch its memory anew), its arguments, and the FLOP of one step of one environment."""
     x = jax.random.normal(jax.random.key(1), (SPAN, BATCH, FEATURES))
     begins, state = jnp.zeros((SPAN, BATCH), bool), core.initial_state(BATCH)
     one = jax.eval_shape(lambda: (x[0, :1], core.initial_state(1)))
     flops = count_flops(lambda x, state: core.step(core.read(x), state), *one)
-    step = jax.jit(jax.value_and_grad(lambda core: (unroll(core, x, state, begins)[1][0] ** 2).mean()))
-    return step, (core,), flops
+    gradient = jax.grad(lambda core: (unroll(core, x, state, begins)[1][0] ** 2).mean())
+
+    def descend(core, _):
+        return jax.tree.map(lambda leaf, slope: leaf - 1e-3 * slope, core, gradient(core)), None
+
+    return jax.jit(lambda core: jax.lax.scan(descend, core, None, length=STEPS)[0]), (core,), flops
 
 
 def compare_cores() -> dict[str, Any]:
     """A training step of the default RIM core, and of an LSTM with as many operations."""
     rim = make_agent(Config().network, "rim", num_actions=7, num_words=1, key=jax.random.key(0)).core
-    step, args, flops = train_step(rim)
+    step, args, flops = train_steps(rim)
     width = min(range(16, 1024), key=lambda width: abs(8 * width * (FEATURES + width) - flops))
-    plain, plain_args, plain_flops = train_step(LSTMCore(FEATURES, width, key=jax.random.key(1)))
+    plain, plain_args, plain_flops = train_steps(LSTMCore(FEATURES, width, key=jax.random.key(1)))
     times = [(seconds_of(step, *args), seconds_of(plain, *plain_args)) for _ in range(5)]
     ratios = sorted(rim / lstm for rim, lstm in times)
     return {
         "rim_flops": flops,
         "lstm_flops": plain_flops,
         "lstm_width": width,
-        "rim_ms": 1e3 * sorted(rim for rim, _ in times)[2],
-        "lstm_ms": 1e3 * sorted(lstm for _, lstm in times)[2],
+        "rim_ms": 1e3 / STEPS * sorted(rim for rim, _ in times)[2],
+        "lstm_ms": 1e3 / STEPS * sorted(lstm for _, lstm in times)[2],
         "ratio": ratios[2],
         "ratios": ratios,
     }

@@ -75,6 +75,8 @@ def _unroll_forward(core, read, state, begins):
     first = jax.tree.map(lambda leaf: leaf[0], read)
     products = jax.eval_shape(lambda: [x @ weights for x, weights in _products(core, first, state)])
     zeros = [jnp.zeros((begins.shape[0], *product.shape), product.dtype) for product in products]
+    transposes = [jnp.swapaxes(weights, -1, -2) for _, weights in _products(core, first, state)]
+    transposes = jax.lax.optimization_barrier(transposes)
 
     def run(core, read, state, zeros):
         def step(state, inputs):
@@ -83,7 +85,8 @@ def _unroll_forward(core, read, state, begins):
 
             def product(x, weights):
                 factors.append(x)
-                return x @ jax.lax.stop_gradient(weights) + zeros[len(factors) - 1]
+                index = len(factors) - 1
+                return _multiply(x, jax.lax.stop_gradient(weights), transposes[index]) + zeros[index]
 
             with _multiplying_by(product):
                 state, output = core.step(read, core.reset(state, begin))
@@ -108,6 +111,18 @@ def _unroll_backward(residuals, cotangents):
 
 
 _unroll.defvjp(_unroll_forward, _unroll_backward)
+
+
+@jax.custom_vjp
+def _multiply(x, weights, transpose):
+    """A product whose backward pass finds the weights transposed already, rather than at every step."""
+    return x @ weights
+
+
+_multiply.defvjp(
+    lambda x, weights, transpose: (x @ weights, transpose),
+    lambda transpose, product_bar: (product_bar @ transpose, None, None),
+)
 
 
 def _products(core: Core, read: PyTree, state: State) -> list[tuple[Array, Array]]:
