@@ -226,10 +226,10 @@ class StudyRun:
     """Who runs the plans: processes of this machine, or tasks of a Ray cluster, whose machines must share --out."""
     address: str = ""
     """--on ray: the cluster's address ("auto": the one on this machine); without it, one is started for this study."""
-    cpus: float = 1.0
-    """--on ray: cores that a plan needs."""
-    gpus: float = 0.0
-    """--on ray: accelerators that a plan needs; a fraction lets plans share one."""
+    cpus: float | None = None
+    """--on ray: cores that a plan needs (default: 1)."""
+    gpus: float | None = None
+    """--on ray: accelerators that a plan needs (default: none); a fraction lets plans share one."""
 
     def run(self, command: str) -> int:
         from rich.console import Console
@@ -259,13 +259,16 @@ class StudyRun:
 
         if self.workers < 0:
             raise UserError(f"workers is {self.workers}: it must be zero (one per core) or more.")
+        needs = {"cpus": self.cpus, "gpus": self.gpus}
         if self.on == "ray":
-            for name, value in (("cpus", self.cpus), ("gpus", self.gpus)):
-                if not 0 <= value < 1e6:
+            for name, value in needs.items():
+                if value is not None and not 0 <= value < 1e6:
                     raise UserError(f"{name} is {value}: it must be zero or more, and below a million.")
-            return RayCluster(self.address, self.workers, self.cpus, self.gpus)
-        if self.address:
-            raise UserError(f"address is {shown(self.address)}, which only --on ray knows: add it, or leave both.")
+            cpus, gpus = 1.0 if self.cpus is None else self.cpus, self.gpus or 0.0
+            return RayCluster(self.address, self.workers, cpus, gpus)
+        for name, value in ({"address": self.address or None} | needs).items():
+            if value is not None:
+                raise UserError(f"{name} is {shown(value)}, which only --on ray knows: add it, or leave both.")
         return Processes(self.workers or usable_cores())
 
 
