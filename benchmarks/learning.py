@@ -23,16 +23,9 @@ from typing import Any
 import numpy as np
 
 from metarims.config import Config
+from metarims.evaluation.curves import Curve, area_under_curve, median_frames_interval, reach_threshold
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
-from metarims.evaluation.statistics import (
-    Curve,
-    area_under_curve,
-    mean,
-    median_frames_interval,
-    probability_of_improvement,
-    reach_threshold,
-    stratified_interval,
-)
+from metarims.evaluation.statistics import mean, probability_of_improvement, stratified_interval
 from metarims.learning.rules import RULES
 from metarims.learning.trainer import Trainer, TrainState
 from metarims.runs.files import write_atomic

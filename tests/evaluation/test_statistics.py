@@ -6,26 +6,28 @@ import pytest
 import scipy.stats
 
 from metarims.errors import UserError
-from metarims.evaluation.statistics import (
+from metarims.evaluation.curves import (
     Curve,
     Reach,
     align_curves,
     area_under_curve,
-    bootstrap_draws,
-    bootstrap_interval,
     format_frames,
-    interquartile_mean,
     kaplan_meier,
-    mean,
     median_frames,
     median_frames_interval,
+    reach_threshold,
+    shared_span,
+)
+from metarims.evaluation.statistics import (
+    bootstrap_draws,
+    bootstrap_interval,
+    interquartile_mean,
+    mean,
     median_of_tasks,
     performance_profile,
     probability_of_improvement,
     profile_band,
-    reach_threshold,
     seed_interval,
-    shared_span,
     stratified_interval,
     wilson_interval,
 )

@@ -7,9 +7,9 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from metarims.evaluation.curves import Curve, area_under_curve, reach_threshold
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.evaluation.recording import record_episodes
-from metarims.evaluation.statistics import Curve, area_under_curve, reach_threshold
 from metarims.evaluation.tables import check_actions
 from metarims.gridworld import make
 from metarims.gridworld.tiles import NUM_TILES
