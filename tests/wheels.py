@@ -34,11 +34,9 @@ USE = (
 
 def lowest(python: str) -> str:
     """The direct dependencies' lower bounds as pip's constraints, for an interpreter."""
-    script = "import json, sys; print(json.dumps(sys.version_info[:2]))"
-    major, minor = eval_version(
-        subprocess.run([python, "-c", script], capture_output=True, text=True, check=True).stdout
-    )
-    environment = {"python_version": f"{major}.{minor}", "extra": ""}
+    script = "import sys; print('%d.%d' % sys.version_info[:2])"
+    version = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    environment = {"python_version": version, "extra": ""}
     lines = []
     for text in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]:
         requirement = Requirement(text)

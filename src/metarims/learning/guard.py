@@ -37,6 +37,11 @@ class Fault(NamedTuple):
     value: Float[Array, "*T"]
 
 
+def no_fault() -> Fault:
+    """Of an update that went well."""
+    return Fault(jnp.zeros((), bool), jnp.zeros((), jnp.int32), jnp.zeros(()))
+
+
 def find_fault(metrics: dict[str, Float[Array, " steps"]], parameters: Any) -> Fault:
     """The first of an update's gradient steps, then the first term in it, that is at fault; parameters come last."""
     *names, _ = TERMS

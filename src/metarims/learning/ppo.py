@@ -13,6 +13,9 @@ from metarims.learning.devices import mean
 from metarims.learning.rollout import take_log_prob
 from metarims.types import Observation
 
+LOSS_TERMS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
+"""What ``compute_loss`` reports."""
+
 
 class Spans(NamedTuple):
     """Contiguous pieces of experience, time-major: L steps of each of P spans."""
@@ -42,13 +45,9 @@ def compute_loss(
     log_probs = jax.nn.log_softmax(output.logits)
     entropy = -(jnp.exp(log_probs) * log_probs).sum(-1).mean()
     loss = policy_loss + ppo.value_coef * value_loss - ppo.entropy_coef * entropy
-    return loss, {
-        "policy_loss": policy_loss,
-        "value_loss": value_loss,
-        "entropy": entropy,
-        "kl": (ratio - 1 - jnp.log(ratio)).mean(),
-        "clip_fraction": (jnp.abs(ratio - 1) > ppo.clip).mean(dtype=jnp.float32),
-    }
+    kl = (ratio - 1 - jnp.log(ratio)).mean()
+    clipped = (jnp.abs(ratio - 1) > ppo.clip).mean(dtype=jnp.float32)
+    return loss, dict(zip(LOSS_TERMS, (policy_loss, value_loss, entropy, kl, clipped), strict=True))
 
 
 def compute_policy_loss(

@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from metarims.agents.agent import Agent, group_mask, select_group
 from metarims.config import GROUPS, PPO, Config, Loop, loops
 from metarims.learning.devices import average
-from metarims.learning.guard import Fault, find_fault
-from metarims.learning.ppo import Spans, compute_loss
+from metarims.learning.guard import Fault, find_fault, no_fault
+from metarims.learning.ppo import LOSS_TERMS, Spans, compute_loss
 from metarims.learning.returns import compute_advantages
 from metarims.learning.rollout import Rollout
 from metarims.learning.rules import RULES, rate_factors
@@ -60,6 +60,15 @@ class Learner:
             optax.scale_by_adam(eps=self.ppo.adam_eps),
             optax.scale_by_learning_rate(self.loop.learning_rate),
         )
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """What a gradient step reports."""
+        return (*LOSS_TERMS, "explained_variance", "grad_norm", *(f"grad_norm/{group}" for group in self.groups))
+
+    def wait(self) -> tuple[dict[str, Float[Array, ""]], Fault]:
+        """What ``update`` would report, as zeros: nothing was learnt and nothing is at fault."""
+        return {f"{self.name}/{name}": jnp.zeros(()) for name in (*self.metric_names, "epochs")}, no_fault()
 
     def init(self, agent: Agent) -> optax.OptState:
         """Fresh optimiser state for the groups owned."""
@@ -123,9 +132,8 @@ class Learner:
             return (now.done < self.loop.epochs) & ~jnp.asarray(far)
 
         zero = jnp.zeros(())
-        _, shapes = jax.eval_shape(step, (own, optimizer_state), order[0, 0])
-        none = Fault(jnp.zeros((), bool), jnp.zeros((), jnp.int32), zero)
-        start = _Passes(jnp.int32(0), own, optimizer_state, zero, dict.fromkeys(shapes, zero), none)
+        sums = dict.fromkeys(self.metric_names, zero)
+        start = _Passes(jnp.int32(0), own, optimizer_state, zero, sums, no_fault())
         end = jax.lax.while_loop(goes_on, make_pass, start)
         metrics = {f"{self.name}/{name}": value / end.done for name, value in end.metrics.items()}
         metrics[f"{self.name}/epochs"] = end.done.astype(jnp.float32)

@@ -213,9 +213,8 @@ class Trainer:
         self, turn: Bool[Array, ""], state: TrainState, index: int, rollout: Rollout
     ) -> tuple[TrainState, Learned]:
         """The turn is the same for all seeds, so that under ``vmap`` this stays a branch: who waits costs nothing."""
-        _, shapes = jax.eval_shape(lambda: self._learn(state, index, rollout))
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        return jax.lax.cond(turn, lambda: self._learn(state, index, rollout), lambda: (state, zeros))
+        waits = self.learners[index].wait()
+        return jax.lax.cond(turn, lambda: self._learn(state, index, rollout), lambda: (state, waits))
 
 
 @jax.jit
