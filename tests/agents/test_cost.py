@@ -39,9 +39,9 @@ def test_operations_of_modules_by_hand():
     sizes = {"num_modules": 3, "num_active": 2, "module_dim": 4, "key_dim": 5, "value_dim": 6, "feature_dim": 8}
     found = cost_of("modular", Network(communication_heads=2, communication_dim=10, **sizes)).flops["core"]
     read = 8 * 5 + 8 * 6 + 3 * 6 * 16
-    ask, recur, take = 3 * 4 * 5, 3 * 4 * 16, 3 * 16
+    ask, match, recur, take = 3 * 4 * 5, 3 * 5, 3 * 4 * 16, 3 * 16
     talk = 3 * 4 * 30 + 9 * 10 + 9 * 10 + 3 * 10 * 4
-    assert found == 2 * (read + ask + recur + take + talk)
+    assert found == 2 * (read + ask + match + recur + take + talk)
 
 
 @pytest.mark.parametrize("agent", ["modular", "metarims", "random", "dense"])

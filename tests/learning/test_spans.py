@@ -7,6 +7,7 @@ import pytest
 
 from metarims.config import PPO, Config, Loop, loops
 from metarims.learning import timescales
+from metarims.learning.ppo import LOSS_TERMS
 from metarims.learning.rollout import Rollout
 from metarims.learning.timescales import (
     append_rollout,
@@ -146,7 +147,7 @@ def test_every_epoch_covers_every_span_once_in_an_order_of_its_own(small, monkey
         jax.debug.callback(lambda columns: seen.append(np.asarray(columns)), chosen, ordered=True)
 
     monkeypatch.setattr(timescales, "select_spans", spy)
-    terms = dict.fromkeys(("policy_loss", "value_loss", "entropy", "kl"), jnp.zeros(()))
+    terms = dict.fromkeys(LOSS_TERMS, jnp.zeros(()))
     monkeypatch.setattr(timescales, "compute_loss", lambda agent, *_: (agent.value.bias.sum(), dict(terms)))
     loop = Loop(span=4, rollout=16, epochs=3, minibatches=4)
     learner, agent = timescales.Learner("fast", ("value",), loop, PPO()), small.random_agent("lstm")

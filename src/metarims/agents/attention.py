@@ -3,6 +3,8 @@
 Arrays inside a core are module-major, "M B ...": one batched matrix product over modules is about twice as fast so.
 """
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -48,8 +50,9 @@ class InputAttention(eqx.Module):
 
     def weigh(self, queries: Float[Array, "M B hk"], keys: Float[Array, "B hk"]) -> Float[Array, "M B heads"]:
         """How much each module attends to the input, per head; the rest of one goes to the null slot."""
-        products = (queries * keys).reshape(*queries.shape[:-1], self.num_heads, -1)
-        return jax.nn.sigmoid(products.sum(-1) * products.shape[-1] ** -0.5)
+        queries = queries.reshape(*queries.shape[:-1], self.num_heads, -1)
+        keys = keys.reshape(*keys.shape[:-1], self.num_heads, -1)
+        return jax.nn.sigmoid(jnp.einsum("mbhd,bhd->mbh", queries, keys) * keys.shape[-1] ** -0.5)
 
 
 def choose_top_k(scores: Float[Array, "M *B"], num_active: int) -> Bool[Array, "M *B"]:
@@ -61,6 +64,30 @@ def choose_top_k(scores: Float[Array, "M *B"], num_active: int) -> Bool[Array, "
     index = jnp.arange(scores.shape[0]).reshape(-1, *[1] * (scores.ndim - 1))
     ahead = (scores[None] > scores[:, None]) | ((scores[None] == scores[:, None]) & (index[None] < index[:, None]))
     return ahead.sum(axis=1) < num_active
+
+
+@jax.custom_vjp
+def softmax(scores: Float[Array, "*B N"]) -> Float[Array, "*B N"]:
+    """Softmax over a short last axis, whose sums are written out: XLA's CPU library takes 0.2 us for each."""
+    largest = functools.reduce(jnp.maximum, _columns(scores))
+    weights = jnp.exp(scores - largest)
+    return weights / sum(_columns(weights))
+
+
+def _softmax_forward(scores):
+    attention = softmax(scores)
+    return attention, attention
+
+
+def _softmax_backward(attention, gradient):
+    return (attention * (gradient - sum(_columns(attention * gradient))),)
+
+
+softmax.defvjp(_softmax_forward, _softmax_backward)
+
+
+def _columns(x: Float[Array, "*B N"]) -> list[Float[Array, "*B 1"]]:
+    return jnp.split(x, x.shape[-1], axis=-1)
 
 
 class Communication(eqx.Module):
@@ -102,7 +129,7 @@ class Communication(eqx.Module):
         projected = multiply(hidden, weights)
         query, key, value = jnp.split(projected.reshape(*hidden.shape[:2], 3 * self.num_heads, -1), 3, axis=2)
         scores = jnp.einsum("mbhd,nbhd->bhmn", query, key) * query.shape[-1] ** -0.5
-        attention = jax.nn.softmax(scores, axis=-1)
+        attention = softmax(scores)
         heard = jnp.einsum("bhmn,nbhd->mbhd", attention, value).reshape(*hidden.shape[:2], -1)
         message = multiply(heard, self.output)
         if self.gate is not None:
