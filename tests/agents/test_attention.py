@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarims.agents.attention import Communication, InputAttention, choose_top_k
+from metarims.agents.attention import Communication, InputAttention, choose_top_k, softmax
 from metarims.agents.init import init_fan_in
 
 
@@ -108,3 +108,17 @@ def test_weights_begin_by_the_fan_in_of_one_module():
     weights = init_fan_in(jax.random.key(0), (5, 64, 200))
     np.testing.assert_allclose(weights.std(axis=(1, 2)), 1 / 8, rtol=0.05)
     np.testing.assert_allclose(init_fan_in(jax.random.key(1), (64, 999), 0.1).std(), 0.1 / 8, rtol=0.05)
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_softmax_and_its_gradient_are_jaxs_and_large_scores_do_not_overflow(size):
+    scores, weights = normal(3, 4, size) * 100, normal(3, 4, size)
+    np.testing.assert_allclose(softmax(scores), jax.nn.softmax(scores), atol=1e-6)
+
+    def gradient(function, scores):
+        return jax.grad(lambda scores: (function(scores) * weights).sum())(scores)
+
+    for scale in (0.01, 1.0):
+        np.testing.assert_allclose(
+            gradient(softmax, scale * scores), gradient(jax.nn.softmax, scale * scores), atol=1e-5
+        )

@@ -73,10 +73,10 @@ def _scan(core, read, state, begins):
 def _unroll_forward(core, read, state, begins):
     """To every product of every step a zero is added, by which the products' gradients are then known."""
     first = jax.tree.map(lambda leaf: leaf[0], read)
-    products = jax.eval_shape(lambda: [x @ weights for x, weights in _products(core, first, state)])
+    pairs = _products(core, first, state)
+    products = [jax.eval_shape(jnp.matmul, *pair) for pair in pairs]
     zeros = [jnp.zeros((begins.shape[0], *product.shape), product.dtype) for product in products]
-    transposes = [jnp.swapaxes(weights, -1, -2) for _, weights in _products(core, first, state)]
-    transposes = jax.lax.optimization_barrier(transposes)
+    transposes = jax.lax.optimization_barrier([jnp.swapaxes(weights, -1, -2) for _, weights in pairs])
 
     def run(core, read, state, zeros):
         def step(state, inputs):
