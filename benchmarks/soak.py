@@ -2,6 +2,8 @@
 
     python benchmarks/soak.py                      # two hours; writes scores/soak.json.gz and scores/soak.png
     python benchmarks/soak.py --minutes 10         # a shorter look
+    python benchmarks/soak.py --run DIR            # keeps the run, and goes on with one that is there
+    python benchmarks/soak.py --minutes 0          # the evaluation alone: of an agent that comes with the package
 
 Memory is what the process holds itself (its anonymous pages: files that the system may map or drop are not its own).
 Growth is that of the median over the last quarter against that over the quarter after the warm-up.
@@ -9,7 +11,6 @@ Growth is that of the median over the last quarter against that over the quarter
 
 import gzip
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from metarims.views.plots import save_figure
 
 SCORES = Path(__file__).parent / "scores"
 TASK, AGENT, SEEDS = "BabyAI-GoToLocal-v0", "metarims", ("0", "1")
+EVALUATED = "goto-local"
+"""An agent that comes with the package."""
 WARM_UP = 0.1
 """Of the time, at its beginning: compilation and first checkpoints."""
 SAMPLE_SECONDS = 5.0
@@ -64,16 +67,16 @@ def train(folder: Path, minutes: float) -> dict[str, Any]:
     return {"memory": memory, "frames_per_second": [line["frames_per_second"] for line in lines]}
 
 
-def evaluate(folder: Path, episodes: int) -> dict[str, Any]:
+def evaluate(episodes: int) -> dict[str, Any]:
     """The most memory that an evaluation of so many episodes holds, and how long it takes."""
-    agent = folder / "agents" / f"seed-{SEEDS[0]}.safetensors"
-    words = ["evaluate", str(agent), "--in", "jax", "--policy", "sampled", "--episodes", str(episodes)]
+    words = ["evaluate", "--agent", EVALUATED, "--in", "jax", "--policy", "sampled", "--episodes", str(episodes)]
     began = time.monotonic()
     process = subprocess.Popen([*METARIMS, *words], stdout=subprocess.DEVNULL)
-    samples = watch(process, 3600)
+    samples = watch(process, 4 * 3600)
     if process.wait():
         raise SystemExit(f"The evaluation ended with status {process.returncode}.")
     return {
+        "agent": EVALUATED,
         "episodes": episodes,
         "seconds": time.monotonic() - began,
         "most_mib": max(memory for _, memory in samples),
@@ -102,21 +105,25 @@ def draw(found: dict[str, Any], path: Path) -> None:
     save_figure(figure, path)
 
 
-def main(minutes: float = 120.0, episodes: tuple[int, ...] = (10_000, 1_000_000)) -> None:
-    """Train, evaluate, write, say."""
-    about = {"machine": describe_machine(), "command": " ".join(["python", *sys.argv]), "cores": os.cpu_count()}
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "run"
-        found = about | train(folder, minutes)
-        found["evaluations"] = [evaluate(folder, number) for number in episodes]
-    memory = [mib for _, mib in found["memory"]]
-    found["memory_growth"], found["speed_growth"] = growth(memory), growth(found["frames_per_second"])
-    (SCORES / "soak.json.gz").write_bytes(gzip.compress(json.dumps(found).encode(), mtime=0))
-    draw(found, SCORES / "soak.png")
-    print(f"{minutes:g} minutes, {len(found['frames_per_second'])} chunks: memory {memory[-1]:,.0f} MiB at the end,")
-    print(f"growth after the warm-up: memory {found['memory_growth']:+.1%}, speed {found['speed_growth']:+.1%}")
-    for row in found["evaluations"]:
-        print(f"{row['episodes']:,} episodes: at most {row['most_mib']:,.0f} MiB, {row['seconds']:,.0f} s")
+def main(minutes: float = 120.0, episodes: tuple[int, ...] = (10_000, 1_000_000), run: Path | None = None) -> None:
+    """Train, evaluate, write, say. What is not asked for (no minutes, no episodes) stays as it was in the scores."""
+    file = SCORES / "soak.json.gz"
+    found = json.loads(gzip.decompress(file.read_bytes())) if file.exists() else {}
+    about = {"machine": describe_machine(), "command": " ".join(["python", *sys.argv])}
+    if minutes:
+        with tempfile.TemporaryDirectory() as place:
+            trained = train(run or Path(place) / "run", minutes)
+        memory = [mib for _, mib in trained["memory"]]
+        trained["memory_growth"], trained["speed_growth"] = growth(memory), growth(trained["frames_per_second"])
+        found["training"] = about | trained
+        print(f"{minutes:g} minutes, {len(trained['frames_per_second'])} chunks: {memory[-1]:,.0f} MiB at the end,")
+        print(f"growth after the warm-up: memory {trained['memory_growth']:+.1%}, speed {trained['speed_growth']:+.1%}")
+        draw(trained, SCORES / "soak.png")
+    if episodes:
+        found["evaluations"] = [about | evaluate(number) for number in episodes]
+        for row in found["evaluations"]:
+            print(f"{row['episodes']:,} episodes: at most {row['most_mib']:,.0f} MiB, {row['seconds']:,.0f} s")
+    file.write_bytes(gzip.compress(json.dumps(found).encode(), mtime=0))
 
 
 if __name__ == "__main__":
