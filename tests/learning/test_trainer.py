@@ -1,4 +1,4 @@
-"""Whole chunks of training: seeds side by side, the count of frames, repeatability, and that it learns."""
+"""Whole chunks of training: seeds together, the count of frames, repeatability, and that it learns."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from metarims.errors import UserError
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.gridworld.worlds import trim_padding
 from metarims.learning.rollout import Episodes
-from metarims.learning.trainer import make_trainer, summarize
+from metarims.learning.trainer import SHARDED, make_trainer, summarize
 
 
 def copy(state):
@@ -26,7 +26,7 @@ def plain(tree):
 
 @pytest.fixture(scope="module")
 def pair(small, quick_compilation):
-    """Two seeds with two loops, side by side for one chunk of two cycles."""
+    """Two seeds with two loops, one after the other for one chunk of two cycles."""
     trainer = make_trainer(small.config("metalstm", seeds=(3, 5), record_every=512))
     start = trainer.init()
     kept = copy(start)
@@ -40,10 +40,16 @@ def alone(small, quick_compilation):
     return trainer, *trainer.run_chunk(trainer.init())
 
 
-def test_a_seed_learns_the_same_beside_others_as_alone(pair, alone):
-    _, _, together, both = pair
-    _, by_itself, one = alone
-    assert_same_seed(jax.tree.map(lambda leaf: leaf[1:], (together, both)), (by_itself, one))
+def test_a_seed_learns_the_same_after_others_as_alone(pair, alone):
+    _, _, *together = pair
+    assert_same_seed(jax.tree.map(lambda leaf: leaf[1:], together), alone[1:])
+
+
+def test_a_seed_learns_the_same_in_a_batch_of_seeds_as_alone(pair, alone):
+    """As accelerators do it."""
+    trainer, start, _, _ = pair
+    run_batch = trainer.layout.spread(trainer._run_chunk, SHARDED, side_by_side=True)
+    assert_same_seed(jax.tree.map(lambda leaf: leaf[1:], run_batch(copy(start))), alone[1:])
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ A shard is a group of a run's environments with random numbers and new levels of
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -81,16 +82,20 @@ class Layout:
             return ()
         return (ON_DEVICE,) if self.num_devices == 1 else (ON_DEVICE, ACROSS)
 
-    def spread(self, run: Callable[[Any], tuple[Any, Any]], sharded: Any) -> Callable[[Any], tuple[Any, Any]]:
+    def spread(
+        self, run: Callable[[Any], tuple[Any, Any]], sharded: Any, *, side_by_side: bool
+    ) -> Callable[[Any], tuple[Any, Any]]:
         """``run``, of one seed's state and one of its shards, for all seeds and shards; the state's memory is reused.
 
         ``sharded``: a tree of the state's first levels, True where a leaf has an axis of shards after that of seeds.
         What is not, and the second output, must come out of ``run`` the same in every shard (see ``average``).
+        ``side_by_side``: a device computes its seeds in one batch, rather than one after another. A batch fills an
+        accelerator; but all seeds then make as many passes over their data as the one that makes the most.
         """
         if self.num_shards > 1:
             axes = jax.tree.map(lambda has: 0 if has else None, sharded)
             run = jax.vmap(run, in_axes=(axes,), out_axes=(axes, None), axis_name=ON_DEVICE)
-        run = jax.vmap(run)
+        run = jax.vmap(run) if side_by_side else partial(jax.lax.map, run)
         if self.num_devices == 1:
             return jax.jit(run, donate_argnums=0)
         specs = (self._specs(sharded), PartitionSpec("seeds"))

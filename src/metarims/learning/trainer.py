@@ -76,7 +76,9 @@ class Trainer:
         self.num_chunks = math.ceil(config.frames / self.frames_per_chunk)
         self.updates_per_chunk = self.cycles_per_chunk * len(self.schedule)
         self.terms = tuple(f"{learner.name}/{term}" for learner in self.learners for term in TERMS)
-        self.run_chunk = self._checked(self.layout.spread(self._run_chunk, SHARDED))
+        # The host steps all seeds at once.
+        side_by_side = jax.default_backend() != "cpu" or isinstance(self.envs, HostWorld)
+        self.run_chunk = self._checked(self.layout.spread(self._run_chunk, SHARDED, side_by_side=side_by_side))
         if isinstance(self.envs, HostWorld) and (config.ppo.shards, num_devices) != (1, 1):
             raise UserError(f"{config.env} is stepped on the host: it needs --ppo.shards 1 and --devices 1.")
         if isinstance(self.envs, HostWorld) and config.on_nan == "restart":
