@@ -96,6 +96,9 @@ class PPO:
     """Standardise advantages over each minibatch."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
+    rate_horizon: int = 300_000
+    """Learning rates fall with the environment steps per seed, by 1 / sqrt(1 + steps / this); 0: they stay. Without it,
+    long runs saturate and collapse after some millions of steps."""
     target_kl: float = 0.02
     """An update makes no further pass over its data once one has moved the policy so far from the one that acted (KL
     divergence; 0: it always makes all ``epochs``)."""
@@ -114,7 +117,7 @@ class Loop:
     minibatches: int = 4
     """Parts into which the spans are divided, each one gradient step."""
     learning_rate: float = 1e-3
-    """Adam's step size."""
+    """Adam's step size, at the beginning (``ppo.rate_horizon``)."""
     max_grad_norm: float = 0.5
     """Gradients of this timescale's groups are clipped to this joint norm."""
 
@@ -219,9 +222,10 @@ def check(config: Config) -> None:
         value = getattr(ppo, name)
         if not 0 <= value < LARGEST:
             raise UserError(f"ppo.{name} is {value}: it must be zero or more, and finite.")
-    for name in ("max_words", "max_missions"):
-        if getattr(config, name) < 0:
-            raise UserError(f"{name} is {getattr(config, name)}: it must be zero or more.")
+    counts = {"max_words": config.max_words, "max_missions": config.max_missions, "ppo.rate_horizon": ppo.rate_horizon}
+    for name, value in counts.items():
+        if value < 0:
+            raise UserError(f"{name} is {value}: it must be zero or more.")
     _check_words(config.words)
     for name in ("head_dim", "communication_heads", "mission_scale", "key_scale", "message_scale"):
         if not 0 <= getattr(net, name) < LARGEST:

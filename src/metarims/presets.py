@@ -50,6 +50,7 @@ PRESETS: dict[str, Config] = {
             reward_scale=20.0,
             normalize_advantages=False,
             adam_eps=1e-5,
+            rate_horizon=0,
             target_kl=0.0,
         ),
         # Minibatches of 1280 steps: 64 x 40 / 2 and 64 x 80 / 4.

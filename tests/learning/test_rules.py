@@ -70,11 +70,16 @@ def learn(small, experience):
             learners = make_learners(settings(small, rule))
             learner = dataclasses.replace(learners[index], loop=learners[min(index, 1)].loop)
             update = jax.jit(
-                lambda agent, rollout, key: learner.update(agent, learner.init(agent), tokens, rollout, key)
+                lambda agent, rollout, key, rate: learner.update(agent, learner.init(agent), tokens, rollout, key, rate)
             )
-            after, optimizer, (metrics, _) = update(agents[core], rollouts[core], jax.random.key(0))
+            after, optimizer, (metrics, _) = update(agents[core], rollouts[core], jax.random.key(0), 1.0)
             known[rule, index] = SimpleNamespace(
-                learner=learner, before=agents[core], after=after, optimizer=optimizer, metrics=metrics
+                learner=learner,
+                before=agents[core],
+                after=after,
+                half=update(agents[core], rollouts[core], jax.random.key(0), 0.5)[0],
+                optimizer=optimizer,
+                metrics=metrics,
             )
         return known[rule, index]
 
@@ -118,6 +123,13 @@ def test_frozen_groups_have_neither_gradient_nor_optimiser_state(learn, rule, in
     for moment in (moments[0].mu, moments[0].nu):
         assert jax.tree.structure(moment) == jax.tree.structure(trained)
     assert len(jax.tree.leaves(step.optimizer)) == 2 * own + 1
+
+
+@pytest.mark.parametrize(("rule", "index"), [("metarims", 0), ("metarims", 1)])
+def test_at_half_the_rate_parameters_move_half_as_far(learn, rule, index):
+    step = learn(rule, index)
+    for old, full, half in zip(*map(jax.tree.leaves, (step.before, step.after, step.half)), strict=True):
+        np.testing.assert_allclose(half - old, (full - old) / 2, atol=1e-7)
 
 
 @pytest.mark.parametrize(("rule", "index"), CASES)

@@ -1,11 +1,13 @@
 """Whole chunks of training: seeds together, the count of frames, repeatability, and that it learns."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarims.config import Config
+from metarims.config import PPO, Config
 from metarims.errors import UserError
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.gridworld.worlds import trim_padding
@@ -134,6 +136,15 @@ def test_every_environment_step_counts_as_a_frame(pair):
     trainer, _, state, metrics = pair
     assert trainer.frames_per_chunk == 2 * (2 * 8 + 16) * 8
     np.testing.assert_allclose(count_steps(state, metrics), trainer.frames_per_chunk, rtol=1e-6)
+
+
+def test_learning_rates_fall_with_the_steps_of_a_seed(small, pair):
+    """Of two seeds, after 8 phases of 8 steps of 8 environments each."""
+    _, _, state, _ = pair
+    np.testing.assert_array_equal(state.phases, [8, 8])
+    ppo = PPO(num_envs=8, rate_horizon=256)
+    assert make_trainer(small.config(ppo=ppo)).rate(state.phases[0]) == pytest.approx(1 / 3**0.5)
+    assert make_trainer(small.config(ppo=dataclasses.replace(ppo, rate_horizon=0))).rate(state.phases[0]) == 1
 
 
 def test_steps_that_both_loops_learn_from_count_once(small):

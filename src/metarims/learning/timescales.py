@@ -82,11 +82,13 @@ class Learner:
         mission_tokens: Int[Array, "num_missions L"],
         rollout: Rollout,
         key: PRNGKeyArray,
+        rate: Float[Array, ""] | float = 1.0,
     ) -> tuple[Agent, optax.OptState, tuple[dict[str, Float[Array, ""]], Fault]]:
         """Pass over one rollout, in minibatches, until the policy has moved far enough or the epochs are over.
 
-        Metrics are means over the gradient steps, the fault is the first. Each shard gives its part to every minibatch;
-        all take the same step, by the mean of their gradients.
+        ``rate``: the learning rate as a fraction of that at the beginning. Metrics are means over the gradient steps,
+        the fault is the first. Each shard gives its part to every minibatch; all take the same step, by the mean of
+        their gradients.
         """
         spans = cut_spans(rollout, self.loop.span, self.ppo)
         moments = measure_moments(spans.value, spans.returns)
@@ -108,7 +110,7 @@ class Learner:
             for group in self.groups:
                 metrics[f"grad_norm/{group}"] = optax.global_norm(select_group(gradient, group))
             updates, optimizer_state = self.optimizer.update(gradient, optimizer_state)
-            own = optax.apply_updates(own, self._scale_groups(updates))
+            own = optax.apply_updates(own, self._scale_groups(updates, rate))
             return (own, optimizer_state), metrics
 
         keys = jax.random.split(key, self.loop.epochs)
@@ -139,7 +141,8 @@ class Learner:
         metrics[f"{self.name}/epochs"] = end.done.astype(jnp.float32)
         return eqx.combine(end.own, frozen), end.optimizer, (metrics, end.fault)
 
-    def _scale_groups(self, updates: Any) -> Any:
+    def _scale_groups(self, updates: Any, rate: Float[Array, ""] | float) -> Any:
+        updates = jax.tree.map(lambda leaf: leaf * rate, updates)
         for group, factor in self.rate_factors:
             subtree = jax.tree.map(lambda leaf, f=factor: leaf * f, select_group(updates, group))
             updates = eqx.tree_at(lambda a, g=group: select_group(a, g), updates, subtree)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, Num, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 
 from metarims.agents.agent import Agent, make_agent
 from metarims.config import Config
@@ -45,9 +45,11 @@ class TrainState(NamedTuple):
     """Optimiser state of every timescale, fastest first."""
     actor: Actor
     key: PRNGKeyArray
+    phases: Int[Array, ""]
+    """How many phases of acting there were."""
 
 
-SHARDED: Any = TrainState(agent=False, optimizers=False, actor=True, key=True)  # pyright: ignore[reportArgumentType]
+SHARDED: Any = TrainState(agent=False, optimizers=False, actor=True, key=True, phases=False)  # pyright: ignore[reportArgumentType]
 """What of a state belongs to a shard of environments."""
 
 
@@ -115,6 +117,13 @@ class Trainer:
         """The agent of one seed, by its place in ``config.seeds``."""
         return self.layout.gather(jax.tree.map(lambda leaf: leaf[index], state.agent))
 
+    def rate(self, phases: Int[Array, ""]) -> Float[Array, ""] | float:
+        """The learning rates by now, as a fraction of those at the beginning (``PPO.rate_horizon``)."""
+        if not self.config.ppo.rate_horizon:
+            return 1.0
+        steps_per_phase = self.learners[0].loop.rollout * self.config.ppo.num_envs
+        return jax.lax.rsqrt(1 + phases * (steps_per_phase / self.config.ppo.rate_horizon))
+
     def make_agent(self, key: PRNGKeyArray) -> Agent:
         """A fresh agent for this task."""
         return make_agent(
@@ -130,10 +139,10 @@ class Trainer:
         agent = self.make_agent(key_agent)
         optimizers = tuple(learner.init(agent) for learner in self.learners)
         if self.config.ppo.shards == 1:
-            return TrainState(agent, optimizers, init_actor(agent, self.envs, key_env), key_run)
+            return TrainState(agent, optimizers, init_actor(agent, self.envs, key_env), key_run, jnp.int32(0))
         keys_env, keys_run = (jax.random.split(key, self.config.ppo.shards) for key in (key_env, key_run))
         actors = jax.vmap(lambda key: init_actor(agent, self.envs, key))(keys_env)
-        return TrainState(agent, optimizers, actors, keys_run)
+        return TrainState(agent, optimizers, actors, keys_run, jnp.int32(0))
 
     def _place(self, state: TrainState) -> TrainState:
         return self.layout.place(state, SHARDED)
@@ -201,12 +210,13 @@ class Trainer:
             span=self.learners[0].loop.span,
             carry=self.config.at_episode_end == "carry",
         )
-        return state._replace(actor=actor, key=key), rollout, sums
+        return state._replace(actor=actor, key=key, phases=state.phases + 1), rollout, sums
 
     def _learn(self, state: TrainState, index: int, rollout: Rollout) -> tuple[TrainState, Learned]:
         key, key_learn = jax.random.split(state.key)
+        tokens = mission_tokens(self.envs, state.actor.env)
         agent, optimizer, learned = self.learners[index].update(
-            state.agent, state.optimizers[index], mission_tokens(self.envs, state.actor.env), rollout, key_learn
+            state.agent, state.optimizers[index], tokens, rollout, key_learn, self.rate(state.phases)
         )
         optimizers = (*state.optimizers[:index], optimizer, *state.optimizers[index + 1 :])
         return state._replace(agent=agent, optimizers=optimizers, key=key), learned
