@@ -259,7 +259,7 @@ def test_params_puts_agents_of_equal_cost_together(capsys):
         (("train", "--fraems", "5"), "--frames"),
         (("train", "--frames", "many"), "many"),
         (("train", "--encoder-speed", "medium"), "medium"),
-        (("trian",), "train"),
+        (("trian",), "Unknown command 'trian'. Did you mean train?"),
         ((), "train"),
         (("evaluate", "nowhere"), "There is no agent at nowhere"),
         (("evaluate", "."), "is not a run folder: it has no config.json"),
@@ -272,6 +272,7 @@ def test_params_puts_agents_of_equal_cost_together(capsys):
         (("view", "here", "--random", "--env", "BabyAI-GoToObj-v0"), "leave out here, or --random"),
         (("view", "--random", "--env", "BabyAI-GoToObjj-v0"), "Did you mean BabyAI-GoToObj-v0"),
         (("view", "--random", "--env", "BabyAI-BossLevel-v0", "--in", "jax"), "view it with --in farama"),
+        (("study", "run", "fig99"), "metarims study list lists all"),
         (("train", "--env", "qqq"), "Unknown environment 'qqq'. metarims envs lists all"),
         (("train", "--env", "BabyAI-GoToObj-v0+BabyAI-GoToObj-v0"), "occurs twice in the mixture"),
         (("train", "--env", "BabyAI-GoToObj-v0*x+BabyAI-GoToLocal-v0"), "weight of BabyAI-GoToObj-v0 is 'x'"),
@@ -342,6 +343,7 @@ def test_the_paper_preset_is_the_papers():
         "reward_scale": 20.0,
         "normalize_advantages": False,
         "adam_eps": 1e-5,
+        "rate_horizon": 0,
         "target_kl": 0.0,
     }
     for loop, rollout, span in ((paper.fast, 40, 20), (paper.slow, 80, 80)):
@@ -404,7 +406,7 @@ def test_a_users_own_task_from_training_to_viewing(users_task, capsys):
     """It breaks on the way: what was saved is kept, and the same command goes on from there."""
     words, env = ("--words", "shiny", "gem"), ("--env", "gems:Flaky-v0")
     small = (*SMALL, *env, "--fast.rollout", 32, "--fast.span", 4)
-    assert "word 'shiny', which is not in the vocabulary: name it with --words shiny" in complaint(
+    assert "words that are not in the vocabulary: name them with --words shiny" in complaint(
         capsys, "train", *small, "--out", users_task / "wordless"
     )
     error = complaint(capsys, "train", *small, *words)

@@ -194,5 +194,6 @@ def test_a_name_is_no_markup_on_the_terminal(capsys):
 
 def test_settings_of_a_stranger_are_compared_not_taken(tmp_path):
     (tmp_path / "config.json").write_text(to_json(dataclasses.replace(fake.SMALL, env="trap:Task-v0")))
+    (tmp_path / "metrics.jsonl").write_text("{}")
     with pytest.raises(UserError, match="env = trap:Task-v0, not"), RunFolder(tmp_path, fake.SMALL):
         pass

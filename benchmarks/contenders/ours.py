@@ -28,6 +28,7 @@ MATCHED_NETWORK = Network(
     word_dim=32,
     mission_dim=128,
     fusion="concat",
+    normalize_features=False,
     feature_dim=64,
     lstm_dim=64,
     head_dim=64,

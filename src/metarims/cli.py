@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from metarims.config import Config, Network
-from metarims.errors import UserError, one_line, shown
+from metarims.errors import UserError, one_line, shown, unknown_name
 from metarims.presets import PRESETS
 from metarims.presets import preset as find_preset
 from metarims.runtime import prevent_deadlock, share_processor
@@ -74,7 +74,9 @@ class Train:
             print(f"Stopped and saved at step {outcome.env_steps:,} of {self.config.frames:,}. To go on: {command}")
             return 0
         named = f" --env {shlex.quote(self.config.env)}" if ":" in self.config.env else ""  # Files import no modules.
-        print(f"Finished: {outcome.env_steps:,} steps in {out}. Next: metarims evaluate {shlex.quote(str(out))}{named}")
+        condition = ", if it is a MiniGridEnv" if named else ""
+        following = f"Next{condition}: metarims evaluate {shlex.quote(str(out))}{named}"
+        print(f"Finished: {outcome.env_steps:,} steps in {out}. {following}")
         if outcome.stopped:
             stopped = f"seed{'s' * (len(outcome.stopped) > 1)} {' '.join(map(str, outcome.stopped))}"
             print(f"metarims: a numerical fault stopped {stopped}: see {out / 'events.jsonl'}.", file=sys.stderr)
@@ -357,7 +359,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     raise SystemExit(code)
 
 
+COMMANDS = ("train", "evaluate", "view", "envs", "params", "study", "doctor", "demo")
+
+
 def _parse(arguments: list[str]) -> Any:
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        raise unknown_name("command", arguments[0], COMMANDS)
     start = Train(find_preset(_preset_name(arguments)))
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=start)]

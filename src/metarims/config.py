@@ -33,6 +33,8 @@ class Network:
     """How the mission meets the image: it modulates the tiles' features (FiLM), or is only appended to them."""
     feature_dim: int = 64
     """Width of what the core reads."""
+    normalize_features: bool = True
+    """What the core reads has a root mean square of one. Without it features may grow until learning stalls."""
     lstm_dim: int = 128
     """State of the LSTM core."""
     num_modules: int = 5
@@ -175,7 +177,7 @@ class Config:
     max_missions: int = 0
     """Tasks on the host: different missions within one update's steps (0: as many as episodes of 16 steps give)."""
     record_every: int = 20_000
-    """Environment steps per seed between two lines of metrics, rounded to whole updates; the run's chunk."""
+    """Environment steps per seed between two lines of metrics, rounded up to whole updates; the run's chunk."""
     checkpoint_every: int = 5
     """Chunks between two checkpoints; a killed run loses at most these."""
     on_nan: Literal["stop", "restart"] = "stop"

@@ -30,8 +30,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listed_by: str = ""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     everything = f"{listed_by} lists all {len(known)}." if listed_by else f"Known: {', '.join(sorted(known))}."
-    hint = f"Did you mean {' or '.join(near)}?" if near else everything
-    return UserError(f"Unknown {kind} '{name}'. {hint}")
+    hints = [f"Did you mean {' or '.join(near)}?"] * bool(near) + [everything] * bool(listed_by or not near)
+    return UserError(f"Unknown {kind} '{name}'. {' '.join(hints)}")
 
 
 def one_line(text: str) -> str:

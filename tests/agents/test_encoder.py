@@ -18,10 +18,17 @@ TOKENS = jnp.asarray(LEVEL.mission_tokens)
 NUM_WORDS = len(VOCABULARY)
 
 
-def make_encoder(fusion="film", num_words=NUM_WORDS):
+def make_encoder(fusion="film", num_words=NUM_WORDS, normalized=True):
     """A small encoder with random weights of the size of fresh ones, and random biases."""
     build = lambda key: Encoder(  # noqa: E731
-        num_words, image_dim=5, word_dim=4, mission_dim=6, feature_dim=9, fusion=fusion, key=key
+        num_words,
+        image_dim=5,
+        word_dim=4,
+        mission_dim=6,
+        feature_dim=9,
+        fusion=fusion,
+        normalized=normalized,
+        key=key,
     )
     encoder, draw = jax.eval_shape(build, jax.random.key(0)), np.random.default_rng(0)
 
@@ -36,8 +43,8 @@ def make_encoder(fusion="film", num_words=NUM_WORDS):
 def encode():
     """Features of observations of either kind, given the words of the missions."""
     run = jax.jit(lambda encoder, tokens, observation: encoder(encoder.tables(tokens), observation))
-    return lambda observation, tokens=TOKENS, fusion="film": np.asarray(
-        run(make_encoder(fusion), jnp.asarray(tokens), observation)
+    return lambda observation, tokens=TOKENS, fusion="film", normalized=True: np.asarray(
+        run(make_encoder(fusion, normalized=normalized), jnp.asarray(tokens), observation)
     )
 
 
@@ -52,10 +59,20 @@ def views():
     return Observation(jnp.asarray(codes), jnp.zeros(400, jnp.int8), jnp.asarray(mission))
 
 
+def test_features_have_a_root_mean_square_of_one_however_large_the_weights_are(encode, views):
+    raw = encode(views, normalized=False)
+    size = np.sqrt((raw**2).mean(-1, keepdims=True))
+    large = size[:, 0] > 0.1
+    assert large.mean() > 0.9
+    features = encode(views)[large]
+    np.testing.assert_allclose((features**2).mean(-1), 1, atol=2e-3)
+    np.testing.assert_allclose(raw[large] / size[large], features, atol=5e-3)
+
+
 @pytest.mark.parametrize("fusion", ["film", "concat"])
 def test_pictures_and_codes_give_the_same_features(encode, views, fusion):
-    from_codes = encode(views, fusion=fusion)
-    from_pixels = encode(Pixels(sight.render(views.codes), views.mission), fusion=fusion)
+    from_codes = encode(views, fusion=fusion, normalized=False)
+    from_pixels = encode(Pixels(sight.render(views.codes), views.mission), fusion=fusion, normalized=False)
     np.testing.assert_allclose(from_pixels, from_codes, atol=1e-5)
     assert (from_codes > 0).mean() > 0.2, "features that are all zero agree too easily"
     assert len(np.unique(from_codes, axis=0)) == 400

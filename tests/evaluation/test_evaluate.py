@@ -201,5 +201,11 @@ def test_a_mixture_is_evaluated_task_by_task(monkeypatch):
 def test_a_task_on_the_host_has_no_world_of_ours():
     with pytest.raises(UserError, match=r"BabyAI-GoTo-v0 is none of our own levels.* evaluate with --in farama"):
         tables.evaluate_agents([of_a_mixture()], "BabyAI-GoTo-v0", "jax", 2)
-    with pytest.raises(UserError, match="CartPole-v1 is no subclass of MiniGridEnv"):
+    with pytest.raises(UserError, match="The observations of CartPole-v1 have no 'image'"):
         tables.evaluate_agents([of_a_mixture()], "CartPole-v1", "farama", 2)
+
+
+@pytest.mark.parametrize("where", ["farama", "jax"])
+def test_an_agent_with_other_actions_is_refused_in_either_world(where):
+    with pytest.raises(UserError, match="The agent has 7 actions, but MiniGrid-Dynamic-Obstacles-6x6-v0 has 3"):
+        tables.evaluate_agents([of_a_mixture()], "MiniGrid-Dynamic-Obstacles-6x6-v0", where, 2)

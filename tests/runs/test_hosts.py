@@ -93,6 +93,7 @@ def test_a_signal_to_one_process_stops_and_saves_all(environment, tmp_path):
 
 def test_a_folder_that_refuses_ends_all_with_the_same_sentence(environment, tmp_path):
     (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "metrics.jsonl").write_text("{}")
     ends = end(*start_both(environment, tmp_path))
     assert [code for code, _, _ in ends] == [2, 2], ends
     sentences = [errors.strip().splitlines()[-1] for _, _, errors in ends]

@@ -14,6 +14,7 @@ from rich.console import Console
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.runs import checkpoints, training
+from metarims.runs.folder import describe, read_config
 from metarims.runs.progress import Progress
 
 
@@ -141,6 +142,38 @@ def test_another_configuration_is_refused_with_its_first_difference(tmp_path, fa
     other = dataclasses.replace(fake.SMALL, seeds=(3, 5, 7))
     with pytest.raises(UserError, match="run with seeds = 3 5, not 3 5 7"):
         train(tmp_path / "run", other)
+
+
+def test_a_folder_that_was_only_claimed_is_free_for_other_settings(tmp_path, fake, train, snapshot, whole):
+    """As a run leaves it that is refused, or killed, before its first chunk."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.json").write_bytes(describe(dataclasses.replace(fake.SMALL, seeds=(9,))))
+    train(tmp_path / "run")
+    assert snapshot(tmp_path / "run") == whole
+
+
+def test_what_another_program_left_is_not_overwritten(tmp_path, train):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/metrics.jsonl").write_text("theirs")
+    with pytest.raises(UserError, match=r"run has no config.json, but metrics.jsonl, which a run would overwrite"):
+        train(tmp_path / "run")
+    assert (tmp_path / "run/metrics.jsonl").read_text() == "theirs"
+
+
+def test_fewer_frames_leave_the_record_of_a_longer_run(tmp_path, fake, train, snapshot, whole):
+    train(tmp_path / "run")
+    assert train(tmp_path / "run", dataclasses.replace(fake.SMALL, frames=500)) == (True, 1200, ())
+    assert snapshot(tmp_path / "run") == whole
+    assert read_config(tmp_path / "run").frames == fake.SMALL.frames
+
+
+def test_a_folder_of_runs_names_them(tmp_path, train):
+    train(tmp_path / "demo/one")
+    for folder in (tmp_path, tmp_path / "demo"):
+        with pytest.raises(UserError, match=r"is not a run folder: .* Did you mean .*demo/one\?"):
+            read_config(folder)
+    with pytest.raises(UserError, match="Train a run first: metarims train --out "):
+        read_config(tmp_path / "nowhere")
 
 
 def test_a_second_writer_is_refused(tmp_path, train):

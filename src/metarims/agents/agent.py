@@ -93,6 +93,7 @@ def make_agent(
         feature_dim=net.feature_dim,
         fusion=net.fusion,
         mission_scale=net.mission_scale,
+        normalized=net.normalize_features,
         key=key_encoder,
     )
     if core == "lstm":

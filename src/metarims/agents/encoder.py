@@ -119,6 +119,11 @@ def _modulate_backward(residuals, gradient):
 _modulate.defvjp(_modulate_forward, _modulate_backward)
 
 
+def normalize(x: Float[Array, "*B D"], epsilon: float = 1e-5) -> Float[Array, "*B D"]:
+    """x over its root mean square (Zhang and Sennrich, 2019, without gains)."""
+    return x * jax.lax.rsqrt((x**2).mean(-1, keepdims=True) + epsilon)
+
+
 class MissionEncoder(eqx.Module):
     """Words' embeddings read by a GRU."""
 
@@ -164,6 +169,9 @@ class Encoder(eqx.Module):
     from_tiles: Float[Array, "C49 D"]
     from_mission: Float[Array, "H D"]
     bias: Float[Array, " D"]
+    normalized: bool = eqx.field(static=True)
+    """Features have a root mean square of one. Without it they may grow until the core's gates no longer move: of eight
+    LSTM agents on GoToLocal half then stall (``benchmarks/README.md``)."""
 
     def __init__(
         self,
@@ -175,6 +183,7 @@ class Encoder(eqx.Module):
         feature_dim: int,
         fusion: Literal["film", "concat"],
         mission_scale: float = 1.0,
+        normalized: bool = True,
         key: PRNGKeyArray,
     ):
         key_tiles, key_mission, key_film, key_image, key_add = jax.random.split(key, 5)
@@ -186,6 +195,7 @@ class Encoder(eqx.Module):
         self.from_tiles = init_fan_in(key_image, (VIEW * VIEW * image_dim, feature_dim))
         self.from_mission = init_fan_in(key_add, (mission_dim, feature_dim), mission_scale)
         self.bias = jnp.zeros(feature_dim)
+        self.normalized = normalized
 
     def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> Tables:
         """Features of all tiles and of the missions given as words, to be looked up by ``__call__``."""
@@ -211,7 +221,8 @@ class Encoder(eqx.Module):
         else:
             tiles = modulate(tiles, *jnp.split(lookup(tables.film, observation.mission), 2, axis=-1))
         image = tiles.reshape(*tiles.shape[:-2], -1) @ self.from_tiles
-        return jax.nn.relu(image + lookup(tables.missions, observation.mission))
+        features = jax.nn.relu(image + lookup(tables.missions, observation.mission))
+        return normalize(features) if self.normalized else features
 
 
 def cut_patches(image: Integer[Array, "*B 56 56 3"]) -> Integer[Array, "*B 49 192"]:

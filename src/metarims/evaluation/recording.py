@@ -13,10 +13,10 @@ from metarims.errors import UserError
 from metarims.evaluation.episodes import Episode
 from metarims.evaluation.evaluate import FIRST_FARAMA_SEED, PixelPolicy, check_episodes, choose, evaluation_key
 from metarims.evaluation.random_agent import RandomAgent
-from metarims.evaluation.tables import check_actions, speech, tasks_of
+from metarims.evaluation.tables import check_actions, count_actions, speech, tasks_of
 from metarims.gridworld import make, rules, sight
 from metarims.gridworld.missions import Speech
-from metarims.gridworld.registry import check_native, tasks
+from metarims.gridworld.registry import tasks
 from metarims.gridworld.tiles import CODE
 from metarims.gridworld.world import World
 from metarims.runs.export import SavedAgent
@@ -27,6 +27,9 @@ LEVEL_KEYS = 1
 
 MAX_EPISODES = 10_000
 """Of one task, which are all played side by side."""
+
+VIEW_ELSEWHERE = "view it with --in farama"
+"""What to do about a task that our world does not have."""
 
 
 class Snapshot(NamedTuple):
@@ -71,9 +74,7 @@ def record_agents(
     for saved in agents:
         played = tasks_of(saved, env)
         for index, task in enumerate(played):
-            if where == "jax":
-                check_native(task, "view it with --in farama")
-                check_actions(saved, task, make(task).num_actions)
+            check_actions(saved, task, count_actions(task, where, VIEW_ELSEWHERE))
             share = num_episodes // len(played) + (index < num_episodes % len(played))
             if share:
                 episodes += record_episodes(saved.agent, task, share, greedy, where, seed, speech(saved, task))
@@ -90,19 +91,9 @@ def record_random(env: str, where: Literal["jax", "farama"], num_episodes: int, 
     for index, task in enumerate(played):
         share = num_episodes // len(played) + (index < num_episodes % len(played))
         if share:
-            agent = RandomAgent(_count_actions(task, where))
+            agent = RandomAgent(count_actions(task, where, VIEW_ELSEWHERE))
             episodes += record_episodes(agent, task, share, False, where, seed, Speech(None))
     return episodes
-
-
-def _count_actions(env: str, where: Literal["jax", "farama"]) -> int:
-    if where == "jax":
-        check_native(env, "view it with --in farama")
-        return make(env).num_actions
-    from metarims.gridworld.farama import make_farama
-    from metarims.gridworld.host import read_facts
-
-    return read_facts(make_farama(env)).num_actions
 
 
 def record_episodes(

@@ -78,13 +78,11 @@ def _evaluate(
     saved: SavedAgent, env: str, where: str, num_episodes: int, greedy: bool, block: int, hears: bool
 ) -> Evaluation:
     """``block``: which levels to play; those of different blocks differ."""
+    check_actions(saved, env, count_actions(env, where, "evaluate with --in farama"))
     if where == "farama":
         first = FIRST_FARAMA_SEED + block * num_episodes
         return evaluate_farama(saved.agent, env, num_episodes, first, greedy, speech(saved, env))
-    check_native(env, "evaluate with --in farama")
-    level = make(env)
-    check_actions(saved, env, level.num_actions)
-    return evaluate_jax(saved.agent, level, num_episodes, evaluation_key(block), greedy, hears=hears)
+    return evaluate_jax(saved.agent, make(env), num_episodes, evaluation_key(block), greedy, hears=hears)
 
 
 def tasks_of(saved: SavedAgent, env: str | None) -> tuple[str, ...]:
@@ -98,6 +96,20 @@ def tasks_of(saved: SavedAgent, env: str | None) -> tuple[str, ...]:
             "trust it, name the task yourself, with --env."
         )
     return tasks(env or saved.config.env)
+
+
+def count_actions(env: str, where: str, otherwise: str) -> int:
+    """The actions of a task; one that is asked for in our world (``jax``) and is not there is a ``UserError``.
+
+    ``otherwise``: what to do then.
+    """
+    if where == "jax":
+        check_native(env, otherwise)
+        return make(env).num_actions
+    from metarims.gridworld.farama import make_farama
+    from metarims.gridworld.host import read_facts
+
+    return read_facts(make_farama(env)).num_actions
 
 
 def check_actions(saved: SavedAgent, env: str, num_actions: int) -> None:

@@ -65,12 +65,12 @@ class MissionTable:
 
     def _tokenize(self, mission: str) -> np.ndarray:
         words = mission.lower().replace(",", " ").split()
-        for word in words:
-            if word not in self.vocabulary:
-                raise UserError(
-                    f"The mission '{mission}' contains the word '{word}', which is not in the vocabulary: name it with "
-                    f"--words {word} (and every other word of your own missions)."
-                )
+        strange = list(dict.fromkeys(word for word in words if word not in self.vocabulary))
+        if strange:
+            raise UserError(
+                f"The mission '{mission}' has words that are not in the vocabulary: name them with "
+                f"--words {' '.join(strange)} (and every other word of your own missions)."
+            )
         if len(words) > self.max_words:
             raise UserError(
                 f"The mission '{mission}' has {len(words)} words, but max_words is {self.max_words}: "

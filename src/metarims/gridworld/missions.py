@@ -43,7 +43,10 @@ def tokenize(text: str, vocabulary: Sequence[str] = VOCABULARY, max_words: int =
     token = _TOKEN if vocabulary is VOCABULARY else {word: 1 + index for index, word in enumerate(vocabulary)}
     for word in words:
         if word not in token:
-            raise UserError(f"The mission '{text}' contains the word '{word}', which is not in the vocabulary.")
+            raise UserError(
+                f"The mission '{text}' contains the word '{word}', which is not in the vocabulary: an agent knows the "
+                "words of Farama's tasks, and those with which it was trained (--words)."
+            )
     if len(words) > max_words:
         raise UserError(f"The mission '{text}' has {len(words)} words; at most {max_words} fit.")
     tokens = np.zeros(max_words, np.int32)

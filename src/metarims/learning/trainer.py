@@ -72,7 +72,7 @@ class Trainer:
         self.words = vocabulary(self.envs)
         self.schedule = make_schedule(self.learners, reuse=config.slow_data == "reuse")
         self.frames_per_cycle = len(self.schedule) * self.learners[0].loop.rollout * config.ppo.num_envs
-        cycles = max(1, round(config.record_every / self.frames_per_cycle))
+        cycles = math.ceil(config.record_every / self.frames_per_cycle)
         self.cycles_per_chunk = min(cycles, math.ceil(config.frames / self.frames_per_cycle))
         self.frames_per_chunk = self.cycles_per_chunk * self.frames_per_cycle
         self.num_chunks = math.ceil(config.frames / self.frames_per_chunk)

@@ -37,17 +37,20 @@ class RunFolder:
         self._lock: int | None = None
 
     def __enter__(self) -> "RunFolder":
-        self._check_config()
         try:
+            self._check_links()
+            self._check_config()
             for folder in (self.path, self.agents, self.checkpoints):
                 folder.mkdir(parents=True, exist_ok=True)
-            self._check_links()
             self._claim()
             self._check_config()  # Again, now that nobody else can write it.
+            self._keep_longest()
             write_atomic(self.path / "config.json", describe(self.config))
         except OSError as error:
             self._release()
-            raise UserError(f"Cannot write to the run folder {self.path}: {reason(error)}.") from error
+            raise UserError(
+                f"Cannot write to the run folder {self.path}: {reason(error)}. Name another with --out."
+            ) from error
         except BaseException:
             self._release()
             raise
@@ -76,12 +79,23 @@ class RunFolder:
     def events(self) -> Path:
         return self.path / "events.jsonl"
 
+    def _begun(self) -> Path | None:
+        """What a training left here first, if any did: a folder that was only claimed is free for another."""
+        files = [path for path in (self.metrics, self.events) if path.exists() and path.stat().st_size]
+        return next(iter([*files, *self.checkpoints.glob("*"), *self.agents.glob("*")]), None)
+
     def _check_config(self) -> None:
+        begun = self._begun()
         if not (self.path / "config.json").exists():
-            return
+            if begun is None:
+                return
+            raise UserError(
+                f"{self.path} has no config.json, but {begun.relative_to(self.path)}, which a run would overwrite: "
+                "name another folder with --out."
+            )
         found, version = read_settings(self.path)
         names = differences(found, self.config)
-        if names:
+        if names and begun is not None:
             values = {name: (_field(found, name), _field(self.config, name)) for name in names}
             holds = "; ".join(f"{name} = {_say(was)}, not {_say(now)}" for name, (was, now) in values.items())
             flags = " ".join(_flag(name, was) for name, (was, _) in values.items())
@@ -90,6 +104,12 @@ class RunFolder:
                 f"{self.path} holds a run{other} with {holds}: name another folder with --out, "
                 f"or add {flags} to go on with that run."
             )
+
+    def _keep_longest(self) -> None:
+        """Asked for fewer frames than before, the record still says for how many the run was meant."""
+        if self._begun() is not None:
+            frames = max(self.config.frames, read_config(self.path).frames)
+            self.config = dataclasses.replace(self.config, frames=frames)
 
     def _check_links(self) -> None:
         """What is written must lie in the folder: a stranger's may hold links to other files."""
@@ -140,9 +160,7 @@ def read_settings(folder: str | Path) -> tuple[Config, str]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(
-            f"{folder} is not a run folder: it has no config.json. Train a run first: metarims train --out {folder}."
-        ) from None
+        raise UserError(f"{folder} is not a run folder: it has no config.json. {_advise(Path(folder))}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {reason(error)}.") from error
     try:
@@ -152,6 +170,17 @@ def read_settings(folder: str | Path) -> tuple[Config, str]:
     version = str(values.pop(VERSION, "")) if isinstance(values, dict) else ""
     where = f"{path} (of metarims {version}; this is {__version__})" if version not in ("", __version__) else str(path)
     return from_dict(Config, values, where), version
+
+
+def _advise(folder: Path) -> str:
+    """Where the runs may be, when ``folder`` is none."""
+    with contextlib.suppress(OSError):
+        runs = sorted(str(path.parent) for depth in ("*", "*/*") for path in folder.glob(f"{depth}/config.json"))
+        if runs:
+            return f"Did you mean {' or '.join(runs[:5])}?"
+        if folder.exists() and any(folder.iterdir()):
+            return "Name the folder that was given to metarims train with --out."
+    return f"Train a run first: metarims train --out {folder}."
 
 
 def describe(config: Config) -> bytes:

@@ -263,7 +263,7 @@ class _Run:
         with writing("the trained agents", self.folder.path):
             for index, seed in enumerate(self.config.seeds):
                 agent, env_steps = self.trainer.agent(self.state, index), self.guard.steps_of(index, self.env_steps)
-                known = SavedAgent(agent, self.config, seed, env_steps, *counts, words=special)
+                known = SavedAgent(agent, self.folder.config, seed, env_steps, *counts, words=special)
                 save_agent(self.folder.agents / f"seed-{seed}.safetensors", known)
 
 
