@@ -204,8 +204,8 @@ def test_an_invented_message_is_noticed():
 @pytest.mark.parametrize("block", blocks(ERRORS, "console"), ids=lambda block: block.splitlines()[0])
 def test_a_command_that_fails_says_what_the_page_says(block, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    with RunFolder("runs/x", Config()):
-        pass
+    with RunFolder("runs/x", Config()) as folder:
+        folder.metrics.write_text("{}\n")
     command, *expected = block.splitlines()
     with pytest.raises(SystemExit) as ended:
         cli.main(shlex.split(command)[2:])

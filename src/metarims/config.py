@@ -99,8 +99,8 @@ class PPO:
     adam_eps: float = 1e-5
     """Adam's epsilon."""
     rate_horizon: int = 300_000
-    """Learning rates fall with the environment steps per seed, by 1 / sqrt(1 + steps / this); 0: they stay. Without it,
-    long runs saturate and collapse after some millions of steps."""
+    """Learning rates fall with the environment steps per seed, by 1 / sqrt(1 + steps / this); 0: they stay, and
+    agents may come apart after some millions of steps."""
     target_kl: float = 0.02
     """An update makes no further pass over its data once one has moved the policy so far from the one that acted (KL
     divergence; 0: it always makes all ``epochs``)."""

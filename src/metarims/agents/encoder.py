@@ -170,8 +170,8 @@ class Encoder(eqx.Module):
     from_mission: Float[Array, "H D"]
     bias: Float[Array, " D"]
     normalized: bool = eqx.field(static=True)
-    """Features have a root mean square of one. Without it they may grow until the core's gates no longer move: of eight
-    LSTM agents on GoToLocal half then stall (``benchmarks/README.md``)."""
+    """Features have a root mean square of one. Without it they may grow until the core's gates no longer move, and
+    learning stalls (``benchmarks/README.md``)."""
 
     def __init__(
         self,
