@@ -86,6 +86,13 @@ def test_help_names_the_commands():
         assert command in done.stdout
 
 
+@pytest.mark.parametrize("arguments", [("--help",), ("study", "--help")])
+def test_help_says_what_studies_are(arguments):
+    text = " ".join(metarims(*arguments).stdout.split())
+    assert "The paper's figures and tables" in text
+    assert "Union" not in text
+
+
 def test_help_imports_no_jax():
     code = "import sys; from metarims import cli\ntry: cli.main(['train', '--help'])\nexcept SystemExit: pass\n"
     done = subprocess.run([sys.executable, "-c", code + "assert 'jax' not in sys.modules"], capture_output=True)

@@ -376,7 +376,7 @@ def _parse(arguments: list[str]) -> Any:
             Annotated[StudyList, tyro.conf.subcommand("list")]
             | Annotated[StudyRun, tyro.conf.subcommand("run")]
             | Annotated[StudyReport, tyro.conf.subcommand("report")],
-            tyro.conf.subcommand("study"),
+            tyro.conf.subcommand("study", description="The paper's figures and tables: list them, run one, report it."),
         ]
         | Annotated[Doctor, tyro.conf.subcommand("doctor")]
         | Annotated[RunDemo, tyro.conf.subcommand("demo")]
