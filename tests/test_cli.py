@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -82,7 +83,7 @@ def run(tmp_path_factory):
 def test_help_names_the_commands():
     done = spawn("--help")
     assert done.returncode == 0
-    for command in ("train", "evaluate", "view", "envs", "params", "doctor", "demo"):
+    for command in ("train", "evaluate", "view", "plot", "envs", "params", "doctor", "demo"):
         assert command in done.stdout
 
 
@@ -234,6 +235,37 @@ def test_view_writes_one_page(run, tmp_path):
     assert "Wrote" in done.stdout
 
 
+def test_plot_draws_a_run(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run[0], "run")
+    done = metarims("plot", "run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "Wrote run/learning.png."
+    assert Path("run/learning.png").read_bytes().startswith(b"\x89PNG")
+    shutil.copytree(run[0], "other")
+    done = metarims("plot", "run", "other", "--metric", "fast/value_loss")
+    assert done.stdout == "Wrote learning-fast-value_loss.png.\n"
+    assert metarims("plot", "run", "--out", "new/curves.svg").returncode == 0
+    assert Path("new/curves.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_what_cannot_be_plotted_is_one_sentence(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run[0], "run")
+    assert "Unknown metric 'sucess'. Did you mean success" in complaint(capsys, "plot", "run", "--metric", "sucess")
+    assert "'curves.gif' ends in none of .svg, .pdf, .png" in complaint(capsys, "plot", "run", "--out", "curves.gif")
+    assert "Could not write the picture in run/config.json" in complaint(
+        capsys, "plot", "run", "--out", "run/config.json/a.png"
+    )
+    Path("run/metrics.jsonl").write_text('{"seed": 0, "env_st')
+    assert "run has no metrics yet" in complaint(capsys, "plot", "run")
+    Path("run/metrics.jsonl").write_text('{"seed": 0, "env_st\n{"seed": 0, "env_steps": 9}\n')
+    assert "Line 1 of run/metrics.jsonl is not JSON" in complaint(capsys, "plot", "run")
+    Path("run/metrics.jsonl").unlink()
+    assert "run has no metrics yet" in complaint(capsys, "plot", "run")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
 def test_doctor_names_what_matters():
     done = metarims("doctor")
     assert done.returncode == 0
@@ -275,6 +307,8 @@ def test_params_puts_agents_of_equal_cost_together(capsys):
         (("view",), "Name a run, or an agent that comes with the package (--agent "),
         (("view",), "or give --env ID --random"),
         (("view", "here", "--agent", "doorkey"), "Both here and --agent doorkey are named"),
+        (("plot",), "No run: name at least one run's folder"),
+        (("plot", "nowhere"), "nowhere is not a run folder: it has no config.json"),
         (("view", "--random"), "--random needs a task: name it with --env"),
         (("view", "here", "--random", "--env", "BabyAI-GoToObj-v0"), "leave out here, or --random"),
         (("view", "--random", "--env", "BabyAI-GoToObjj-v0"), "Did you mean BabyAI-GoToObj-v0"),

@@ -1,4 +1,4 @@
-"""The command line: metarims train · evaluate · view · envs · params · study · doctor · demo.
+"""The command line: metarims train · plot · evaluate · view · envs · params · study · doctor · demo.
 
 Flags are generated from dataclasses (training's from ``config.Config``). JAX is imported only by the commands that
 compute, so that help and mistakes answer at once.
@@ -175,6 +175,38 @@ class View:
         from metarims.gridworld import is_native
 
         return self.where or ("jax" if is_native(env) else "farama")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Draw learning curves of runs side by side: each seed thin, the mean of seeds bold, its 95 % interval shaded."""
+
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
+    """Folders of runs; each task has panels of its own."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """The picture, .png, .pdf or .svg (default: learning.png in the run's folder, or beside the first of several)."""
+    metric: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
+    """Draw this metric of metrics.jsonl (default: success and return); docs/metrics.md explains them."""
+
+    def run(self, command: str) -> int:
+        from metarims.runs.files import writing
+        from metarims.views.plots import check_ending, save_figure
+        from metarims.views.run_plot import left_out, plot_runs, read_runs
+
+        if self.out:
+            check_ending(self.out)
+        runs = read_runs(self.paths)
+        figure = plot_runs(runs, self.metric)
+        folder = runs[0].path if len(runs) == 1 else runs[0].path.parent
+        name = f"learning-{_file_name(self.metric)}.png" if self.metric else "learning.png"
+        out = self.out or folder / name
+        with writing("the picture", out.parent, advice="Name another file with --out."):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            save_figure(figure, out)
+        for path in left_out(runs, self.metric):
+            print(f"Note: {path} is not in it: nothing was measured there of {self.metric or 'success or return'}.")
+        print(f"Wrote {out}.")
+        return 0
 
 
 @dataclass(frozen=True)
@@ -370,6 +402,7 @@ def _parse(arguments: list[str]) -> Any:
         Annotated[Train, tyro.conf.subcommand("train", default=start)]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[View, tyro.conf.subcommand("view")]
+        | Annotated[Plot, tyro.conf.subcommand("plot")]
         | Annotated[Envs, tyro.conf.subcommand("envs")]
         | Annotated[Params, tyro.conf.subcommand("params")]
         | Annotated[

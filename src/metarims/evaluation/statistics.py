@@ -15,6 +15,8 @@ from jaxtyping import Float, Real
 from metarims.errors import UserError
 
 CONFIDENCE = 0.95
+MIN_SEEDS = 3
+"""Fewest runs whose spread says anything about further ones; fewer have no interval."""
 RESAMPLES = 5000
 """Resamples of a bootstrap, unless others are asked for."""
 

@@ -18,15 +18,12 @@ from metarims.evaluation.evaluate import (
     evaluate_jax,
     evaluation_key,
 )
-from metarims.evaluation.statistics import Interval, seed_interval, wilson_interval
+from metarims.evaluation.statistics import MIN_SEEDS, Interval, seed_interval, wilson_interval
 from metarims.gridworld import make
 from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS, Speech
 from metarims.gridworld.registry import check_native, is_native, tasks
 from metarims.runs.export import SavedAgent
 from metarims.runs.files import writing
-
-MIN_SEEDS = 3
-"""Fewest seeds whose spread says anything about further seeds."""
 
 
 class Result(NamedTuple):

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -14,6 +14,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from metarims.errors import UserError
+from metarims.evaluation.statistics import MIN_SEEDS
 
 COLORS = {
     "light": ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
@@ -30,13 +31,15 @@ LINE_STYLES = (
 )
 """A second sign of the agent, for print without colour."""
 LABELS = {"success": "success rate", "return": "mean return", "episode_length": "steps per episode"}
-MIN_SEEDS = 3
-"""Fewest seeds whose spread says anything about further seeds."""
+KINDS = (".svg", ".pdf", ".png")
+"""Endings of the files that figures are written to."""
 
 THEMES = {
     "light": {"ink": "#1c2127", "muted": "#5c6570", "line": "#dedbd4"},
     "dark": {"ink": "#e9e7e2", "muted": "#9da6b0", "line": "#30363d"},
 }
+PANEL = (6.4, 4.0)
+"""Inches of one panel."""
 PLAIN: Any = {"text.parse_math": False}
 """Names are shown as they are: a dollar sign in one begins no formula."""
 _RESAMPLES = 2000
@@ -90,24 +93,49 @@ def learning_curves(
     by_agent = curves(rows, measure)
     if not by_agent:
         raise UserError(f"No row has a finite '{measure}': there is nothing to draw.")
-    colors = THEMES[theme]
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    figure = Figure(figsize=PANEL, layout="constrained")
     figure.patch.set_alpha(0)
-    axes = figure.add_subplot()
-    for index, (agent, curve) in enumerate(by_agent.items()):
+    draw_panel(figure.add_subplot(), by_agent, measure, title, theme)
+    return figure
+
+
+def draw_panel(
+    axes: Axes,
+    by_agent: Mapping[str, Curve],
+    measure: str,
+    title: str = "",
+    theme: str = "light",
+    order: Sequence[str] = (),
+    legend: Literal["inside", "beside", "none"] = "inside",
+) -> None:
+    """Every agent's curve, and what it takes to read them.
+
+    ``order``: the agents of all panels of a figure, so that each has the same colour in all. ``legend``: where lines
+    cross every corner it stands beside the panel.
+    """
+    names = list(order or by_agent)
+    for agent, curve in by_agent.items():
+        index = names.index(agent)
         number, turn = index % len(COLORS[theme]), index // len(COLORS[theme])
         color, style = COLORS[theme][number], LINE_STYLES[(number + turn) % len(LINE_STYLES)]
         _draw_curve(axes, agent, curve, color, style)
-    _dress(axes, measure, title, colors)
-    return figure
+    _dress(axes, measure, title, THEMES[theme])
+    if legend != "none":
+        _explain(axes, THEMES[theme], beside=legend == "beside")
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
     """Write a figure; the ending of ``path`` says how: .svg, .pdf or .png."""
-    path = Path(path)
-    if path.suffix not in (".svg", ".pdf", ".png"):
-        raise UserError(f"'{path.name}' ends in none of .svg, .pdf, .png: choose one of them.")
+    path = check_ending(path)
     path.write_bytes(figure_bytes(figure, path.suffix[1:]))
+    return path
+
+
+def check_ending(path: str | Path) -> Path:
+    """The path, unless no figure is written to a file of this ending."""
+    path = Path(path)
+    if path.suffix not in KINDS:
+        raise UserError(f"'{path.name}' ends in none of {', '.join(KINDS)}: choose one of them.")
     return path
 
 
@@ -159,8 +187,12 @@ def _dress(axes: Axes, measure: str, title: str, colors: Mapping[str, str]) -> N
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(colors["line"])
+
+
+def _explain(axes: Axes, colors: Mapping[str, str], beside: bool) -> None:
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "best"}
     legend = axes.legend(
-        frameon=False, labelcolor=colors["ink"], fontsize=9, loc="best", handlelength=3.2, alignment="left"
+        frameon=False, labelcolor=colors["ink"], fontsize=9, handlelength=3.2, alignment="left", **place
     )
     legend.set_title("mean of seeds, each seed thin, 95 % interval", prop=FontProperties(size=8))
     legend.get_title().set_color(colors["muted"])
