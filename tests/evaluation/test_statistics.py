@@ -189,10 +189,10 @@ def test_bootstrap_draws_as_many_runs_as_there_are():
 def test_interval_is_between_percentiles_of_the_draws():
     """The statistic counts its calls: 0 for the estimate, 1 to 100 for the draws, of which 95 lie in [3, 98]."""
     calls = itertools.count()
-    value, low, high = stratified_interval(lambda _: next(calls), np.zeros((2, 1)), resamples=100)
+    value, low, high = stratified_interval(lambda _: next(calls), np.zeros((3, 1)), resamples=100)
     assert (value, low, high) == (0, 3, 98)
     calls = itertools.count()
-    assert stratified_interval(lambda _: next(calls), np.zeros((2, 1)), resamples=100, confidence=0.5)[1:] == (25, 76)
+    assert stratified_interval(lambda _: next(calls), np.zeros((3, 1)), resamples=100, confidence=0.5)[1:] == (25, 76)
 
 
 def test_intervals_are_reproducible_from_a_seed_or_a_generator():
@@ -203,12 +203,14 @@ def test_intervals_are_reproducible_from_a_seed_or_a_generator():
     assert first.low < first.value < first.high
 
 
-def test_one_run_has_no_bootstrap_interval():
-    one, two = np.array([[0.3, 0.5]]), np.array([[0.1, 0.2], [0.3, 0.6]])
-    for tables in ((one, two), (two, one)):
+@pytest.mark.parametrize("few", [1, 2])
+def test_one_run_or_two_have_no_bootstrap_interval(few):
+    some, enough = np.array([[0.3, 0.5]] * few), np.array([[0.1, 0.2], [0.3, 0.6], [0.2, 0.4]])
+    for tables in ((some, enough), (enough, some)):
         assert np.isnan(stratified_interval(probability_of_improvement, *tables)[1:]).all()
-    assert stratified_interval(mean, one).value == 0.4
-    profile = profile_band(one, np.array([0.4]))
+    assert stratified_interval(mean, some).value == pytest.approx(0.4)
+    assert not np.isnan(stratified_interval(mean, enough)).any()
+    profile = profile_band(some, np.array([0.4]))
     assert profile.fraction == 0.5
     assert np.isnan([profile.low, profile.high]).all()
 

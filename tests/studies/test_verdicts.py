@@ -26,14 +26,20 @@ def against(ours, theirs, asked=None, **options):
 def test_complete_separation_of_four_seeds_is_enough_and_of_three_is_not():
     verdict = against([1, 1, 1, 1], [0, 0, 0, 0])
     assert verdict.outcome == "supported"
-    assert verdict.sentence == "metarims > modular in 4 of 4 seeds, P = 1.00 [1.00, 1.00]: supported"
+    assert (
+        verdict.sentence
+        == "P(metarims > modular) = 1.00 [1.00, 1.00] over all pairs of seeds, 4 of 4 with the same seed: supported"
+    )
     verdict = against([1, 1, 1], [0, 0, 0])
     assert verdict.outcome == "undecided"
-    assert verdict.sentence == "metarims > modular in 3 of 3 seeds, P = 1.00 [1.00, 1.00]: undecided at 3 seeds"
+    assert verdict.sentence == (
+        "P(metarims > modular) = 1.00 [1.00, 1.00] over all pairs of seeds, 3 of 3 with the same seed: "
+        "undecided at 3 seeds"
+    )
     assert against([0, 0, 0, 0], [1, 1, 1, 1]).outcome == "not supported"
 
 
-def test_the_sentence_counts_seed_against_seed():
+def test_the_sentence_counts_all_pairs_and_seed_against_seed():
     """8 seeds of 10 are above their own number; of all 100 pairs 73 are above and one is equal."""
     ours = [11, 12, 13, 14, 15, 16, 17, 18, 2, 1]
     theirs = [1.5, 2, 3, 4, 5, 6, 7, 8, 9, 19]
@@ -42,7 +48,26 @@ def test_the_sentence_counts_seed_against_seed():
     pairs = [(x > y) + (x == y) / 2 for x in ours for y in theirs]
     assert found.interval.value == sum(pairs) / 100 == 0.735
     low, high = f"{found.interval.low:.2f}", f"{found.interval.high:.2f}"
-    assert found.sentence == f"metarims > modular in 8 of 10 seeds, P = 0.73 [{low}, {high}]: {_said(verdict, 10)}"
+    assert found.sentence == (
+        f"P(metarims > modular) = 0.73 [{low}, {high}] over all pairs of seeds, 8 of 10 with the same seed: "
+        f"{_said(verdict, 10)}"
+    )
+
+
+def test_two_seeds_have_no_interval_and_their_counts_do_not_contradict():
+    """No seed is above its own number; of all four pairs one is above and one is equal: 1.5 / 4."""
+    assert against([0.3, 0.5], [0.3, 0.6]).sentence == (
+        "P(metarims > modular) = 0.38 [no interval] over all pairs of seeds, 0 of 2 with the same seed (1 equal): "
+        "undecided at 2 seeds"
+    )
+
+
+def test_of_several_tasks_a_seed_is_compared_by_its_mean():
+    scores = {"metarims": np.array([[1.0, 0.0]] * 4), "modular": np.array([[0.0, 0.5]] * 4)}
+    assert judge(claim(), scores, resamples=20).sentence.startswith(
+        "P(metarims > modular) = 0.50 [0.50, 0.50] over all pairs of seeds, 4 of 4 with the same seed by the mean of "
+        "2 tasks: "
+    )
 
 
 def _said(verdict, seeds):
@@ -57,30 +82,39 @@ def test_the_interval_is_the_stratified_one():
         tables = scores["metarims"], scores["modular"]
         options = {"rng": 9, "resamples": 300, "whole_runs": whole_runs}
         assert verdict.comparisons[0].interval == stratified_interval(probability_of_improvement, *tables, **options)
-    assert "metarims > modular (8 and 6 seeds), P = " in verdict.sentence
+    assert "over all pairs of 8 and 6 seeds: " in verdict.sentence
 
 
 def test_equal_agents_are_undecided_however_many_seeds():
     verdict = against([0.5] * 30, [0.5] * 30)
     assert verdict.sentence == (
-        "metarims > modular in 0 of 30 seeds (30 equal), P = 0.50 [0.50, 0.50]: undecided at 30 seeds"
+        "P(metarims > modular) = 0.50 [0.50, 0.50] over all pairs of seeds, 0 of 30 with the same seed (30 equal): "
+        "undecided at 30 seeds"
     )
 
 
 def test_unequal_numbers_of_seeds_are_both_named():
     verdict = against([0.5] * 5, [0.5] * 6)
-    assert verdict.sentence == "metarims > modular (5 and 6 seeds), P = 0.50 [0.50, 0.50]: undecided at 5 and 6 seeds"
+    assert verdict.sentence == (
+        "P(metarims > modular) = 0.50 [0.50, 0.50] over all pairs of 5 and 6 seeds: undecided at 5 and 6 seeds"
+    )
 
 
 def test_one_seed_is_undecided():
     assert against([1], [0] * 60).outcome == "undecided"
-    assert "[nan, nan]: undecided at 1 and 60 seeds" in against([1], [0] * 60).sentence
+    assert (
+        "1.00 [no interval] over all pairs of 1 and 60 seeds: undecided at 1 and 60 seeds"
+        in against([1], [0] * 60).sentence
+    )
 
 
 def test_fewer_frames_are_better_where_lower_is_and_never_is_last():
     never = np.inf
     verdict = against([10, 20, 30, 40], [50, 60, never, never], claim(direction="lower"))
-    assert verdict.sentence == "metarims < modular in 4 of 4 seeds, P = 1.00 [1.00, 1.00]: supported"
+    assert (
+        verdict.sentence
+        == "P(metarims < modular) = 1.00 [1.00, 1.00] over all pairs of seeds, 4 of 4 with the same seed: supported"
+    )
     assert against([50, 60, never, never], [10, 20, 30, 40], claim(direction="lower")).outcome == "not supported"
 
 

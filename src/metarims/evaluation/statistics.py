@@ -137,12 +137,12 @@ def stratified_interval(
 ) -> Interval:
     """Any statistic of one or more score tables with its stratified percentile bootstrap interval.
 
-    With a table of one run, which says nothing of further runs, the ends are NaN.
+    With a table of fewer runs than ``MIN_SEEDS`` the ends are NaN.
 
     ``stratified_interval(interquartile_mean, scores)``; ``stratified_interval(probability_of_improvement, x, y)``.
     """
     value = float(statistic(*tables))
-    if min(len(table) for table in tables) < 2:
+    if min(len(table) for table in tables) < MIN_SEEDS:
         return Interval(value, float("nan"), float("nan"))
     draws = bootstrap_draws(statistic, *tables, rng=rng, resamples=resamples, whole_runs=whole_runs)
     low, high = _percentiles(draws, confidence)
@@ -150,7 +150,8 @@ def stratified_interval(
 
 
 class Profile(NamedTuple):
-    """A performance profile and its pointwise band; ``low`` and ``high`` are NaN with one run."""
+    """A performance profile and its pointwise band; ``low`` and ``high`` are NaN with fewer runs than
+    ``MIN_SEEDS``."""
 
     thresholds: Real[np.ndarray, " K"]
     fraction: Float[np.ndarray, " K"]
@@ -169,7 +170,7 @@ def profile_band(
 ) -> Profile:
     """The performance profile with a stratified percentile bootstrap interval at every threshold."""
     fraction = performance_profile(scores, thresholds)
-    if len(scores) < 2:
+    if len(scores) < MIN_SEEDS:
         unknown = np.full_like(fraction, np.nan)
         return Profile(thresholds, fraction, unknown, unknown)
     draws = bootstrap_draws(

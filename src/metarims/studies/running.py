@@ -32,7 +32,8 @@ def run_study(study: Study, scale: Scale, folder: Path, workers: Workers, consol
     plans = plans_of(study, scale)
     waiting = [name for name in plans if not result_path(folder, name).exists()]
     already = len(plans) - len(waiting)
-    console.print(f"{study.name} at scale {scale.name}: {len(plans)} plans, {already} of them finished before")
+    number = f"{len(plans)} plan{'s' * (len(plans) != 1)}"
+    console.print(f"{study.name} at scale {scale.name}: {number}, {already} of them finished before")
     running, failed, stopping = {}, [], False
     tries = dict.fromkeys(waiting, 0)
     with Board(console, folder, [plans[name] for name in waiting], scale) as board:

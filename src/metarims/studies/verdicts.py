@@ -92,7 +92,8 @@ class Verdict(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """``metarims > modular in 8 of 10 seeds, P = 0.83 [0.61, 0.97]: supported``; of several: ``...; all: ...``."""
+        """``P(metarims > modular) = 0.83 [0.61, 0.97] over all pairs of seeds, 8 of 10 with the same seed: supported``;
+        of several comparisons: ``...; ...; all: supported``."""
         sentences = [comparison.sentence for comparison in self.comparisons]
         return "; ".join([*sentences, f"all: {self.outcome}"] if len(sentences) > 1 else sentences)
 
@@ -147,7 +148,7 @@ def _judge_improvement(
     )
     relation = ">" if claim.direction == "higher" else "<"
     stated = "" if claim.goal is None else f", goal {goal:.2f}"
-    found = f"{claim.agent} {relation} {baseline} {_wins(x, y)}, P = {_format(interval)}{stated}"
+    found = f"P({claim.agent} {relation} {baseline}) = {_format(interval)} over {_pairs(x, y)}{stated}"
     return Comparison(baseline, interval, outcome, f"{found}: {_spoken(outcome, len(x), len(y))}")
 
 
@@ -183,7 +184,7 @@ def _judge_level(claim: Claim, better: Scores, rng: np.random.Generator, resampl
 
 
 def _outcome(*, supported: bool, refuted: bool, enough: bool) -> Outcome:
-    """The rule; comparisons with the NaN ends of a single run are false, so it stays undecided."""
+    """The rule; comparisons with the NaN ends of too few runs are false, so it stays undecided."""
     if not enough or not (supported or refuted):
         return "undecided"
     return "supported" if supported else "not supported"
@@ -196,13 +197,15 @@ def _together(outcomes: list[Outcome]) -> Outcome:
     return "undecided" if "undecided" in outcomes else "supported"
 
 
-def _wins(x: np.ndarray, y: np.ndarray) -> str:
-    """In how many seeds the agent's mean over tasks is the better one, seed against seed."""
+def _pairs(x: np.ndarray, y: np.ndarray) -> str:
+    """What the probability counts, and beside it in how many seeds the agent's mean over tasks is the better one."""
     if len(x) != len(y):
-        return f"({len(x)} and {len(y)} seeds)"
+        return f"all pairs of {len(x)} and {len(y)} seeds"
     ours, theirs = x.mean(axis=1), y.mean(axis=1)
     equal = int(np.sum(ours == theirs))
-    return f"in {np.sum(ours > theirs)} of {len(x)} seeds" + (f" ({equal} equal)" if equal else "")
+    tasks = f" by the mean of {x.shape[1]} tasks" if x.shape[1] > 1 else ""
+    wins = f"{np.sum(ours > theirs)} of {len(x)} with the same seed{tasks}"
+    return f"all pairs of seeds, {wins}" + (f" ({equal} equal)" if equal else "")
 
 
 def _spoken(outcome: Outcome, *num_seeds: int) -> str:
@@ -212,6 +215,8 @@ def _spoken(outcome: Outcome, *num_seeds: int) -> str:
 
 
 def _format(interval: Interval) -> str:
+    if np.isnan(interval.low):
+        return f"{_number(interval.value)} [no interval]"
     return f"{_number(interval.value)} [{_number(interval.low)}, {_number(interval.high)}]"
 
 

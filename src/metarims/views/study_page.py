@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from metarims.evaluation.statistics import interquartile_mean, mean, stratified_interval
+from metarims.evaluation.statistics import MIN_SEEDS, interquartile_mean, mean, stratified_interval
 from metarims.studies.folder import episodes_path
 from metarims.studies.results import Results
 from metarims.views import page
@@ -97,7 +97,7 @@ def _table(results: Results) -> str:
 </table>
 </div>
 <p class="table-note">Scale: {_text(results.scale)}. Success and return are means over episodes of the sampled policy;
-areas are mean heights of learning curves. Intervals: percentile bootstrap over seeds.</p>"""
+areas are mean heights of learning curves. Intervals: percentile bootstrap over seeds, from {MIN_SEEDS} seeds on.</p>"""
 
 
 def _row(label: str, name: str, where: str, values: np.ndarray) -> str:
@@ -107,7 +107,11 @@ def _row(label: str, name: str, where: str, values: np.ndarray) -> str:
         reached = int(np.isfinite(values).sum())
         return f'{head}<td colspan="3">{reached} of {len(values)} reached it</td><td class="seeds">{each}</td></tr>'
     interval = stratified_interval(mean, values[:, None])
-    ends = "one seed" if np.isnan(interval.low) else f"{_number(interval.low)} – {_number(interval.high)}"
+    ends = (
+        f"fewer than {MIN_SEEDS} seeds"
+        if np.isnan(interval.low)
+        else f"{_number(interval.low)} – {_number(interval.high)}"
+    )
     middle = _number(interquartile_mean(values[:, None]))
     return (
         f"{head}<td><strong>{_number(interval.value)}</strong></td><td>{ends}</td><td>{middle}</td>"
