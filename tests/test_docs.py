@@ -79,6 +79,9 @@ def check_command(words):
     elif program == "python":
         assert arguments[0].startswith(("examples/", "benchmarks/"))
         assert (ROOT / arguments[0]).is_file()
+    elif program == "source":  # The environment that the Makefile makes.
+        assert arguments == [".venv/bin/activate"]
+        assert "\nVENV := .venv\n" in (ROOT / "Makefile").read_text()
     elif program == "sbatch":
         check_command(shlex.split(arguments[arguments.index("--wrap") + 1].replace("$agent", "modular")))
     else:
