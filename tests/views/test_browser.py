@@ -120,10 +120,15 @@ def test_the_numbers_shown_are_the_episodes(browser, page, episodes, quiet):
 def test_letters_name_the_colours_of_objects(browser, page, quiet):
     browser.open(page)
     plain = browser.picture("world")
+    shown = "return document.getElementById('letters-legend').getClientRects().length > 0"
+    assert not browser.run(shown)
     browser.press("l")
     assert browser.run("return document.getElementById('letters').checked")
     assert (browser.picture("world") != plain).any()
+    assert browser.run(shown)
+    assert "Pu\u00a0purple · Ye\u00a0yellow" in browser.text("letters-legend")
     browser.press("l")
+    assert not browser.run(shown)
     np.testing.assert_array_equal(browser.picture("world"), plain)
 
 

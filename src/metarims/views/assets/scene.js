@@ -6,7 +6,7 @@
  * @typedef {HTMLCanvasElement[]} Tiles */
 
 const HEADINGS = [[1, 0], [0, 1], [-1, 0], [0, -1]];
-const COLOR_LETTERS = ["Rd", "Gn", "Bu", "Pu", "Ye", "Gy"];
+const COLORS = [["Rd", "red"], ["Gn", "green"], ["Bu", "blue"], ["Pu", "purple"], ["Ye", "yellow"], ["Gy", "grey"]];
 const FIRST_OBJECT = 5, FIRST_DOOR = 23, AGENT = 41;
 const TRAIL = 60;
 
@@ -68,7 +68,7 @@ function drawLetters(ctx, code, x, y, cell) {
   ctx.roundRect(left, top, width, height, size * 0.25);
   ctx.fill();
   ctx.fillStyle = "#fff";
-  ctx.fillText(COLOR_LETTERS[color], left + width / 2, top + height / 2 + size * 0.04);
+  ctx.fillText(COLORS[color][0], left + width / 2, top + height / 2 + size * 0.04);
 }
 
 /** The world cell that view cell (i, j) shows at time t. @param {Episode} episode @param {number} t @param {number} i @param {number} j */

@@ -38,6 +38,7 @@ class Viewer {
     });
     byId("overview-panel").hidden = this.episodes.length < 2;
     byId("overview-legend").textContent = "full diamond: success, hollow: none";
+    byId("letters-legend").textContent = COLORS.map(([letters, name]) => `${letters}\u00a0${name}`).join(" · ");
     byId("letters").checked = window.matchMedia("(prefers-contrast: more)").matches;
     this.connect();
     this.followLink();
@@ -209,6 +210,7 @@ class Viewer {
 
   drawScene() {
     const letters = byId("letters").checked, pixels = byId("pixels").checked;
+    byId("letters-legend").hidden = !letters;
     drawWorld(byId("world"), this.episode, this.t, this.tiles.world, letters);
     drawView(byId("view"), this.episode, this.t, pixels ? this.tiles.pixels : this.tiles.view, letters, !pixels);
     const own = viewAt(this.episode, this.t, 3, 6);
