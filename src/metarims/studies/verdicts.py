@@ -92,8 +92,8 @@ class Verdict(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """``P(metarims > modular) = 0.83 [0.61, 0.97] over all pairs of seeds, 8 of 10 with the same seed: supported``;
-        of several comparisons: ``...; ...; all: supported``."""
+        """``P(metarims > modular) = 0.83 [.61, .97] over all pairs of seeds (8 of 10 with the same seed): supported``; of
+        several comparisons: ``...; ...; all: supported``."""
         sentences = [comparison.sentence for comparison in self.comparisons]
         return "; ".join([*sentences, f"all: {self.outcome}"] if len(sentences) > 1 else sentences)
 
@@ -204,8 +204,8 @@ def _pairs(x: np.ndarray, y: np.ndarray) -> str:
     ours, theirs = x.mean(axis=1), y.mean(axis=1)
     equal = int(np.sum(ours == theirs))
     tasks = f" by the mean of {x.shape[1]} tasks" if x.shape[1] > 1 else ""
-    wins = f"{np.sum(ours > theirs)} of {len(x)} with the same seed{tasks}"
-    return f"all pairs of seeds, {wins}" + (f" ({equal} equal)" if equal else "")
+    wins = f"{np.sum(ours > theirs)} of {len(x)} with the same seed{tasks}" + (f", {equal} equal" if equal else "")
+    return f"all pairs of seeds ({wins})"
 
 
 def _spoken(outcome: Outcome, *num_seeds: int) -> str:
