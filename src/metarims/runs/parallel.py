@@ -14,7 +14,7 @@ from rich.table import Table
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.runs.progress import duration, outcome
-from metarims.runs.stopping import StopRequest
+from metarims.runs.stopping import StopRequest, signals_held
 from metarims.runs.training import ChunkReport, train
 
 POLL_SECONDS = 0.2
@@ -37,7 +37,8 @@ def train_all(
             while waiting and len(running) < num_workers and not stop.requested and failed is None:
                 config, folder = waiting.pop(0)
                 running[folder] = context.Process(target=_work, args=(config, folder, events))
-                running[folder].start()
+                with signals_held():
+                    running[folder].start()
             if stop.requested or failed is not None:
                 for worker in running.values():
                     worker.terminate()  # SIGTERM: each saves and ends.
@@ -88,7 +89,7 @@ class _Reporter:
 def _work(config: Config, folder: Path, events: Any) -> None:
     from metarims.runtime import enable_compile_cache
 
-    with StopRequest() as stop:
+    with StopRequest(worker=True) as stop:
         try:
             enable_compile_cache()
             result = train(config, folder, _Reporter(folder, events), stop=stop)

@@ -54,7 +54,7 @@ def run_job(job: Job) -> bool:
     plan = plans_of(study(job.study), size)[job.plan]
     path, error = result_path(folder, plan.name), error_path(folder, plan.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with StopRequest() as stop:
+    with StopRequest(worker=True) as stop:
         try:
             result = run_plan(plan, size, folder, stop)
         except BaseException as fault:

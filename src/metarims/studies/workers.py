@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from metarims.errors import UserError
 from metarims.runs.files import reason
+from metarims.runs.stopping import signals_held
 from metarims.studies.jobs import Job, run_job
 
 End = Literal["ended", "failed", "died"]
@@ -62,7 +63,8 @@ class Processes:
 class _Process:
     def __init__(self, process: Any):
         self._process = process
-        process.start()
+        with signals_held():
+            process.start()
 
     def end(self) -> End | None:
         if self._process.is_alive():
