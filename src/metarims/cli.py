@@ -71,7 +71,8 @@ class Train:
                 outcome = train(self.config, out, make_trainer=make, stop=stop)
                 return SEED_FAILED if outcome.stopped else 0
         if not outcome.finished:
-            print(f"Stopped and saved at step {outcome.env_steps:,} of {self.config.frames:,}. To go on: {command}")
+            how = "Stopped and saved" if outcome.env_steps else "Stopped"
+            print(f"{how} at step {outcome.env_steps:,} of {self.config.frames:,}. To go on: {command}")
             return 0
         named = f" --env {shlex.quote(self.config.env)}" if ":" in self.config.env else ""  # Files import no modules.
         condition = ", if it is a MiniGridEnv" if named else ""

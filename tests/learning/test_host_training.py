@@ -37,6 +37,7 @@ def talked(small, quick_compilation):
     )
     trainer = make_trainer(config)
     start = trainer.init()
+    trainer.compile(start)
     middle, first = trainer.run_chunk(start)
     kept = jax.tree.map(jnp.copy, trainer.keep(middle))
     end, second = trainer.run_chunk(middle)

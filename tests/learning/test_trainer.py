@@ -39,7 +39,19 @@ def pair(small, quick_compilation):
 def alone(small, quick_compilation):
     """The second of them by itself."""
     trainer = make_trainer(small.config("metalstm", seeds=(5,), record_every=512))
-    return trainer, *trainer.run_chunk(trainer.init())
+    start, compiled = trainer.init(), []
+    trainer.compile(start)
+
+    def listen(event, duration, **_):
+        compiled.extend([event] * event.startswith("/jax/core/compile/"))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        end = trainer.run_chunk(start)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert compiled == [], "what was compiled before its first chunk is not compiled again"
+    return trainer, *end
 
 
 def test_a_seed_learns_the_same_after_others_as_alone(pair, alone):

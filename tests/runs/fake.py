@@ -50,6 +50,9 @@ class FakeTrainer:
 
         return jax.vmap(one)(jnp.asarray(self.config.seeds))
 
+    def compile(self, state):
+        _run_chunk.lower(state).compile()
+
     def run_chunk(self, state):
         time.sleep(self.delay)
         state, metrics = _run_chunk(state)

@@ -157,5 +157,5 @@ def test_what_happened_is_shown():
     text = io.StringIO()
     progress = Progress(Console(file=text, width=200))
     progress.begin(Config(), 0, ())
-    progress.chunk(ChunkReport(1, 10, 5.0, 0.0, [], 2.0, ("Seed 5 stopped: x.",)))
+    progress.chunk(ChunkReport(1, 10, 20, 5.0, 0.0, [], 2.0, ("Seed 5 stopped: x.",)))
     assert "Fault: Seed 5 stopped: x." in text.getvalue()

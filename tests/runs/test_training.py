@@ -132,6 +132,60 @@ def test_a_signal_ends_the_chunk_saves_and_returns(tmp_path, train, snapshot, wh
     assert snapshot(tmp_path / "run") == whole
 
 
+def test_a_signal_while_compiling_ends_the_run_before_a_chunk(tmp_path, fake, train, snapshot, whole, monkeypatch):
+    with pytest.raises(Killed):
+        train(tmp_path / "run", watcher=kill_after(4))
+    for out, steps in (("run", 300), ("new", 0)):
+        watcher = Watcher()
+        with monkeypatch.context() as patch:
+            patch.setattr(fake.FakeTrainer, "compile", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+            assert train(tmp_path / out, watcher=watcher) == (False, steps, ())
+        assert not watcher.reports
+        train(tmp_path / out)
+        assert snapshot(tmp_path / out) == whole
+
+
+def test_who_watches_is_told_of_compiling_if_it_can_be(tmp_path, train):
+    class Listener(Watcher):
+        def __init__(self):
+            super().__init__(lambda report: heard.append(report.chunk))
+
+        def compiling(self):
+            heard.append("compiling")
+
+        def begin(self, config, env_steps, problems):
+            heard.append(f"from {env_steps}")
+
+        def compiled(self, seconds):
+            heard.append("compiled")
+
+    heard = []
+    with pytest.raises(Killed):
+        train(tmp_path / "run", watcher=training.Watchers(Listener(), kill_after(4)))
+    assert heard == ["compiling", "from 0", "compiled", 1, 2, 3, 4]
+    heard = []
+    train(tmp_path / "run", watcher=Listener())
+    assert heard == ["compiling", "from 300", "compiled", *range(4, 13)]
+    heard = []
+    train(tmp_path / "run", watcher=Listener())
+    assert heard == ["compiling", "from 1200"], "a finished run compiles no more"
+    assert not isinstance(Watcher(), training.CompileWatcher)
+
+
+def test_compiling_counts_as_part_of_the_first_chunk(tmp_path, train, monkeypatch):
+    seconds = iter([10.0])  # Before; 17 after.
+    monkeypatch.setattr(training.CompileClock, "seconds", property(lambda self: next(seconds, 17.0)))
+    watcher = Watcher()
+    train(tmp_path / "run", watcher=watcher)
+    assert [report.compile_seconds for report in watcher.reports[:2]] == [7.0, 0.0]
+
+
+def test_a_run_goes_on_to_the_end_of_a_chunk(tmp_path, fake, train):
+    watcher = Watcher()
+    assert train(tmp_path / "run", dataclasses.replace(fake.SMALL, frames=450), watcher).env_steps == 500
+    assert [report.end_steps for report in watcher.reports] == [500] * 5
+
+
 def test_another_configuration_is_refused_with_its_first_difference(tmp_path, fake, train):
     train(tmp_path / "run")
     other = dataclasses.replace(
@@ -205,7 +259,7 @@ def test_a_task_without_episodes_has_no_means():
     text = io.StringIO()
     progress = Progress(Console(file=text, width=200))
     progress.begin(Config(env="a+b"), 0, ())
-    progress.chunk(training.ChunkReport(1, 10, 5.0, 0.0, [row], 2.0))
+    progress.chunk(training.ChunkReport(1, 10, 20, 5.0, 0.0, [row], 2.0))
     assert "success 0.500" in text.getvalue()
     assert "success/a 0.500  success/b -" in text.getvalue()
 

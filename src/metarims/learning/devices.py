@@ -6,7 +6,7 @@ A shard is a group of a run's environments with random numbers and new levels of
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import jax
@@ -105,6 +105,7 @@ class Layout:
         if jax.process_count() == 1:
             return program
 
+        @wraps(program)
         def run_together(state):
             state, output = jax.block_until_ready(program(state))  # Processes meet in one program at a time.
             return state, self.gather(output)

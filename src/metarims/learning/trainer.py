@@ -5,6 +5,7 @@ which phase; one cycle of it is Algorithm 1 of the paper. A chunk of cycles is o
 stands once, however many timescales there are.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -80,7 +81,8 @@ class Trainer:
         self.terms = tuple(f"{learner.name}/{term}" for learner in self.learners for term in TERMS)
         # The host steps all seeds at once.
         side_by_side = jax.default_backend() != "cpu" or isinstance(self.envs, HostWorld)
-        self.run_chunk = self._checked(self.layout.spread(self._run_chunk, SHARDED, side_by_side=side_by_side))
+        self._program = self.layout.spread(self._run_chunk, SHARDED, side_by_side=side_by_side)
+        self.run_chunk = self._checked(self._program)
         if isinstance(self.envs, HostWorld) and (config.ppo.shards, num_devices) != (1, 1):
             raise UserError(f"{config.env} is stepped on the host: it needs --ppo.shards 1 and --devices 1.")
         if isinstance(self.envs, HostWorld) and config.on_nan == "restart":
@@ -90,6 +92,11 @@ class Trainer:
         """The state before the first chunk, for all seeds."""
         keys = jax.vmap(jax.random.key)(jnp.array(self.config.seeds))
         return self._place(self._checked(jax.jit(jax.vmap(self._init), compiler_options=RUN_ONCE))(keys))
+
+    def compile(self, state: TrainState) -> None:
+        """Have the program ready that ``run_chunk`` runs on such a state: JAX keeps it."""
+        jitted: Any = inspect.unwrap(self._program, stop=lambda program: hasattr(program, "lower"))
+        jitted.lower(state).compile()
 
     def keep(self, state: TrainState) -> TrainState:
         """What a checkpoint must hold: everything, but no environments that live outside of the program."""

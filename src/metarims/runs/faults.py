@@ -90,6 +90,11 @@ class FaultGuard:
             if steps is not None
         )
 
+    def compile(self, state: Any) -> None:
+        """Have everything ready that a chunk without faults needs."""
+        _copy.lower(state).compile()
+        self.trainer.compile(state)
+
     def run_chunk(self, state: Any, chunk: int, env_steps: int) -> tuple[Any, dict[str, np.ndarray], list[Event]]:
         """The state after the next chunk, its record without ``fault/...``, and what happened.
 

@@ -20,6 +20,10 @@ class Trainer(Protocol):
     """The vocabulary of its missions."""
 
     def init(self) -> Any: ...
+    def compile(self, state: Any) -> None:
+        """Have the program ready that ``run_chunk`` runs on such a state."""
+        ...
+
     def run_chunk(self, state: Any) -> tuple[Any, dict[str, Any]]:
         """The state after a chunk, which takes over its input's memory, and its record, by name, of every seed.
 

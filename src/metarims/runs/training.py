@@ -34,6 +34,8 @@ class ChunkReport(NamedTuple):
     chunk: int
     env_steps: int
     """Per seed, so far."""
+    end_steps: int
+    """Per seed, at the end of the run: as many whole chunks as reach ``config.frames``."""
     frames_per_second: float
     """Over all seeds, without compile time."""
     compile_seconds: float
@@ -72,11 +74,34 @@ class Watcher(Protocol):
     def chunk(self, report: ChunkReport) -> None: ...
 
 
+@runtime_checkable
+class CompileWatcher(Protocol):
+    """What a watcher may be told beside, because compiling takes minutes."""
+
+    def compiling(self) -> None:
+        """The first program is about to be compiled; ``begin`` comes after it, and before the largest."""
+        ...
+
+    def compiled(self, seconds: float) -> None:
+        """All is ready, and took so long; the first chunk is about to run."""
+        ...
+
+
 class Watchers:
     """Several watchers as one: each is told, in this order."""
 
     def __init__(self, *watchers: Watcher):
         self.watchers = watchers
+
+    def compiling(self) -> None:
+        for watcher in self.watchers:
+            if isinstance(watcher, CompileWatcher):
+                watcher.compiling()
+
+    def compiled(self, seconds: float) -> None:
+        for watcher in self.watchers:
+            if isinstance(watcher, CompileWatcher):
+                watcher.compiled(seconds)
 
     def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
         for watcher in self.watchers:
@@ -129,7 +154,10 @@ class _Run:
         clock: CompileClock,
     ):
         self.config, self.folder, self.trainer = config, folder, trainer
-        self.watcher, self.stop, self.clock = watcher, stop, clock
+        self.watchers = Watchers(*([watcher] if watcher else []))
+        self.stop, self.clock = stop, clock
+        self.began: tuple[float, float] | None = None
+        """Where compiling for the next chunk began: wall clock, and seconds of compiling by then."""
         self.chunk, self.env_steps, self.saved_steps = 0, 0, 0
         self.state: Any = None
         self.checkpoints = Path(hosts.share(str(folder.checkpoints.absolute())))
@@ -140,6 +168,8 @@ class _Run:
         self._restore()
         if self.chunk:
             self._export()  # A process killed between checkpoint and export left older ones.
+        if not self._finished and not self._stopping:
+            self._compile()
         while not self._finished and not self._stopping:
             self._run_chunk()
             if self._finished or self._stopping or self.chunk % self.config.checkpoint_every == 0:
@@ -151,12 +181,18 @@ class _Run:
         return self.env_steps >= self.config.frames or len(self.guard.stopped_seeds) == len(self.config.seeds)
 
     @property
+    def _end_steps(self) -> int:
+        chunks_left = max(0, -(-(self.config.frames - self.env_steps) // self.trainer.frames_per_chunk))
+        return self.env_steps + chunks_left * self.trainer.frames_per_chunk
+
+    @property
     def _stopping(self) -> bool:
         return hosts.any_of(self.stop.requested)
 
     def _restore(self) -> None:
         """Take up the newest whole checkpoint whose metrics are there too, or begin."""
         folder = self.folder
+        self.watchers.compiling()
         with _naming_memory():
             beginning = self.trainer.init()
         kept = self.trainer.keep(beginning)
@@ -184,8 +220,7 @@ class _Run:
             self.speed.cut(found.notes["speed_bytes"] if found.notes else 0)
             self.events.cut(found.notes.get("events_bytes", 0))
         self.saved_steps = self.env_steps
-        if self.watcher:
-            self.watcher.begin(self.config, self.env_steps, problems)
+        self.watchers.begin(self.config, self.env_steps, problems)
 
     def _share(self, found: checkpoints.Restored, kept: Any) -> checkpoints.Restored:
         """What the leading process found, in all of them."""
@@ -202,8 +237,16 @@ class _Run:
             return None
         return "the lines of metrics.jsonl that go with it are damaged or missing"
 
+    def _compile(self) -> None:
+        """Apart from running, so that a stop which comes meanwhile is not followed by a chunk."""
+        self.began = time.perf_counter(), self.clock.seconds
+        with _naming_memory():
+            self.guard.compile(self.state)
+        self.watchers.compiled(time.perf_counter() - self.began[0])
+
     def _run_chunk(self) -> None:
-        began, compiled = time.perf_counter(), self.clock.seconds
+        began, compiled = self.began or (time.perf_counter(), self.clock.seconds)
+        self.began = None
         try:
             with _naming_memory():
                 self.state, values, events = self.guard.run_chunk(self.state, self.chunk, self.env_steps)
@@ -215,7 +258,16 @@ class _Run:
         rows = [self._row(index, self.config.seeds[index], values) for index in self.guard.going]
         frames_per_second = self.trainer.frames_per_chunk * len(rows) / max(seconds - compile_seconds, 1e-9)
         sentences = tuple(event.text for event in events)
-        report = ChunkReport(self.chunk, self.env_steps, frames_per_second, compile_seconds, rows, seconds, sentences)
+        report = ChunkReport(
+            self.chunk,
+            self.env_steps,
+            self._end_steps,
+            frames_per_second,
+            compile_seconds,
+            rows,
+            seconds,
+            sentences,
+        )
         speed = {
             "chunk": report.chunk,
             "env_steps": report.env_steps,
@@ -228,8 +280,7 @@ class _Run:
             self.speed.append([speed])
             if events:
                 self.events.append([event._asdict() for event in events])
-        if self.watcher:
-            self.watcher.chunk(report)
+        self.watchers.chunk(report)
 
     def _row(self, index: int, seed: int, values: dict[str, np.ndarray]) -> dict[str, Any]:
         row: dict[str, Any] = {"seed": seed, "chunk": self.chunk, "env_steps": self.env_steps}
