@@ -18,6 +18,7 @@ from metarims.runs.stopping import StopRequest, signals_held
 from metarims.runs.training import ChunkReport, train
 
 POLL_SECONDS = 0.2
+REFRESH_SECONDS = 1.0
 
 
 def train_all(
@@ -39,18 +40,25 @@ def train_all(
                 running[folder] = context.Process(target=_work, args=(config, folder, events))
                 with signals_held():
                     running[folder].start()
+                board.now(folder, "starts")
             if stop.requested or failed is not None:
                 for worker in running.values():
                     worker.terminate()  # SIGTERM: each saves and ends.
             folder, kind, content = _next(events, running)
             if kind == "chunk":
                 board.show(folder, content)
+            elif kind == "compiling":
+                board.compiling(folder)
+            elif kind == "compiled":
+                board.compiled(folder, content)
             elif kind == "problem":
                 board.say(f"{folder.name}: {content}")
             elif kind in ("ended", "failed"):
                 running.pop(folder).join()
                 finished[folder] = kind == "ended" and content
                 failed = content if kind == "failed" and failed is None else failed
+                board.ended(folder, finished[folder])
+            board.refresh(REFRESH_SECONDS)
     if failed is not None:
         raise UserError(failed)
     return finished
@@ -73,10 +81,16 @@ def _next(events: Any, running: dict[Path, Any]) -> tuple[Path, str, Any]:
 
 
 class _Reporter:
-    """A ``Watcher`` that passes on to the parent process."""
+    """A ``Watcher`` and ``CompileWatcher`` that passes on to the parent process."""
 
     def __init__(self, folder: Path, events: Any):
         self.folder, self.events = folder, events
+
+    def compiling(self) -> None:
+        self.events.put((self.folder, "compiling", None))
+
+    def compiled(self, seconds: float) -> None:
+        self.events.put((self.folder, "compiled", seconds))
 
     def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
         for problem in problems:
@@ -106,6 +120,9 @@ class _Board:
         self.configs = {folder: config for config, folder in jobs}
         self.latest: dict[Path, ChunkReport] = {}
         self.tenths: dict[Path, int] = {}
+        self.states: dict[Path, tuple[str, float]] = {}
+        """What a run does that has no figures yet, and since when."""
+        self.drawn = 0.0
         self.live = Live(self._table(), console=console, auto_refresh=False) if console.is_terminal else None
 
     def __enter__(self) -> "_Board":
@@ -117,6 +134,32 @@ class _Board:
         if self.live:
             self.live.stop()
 
+    def refresh(self, after: float = 0.0) -> None:
+        """Draw the table anew, where one is shown and so many seconds old."""
+        if self.live and time.monotonic() - self.drawn >= after:
+            self.drawn = time.monotonic()
+            self.live.update(self._table(), refresh=True)
+
+    def now(self, folder: Path, state: str) -> None:
+        """What a run does until its next figures."""
+        self.states[folder] = (state, time.monotonic())
+        self.refresh()
+
+    def compiling(self, folder: Path) -> None:
+        self.now(folder, "compiles")
+        if not self.live:
+            self.say(f"{self.configs[folder].agent}: compiling ...")
+
+    def compiled(self, folder: Path, seconds: float) -> None:
+        self.now(folder, "first chunk")
+        if seconds > 0.1:
+            self.say(f"{self.configs[folder].agent}: compiled in {seconds:.1f} s")
+
+    def ended(self, folder: Path, finished: bool) -> None:
+        if finished and folder not in self.latest:
+            self.now(folder, "finished")
+            self.say(f"{self.configs[folder].agent}: finished before")
+
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
@@ -126,13 +169,10 @@ class _Board:
         if not report.rows:  # Every seed is stopped.
             return
         self.latest[folder] = report
-        if report.compile_seconds > 0.1:
-            self.say(f"{self.configs[folder].agent}: compiled in {report.compile_seconds:.1f} s")
+        tenth = 10 * report.env_steps // report.end_steps
         if self.live:
-            self.live.update(self._table(), refresh=True)
-            return
-        tenth = 10 * report.env_steps // self.configs[folder].frames
-        if tenth > self.tenths.get(folder, 0):
+            self.refresh()
+        elif tenth > self.tenths.get(folder, 0):
             self.tenths[folder] = tenth
             names = ("agent", "steps", "frames/s", "success", "return", "left")
             self.say("  ".join(f"{name} {cell}" for name, cell in zip(names, self._cells(folder), strict=True)))
@@ -148,9 +188,12 @@ class _Board:
     def _cells(self, folder: Path) -> tuple[str, ...]:
         config, report = self.configs[folder], self.latest.get(folder)
         if report is None:
-            return config.agent, "-", "-", "-", "-", "-"
+            state, since = self.states.get(folder, ("waits", 0.0))
+            if state not in ("waits", "finished"):
+                state = f"{state} {duration(time.monotonic() - since)}"
+            return config.agent, state, "-", "-", "-", "-"
         mean = {name: _mean(report.rows, name) for name in ("success", "return")}
-        left = (config.frames - report.env_steps) * len(report.rows) / report.frames_per_second
+        left = (report.end_steps - report.env_steps) * len(report.rows) / report.frames_per_second
         return (
             config.agent,
             f"{report.env_steps:,}",

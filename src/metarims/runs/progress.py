@@ -1,9 +1,11 @@
 """Training as it is watched: a live table on a terminal, plain lines elsewhere."""
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -13,25 +15,53 @@ from metarims.runs.training import ChunkReport
 
 SMOOTHING = 0.8
 """Weight of the past in the frames per second shown, per chunk."""
+Column: TypeAlias = tuple[str, list[str]]
+"""A name and a cell for each row."""
+REFRESHES_PER_SECOND = 2
+"""On a terminal: a clock goes on while a program is compiled."""
+
+
+class Waiting:
+    """A line with the time since it was made, at every look at it."""
+
+    def __init__(self, what: str):
+        self.what, self.began = what, time.perf_counter()
+
+    def __rich__(self) -> Text:
+        return Text(f"{self.what} {duration(time.perf_counter() - self.began)}")
 
 
 class Progress:
-    """A ``Watcher`` that prints (a context manager)."""
+    """A ``Watcher`` and ``CompileWatcher`` that prints (a context manager)."""
 
     def __init__(self, console: Console | None = None):
         self.console = console or Console()
-        self._live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
+        live = Live(console=self.console, refresh_per_second=REFRESHES_PER_SECOND)
+        self._live = live if self.console.is_terminal else None
         self._speed: float | None = None
-        self._printed_loss_names = False
-        self.compile_seconds = 0.0
+        self._compiled = False
+        """Whether the next chunk's compile time was told."""
 
     def __enter__(self) -> "Progress":
-        self._began = time.perf_counter()
         return self
 
     def __exit__(self, *exception: object) -> None:
         if self._live and self._live.is_started:
             self._live.stop()
+
+    def compiling(self) -> None:
+        if self._live:
+            self._live.update(Waiting("Compiling ..."))
+            self._live.start()
+        else:
+            self._say("Compiling ...")
+
+    def compiled(self, seconds: float) -> None:
+        if seconds > 0.1:
+            self._say(f"Compiled in {seconds:.1f} s.")
+        self._compiled = True
+        if self._live:
+            self._live.update(Waiting("First chunk ..."), refresh=True)
 
     def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
         self.config = config
@@ -41,23 +71,22 @@ class Progress:
         done = "already finished" if env_steps >= config.frames else f"going on from step {env_steps:,}"
         title = f"{config.agent} on {config.env}, {config.frames:,} steps, {seeds}" + f", {done}" * bool(env_steps)
         self._say(title)
-        if env_steps < config.frames:
-            self.console.print("Compiling ...", highlight=False)
-        if self._live and env_steps < config.frames:
-            self._live.start()
+        if self._live and env_steps >= config.frames:
+            self._live.update("", refresh=True)
 
     def chunk(self, report: ChunkReport) -> None:
-        self.compile_seconds += report.compile_seconds
-        if report.compile_seconds > 0.1:
-            self.console.print(f"Compiled in {report.compile_seconds:.1f} s.", highlight=False)
+        if report.compile_seconds > 0.1 and not self._compiled:
+            self._say(f"Compiled in {report.compile_seconds:.1f} s.")
+        self._compiled = False
         for event in report.events:
             self._say(event, "Fault:", "red")
         if not report.rows:  # Every seed is stopped.
             return
         past = self._speed or report.frames_per_second
         self._speed = SMOOTHING * past + (1 - SMOOTHING) * report.frames_per_second
-        left = (self.config.frames - report.env_steps) * len(report.rows) / self._speed
+        left = (report.end_steps - report.env_steps) * len(report.rows) / self._speed
         if self._live:
+            self._live.start()
             self._live.update(self._table(report, left), refresh=True)
         else:
             self._say(self._line(report, left))
@@ -67,22 +96,28 @@ class Progress:
         line = Text.assemble((head, color), " " * bool(head), text)
         self.console.print(line, highlight=False, soft_wrap=True)
 
-    def _table(self, report: ChunkReport, left: float) -> Table:
-        percent = 100 * min(1.0, report.env_steps / self.config.frames)
-        table = Table(
-            title=f"{report.env_steps:,} of {self.config.frames:,} steps ({percent:.0f} %)   "
-            f"{self._speed:,.0f} frames/s   {duration(left)} left",
-            title_justify="left",
+    def _table(self, report: ChunkReport, left: float) -> Group:
+        """The seeds in rows. Columns that find no room are left out, losses first."""
+        percent = 100 * report.env_steps / report.end_steps
+        title = Text(
+            f"{report.env_steps:,} of {report.end_steps:,} steps ({percent:.0f} %)   "
+            f"{self._speed:,.0f} frames/s   {duration(left)} left"
         )
-        each = per_task(report.rows[0], "success")
-        for name in ("seed", "success", "return", "length", "episodes", *each, *losses(report.rows[0])):
-            table.add_column(name.replace("/", "\n"), justify="right")
-        for row in report.rows:
-            shown = (outcome(row, "success"), outcome(row, "return"), outcome(row, "episode_length", 1))
-            terms = (f"{row[name]:.3f}" for name in losses(row))
-            parts = (outcome(row, name) for name in each)
-            table.add_row(str(row["seed"]), *shown, str(row.get("episodes", "-")), *parts, *terms)
-        return table
+        columns: list[Column] = [("seed", [str(row["seed"]) for row in report.rows])]
+        for name, key, digits in (("success", "success", 3), ("return", "return", 3), ("length", "episode_length", 1)):
+            columns.append((name, [outcome(row, key, digits) for row in report.rows]))
+        columns.append(("episodes", [str(row.get("episodes", "-")) for row in report.rows]))
+        for name in per_task(report.rows[0], "success"):
+            columns.append((name, [outcome(row, name) for row in report.rows]))
+        for name in losses(report.rows[0]):
+            columns.append((name, [f"{row[name]:.3f}" for row in report.rows]))
+        shown = fitting(columns, self.console.width)
+        table = Table()
+        for name, _ in shown:
+            table.add_column(heading(name), justify="right", no_wrap=True)
+        for cells in zip(*(cells for _, cells in shown), strict=True):
+            table.add_row(*cells)
+        return Group(title, table)
 
     def _line(self, report: ChunkReport, left: float) -> str:
         """The means over seeds, on one line."""
@@ -94,6 +129,21 @@ class Progress:
         for name in losses(rows[0]):
             parts.append(f"{name} {sum(row[name] for row in rows) / len(rows):.3f}")
         return "  ".join([*parts, f"{duration(left)} left"])
+
+
+def heading(name: str) -> str:
+    """A metric's name above a narrow column."""
+    return name.replace("/", "\n")
+
+
+def fitting(columns: Sequence[Column], width: int) -> Sequence[Column]:
+    """The first columns, as many as a table of this width shows whole; at least one."""
+    needed = 1
+    for count, (name, cells) in enumerate(columns):
+        needed += 3 + max(map(cell_len, [*heading(name).split("\n"), *cells]))
+        if needed > width and count:
+            return columns[:count]
+    return columns
 
 
 def losses(row: dict[str, Any]) -> list[str]:

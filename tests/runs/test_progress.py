@@ -1,0 +1,109 @@
+"""What is seen of a run: nothing cut off, and the time that is really left."""
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from metarims.config import Config
+from metarims.runs.parallel import _Board  # pyright: ignore[reportPrivateUsage]
+from metarims.runs.progress import Progress
+from metarims.runs.training import ChunkReport
+
+CONFIG, RUN = Config(frames=40_000), Path("run")
+LOSSES = [f"{loop}/{term}" for loop in ("fast", "slow") for term in ("policy_loss", "value_loss", "entropy")]
+FIXED = ["seed", "success", "return", "length", "episodes"]
+ROWS = [
+    {"seed": seed, "success": 0.976, "return": -0.912, "episode_length": 131.4, "episodes": 12_345}
+    | dict.fromkeys(LOSSES, -0.012)
+    for seed in (0, 1, 12)
+]
+
+
+def report(rows, env_steps=39_680):
+    return ChunkReport(env_steps // 19_840, env_steps, 59_520, 1000.0, 0.0, rows, 19.84)
+
+
+def shown(rows, width):
+    """A run of one chunk on a terminal: the lines that are left on it."""
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, legacy_windows=False)
+    with Progress(console) as progress:
+        progress.begin(CONFIG, 0, ())
+        progress.chunk(report(rows))
+    text = console.file.getvalue().split("\x1b[2K")[-1]  # After the last line that was drawn over.
+    return re.sub(r"\x1b\[[?\d]*[a-zA-Z]", "", text).splitlines()
+
+
+def split(line, edge):
+    return [cell.strip() for cell in line.strip(edge).split(edge)]
+
+
+@pytest.mark.parametrize(("width", "num_losses"), [(50, 0), (80, 2), (110, 4), (111, 5), (121, 6)])
+def test_losses_that_find_no_room_are_left_out_and_nothing_is_cut_off(width, num_losses):
+    lines = shown(ROWS, width)
+    headings, rows = ([split(line, edge) for line in lines if line.startswith(edge)] for edge in "┃│")
+    names = ["/".join(filter(None, parts)) for parts in zip(*headings, strict=True)]
+    assert names == FIXED + LOSSES[:num_losses]
+    values = ["0.976", "-0.912", "131.4", "12345", *["-0.012"] * num_losses]
+    assert rows == [[seed, *values] for seed in ("0", "1", "12")]
+    assert max(map(len, lines)) <= width
+    assert "…" not in "".join(lines)
+
+
+def test_a_mixture_of_tasks_on_a_narrow_terminal():
+    tasks = {f"success/BabyAI-{name}-v0": 0.5 for name in ("GoToRedBall", "GoToLocal", "PutNextLocal")}
+    text = "\n".join(shown([{**ROWS[0], **tasks}], 80))
+    assert "BabyAI-GoToRedBall-v0" in text
+    assert "GoToLocal" not in text
+
+
+def test_time_is_counted_to_the_end_of_the_last_chunk():
+    (title, *_) = [line for line in shown(ROWS[:1], 80) if "steps (" in line]
+    assert "39,680 of 59,520 steps (67 %)" in title
+    assert "20 s left" in title
+    board = _Board(Console(file=io.StringIO(), width=80), [(CONFIG, RUN)])
+    board.show(RUN, report(ROWS[:1]))
+    assert board.console.file.getvalue().strip().endswith("left 20 s")
+
+
+def test_where_nobody_looks_compiling_is_two_plain_lines():
+    console = Console(file=io.StringIO(), width=80)
+    with Progress(console) as progress:
+        progress.compiling()
+        assert console.file.getvalue() == "Compiling ...\n"
+        progress.begin(CONFIG, 0, ())
+        progress.compiled(31.2)
+        progress.chunk(report(ROWS)._replace(compile_seconds=30.0))
+        progress.chunk(report(ROWS)._replace(compile_seconds=2.0))
+    lines = console.file.getvalue().splitlines()
+    assert [line for line in lines if "ompil" in line] == ["Compiling ...", "Compiled in 31.2 s.", "Compiled in 2.0 s."]
+
+
+def test_on_a_terminal_a_clock_goes_on_while_compiling(monkeypatch):
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    seconds = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: seconds[0])
+    with Progress(console) as progress:
+        progress.compiling()
+        seconds[0] += 95
+        progress._live.refresh()
+        assert "Compiling ... 1 min 35 s" in console.file.getvalue()
+        progress.begin(CONFIG, 0, ())
+        progress.compiled(95.0)
+        assert "Compiled in 95.0 s." in console.file.getvalue()
+        assert "First chunk ... 0 s" in console.file.getvalue()
+
+
+def test_several_runs_say_what_each_does_before_it_has_figures():
+    board = _Board(Console(file=io.StringIO(), width=80), [(CONFIG, RUN)])
+    assert board._cells(RUN)[1] == "waits"
+    board.now(RUN, "starts")
+    assert board._cells(RUN)[1] == "starts 0 s"
+    board.compiling(RUN)
+    assert board._cells(RUN)[1] == "compiles 0 s"
+    board.compiled(RUN, 35.0)
+    assert board.console.file.getvalue() == f"{CONFIG.agent}: compiling ...\n{CONFIG.agent}: compiled in 35.0 s\n"
+    board.show(RUN, report(ROWS))
+    assert board._cells(RUN)[1] == "39,680"
