@@ -395,6 +395,21 @@ def test_the_paper_preset_is_the_papers():
     assert (paper.network.num_modules, paper.network.num_active, paper.network.lstm_dim) == (5, 3, 128)
 
 
+def test_the_compilers_own_log_is_silent_unless_it_is_asked_for(monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    metarims("envs")
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    metarims("envs")
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+
+
+def test_the_demo_speaks_before_it_computes(monkeypatch, tmp_path):
+    monkeypatch.setattr("metarims.demo.run_demo", lambda folder: 0)
+    done = metarims("demo", "--out", tmp_path)
+    assert done == (0, "Three agents learn one task of BabyAI, and are then measured.\n", "")
+
+
 def test_interrupted_from_the_keyboard(monkeypatch, capsys):
     def interrupt(self, command):
         raise KeyboardInterrupt

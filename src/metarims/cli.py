@@ -21,7 +21,7 @@ from metarims.config import Config, Network
 from metarims.errors import UserError, one_line, shown, unknown_name
 from metarims.presets import PRESETS
 from metarims.presets import preset as find_preset
-from metarims.runtime import prevent_deadlock, share_processor
+from metarims.runtime import prevent_deadlock, share_processor, silence_alarms
 
 SEED_FAILED = 3
 """Exit code of a training that ended, but not for every seed: a numerical fault stopped some."""
@@ -361,6 +361,7 @@ class RunDemo:
     """Folder of the demo's runs and of report.html; finished runs in it are used again."""
 
     def run(self, command: str) -> int:
+        print("Three agents learn one task of BabyAI, and are then measured.", flush=True)  # Imports take seconds.
         from metarims.demo import run_demo
 
         _enable_cache()
@@ -372,6 +373,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seeds that a numerical fault stopped, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     prevent_deadlock()
+    silence_alarms()
     try:
         code = _parse(arguments).run(shlex.join(["metarims", *arguments]))
         sys.stdout.flush()

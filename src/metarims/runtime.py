@@ -21,6 +21,14 @@ def prevent_deadlock() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
 
 
+def silence_alarms() -> None:
+    """Keep XLA's own log, such as its alarm at a slow compilation, off the screen; call before JAX is imported.
+
+    What goes wrong still reaches the user: as an exception. Whoever sets ``TF_CPP_MIN_LOG_LEVEL`` decides otherwise.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
 def share_processor(num_devices: int) -> None:
     """Let JAX see the processor as so many devices, a thread each; call before JAX computes anything."""
     if num_devices > 1:
