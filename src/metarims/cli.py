@@ -394,7 +394,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     raise SystemExit(code)
 
 
-COMMANDS = ("train", "evaluate", "view", "envs", "params", "study", "doctor", "demo")
+COMMANDS = ("train", "evaluate", "view", "plot", "envs", "params", "study", "doctor", "demo")
 
 
 def _parse(arguments: list[str]) -> Any:

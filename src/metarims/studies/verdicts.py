@@ -92,8 +92,8 @@ class Verdict(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """``P(metarims > modular) = 0.83 [.61, .97] over all pairs of seeds (8 of 10 with the same seed): supported``; of
-        several comparisons: ``...; ...; all: supported``."""
+        """``P(metarims > modular) = 0.83 [.61, .97] over all pairs of seeds (8 of 10 with the same seed): supported``;
+        of several comparisons: ``...; ...; all: supported``."""
         sentences = [comparison.sentence for comparison in self.comparisons]
         return "; ".join([*sentences, f"all: {self.outcome}"] if len(sentences) > 1 else sentences)
 
