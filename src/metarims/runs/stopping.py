@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -64,21 +65,22 @@ class StopRequest:
         self.requested = True
 
     def _listen(self, hears: socket.socket) -> None:
-        heard = False
+        heard = set()
         with hears:
             while numbers := hears.recv(64):
                 for number in numbers:
-                    if heard and number == signal.SIGINT:
+                    if number == signal.SIGINT and number in heard:
                         self._end()
-                    elif not heard and number in SIGNALS:
-                        heard = self.requested = True
+                    elif number in SIGNALS and number not in heard:
+                        heard.add(number)
+                        self.requested = True
                         self._say(number)
 
     def _say(self, number: int) -> None:
         again = " Ctrl-C again stops at once." if number == signal.SIGINT else ""
         if not self.worker:
             with contextlib.suppress(OSError, ValueError):  # Nobody reads it.
-                sys.stderr.write(f"Stopping when this chunk (or compiling) is done, and saving.{again}\n")
+                sys.stderr.write(f"Ending this chunk (or compiling) and saving.{again}\n")
                 sys.stderr.flush()
 
     def _end(self) -> None:
@@ -100,6 +102,7 @@ def signals_held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # A helper of all such processes; when it starts, it lets signals through again.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
