@@ -280,11 +280,13 @@ class StudyRun:
             ended = run_study(chosen, size, out, workers, Console(soft_wrap=True), stop)
         collect(out)
         if ended.left:
-            print(f"Stopped and saved: {len(ended.finished)} plans are finished. To go on: {command}")
+            finished = "1 plan is" if len(ended.finished) == 1 else f"{len(ended.finished)} plans are"
+            print(f"Stopped and saved: {finished} finished. To go on: {command}")
             return 0
         _report_study(out, out / "report.html")
         if ended.failed:
-            print(f"{len(ended.failed)} plans failed; the same command runs them again.", file=sys.stderr)
+            failed = "1 plan" if len(ended.failed) == 1 else f"{len(ended.failed)} plans"
+            print(f"{failed} failed; the same command runs what failed again.", file=sys.stderr)
             return 1
         return 0
 

@@ -82,7 +82,7 @@ def spoil(name):
         "shape": ({"arrays": lambda a: a | {"policy.bias": np.zeros(8, np.float32)}}, r"float32\[8\], but .*\[7\]"),
         "dtype": ({"arrays": lambda a: a | {"policy.bias": np.zeros(7, np.float64)}}, "policy.bias is float64"),
         "nan": ({"arrays": lambda a: a | {"policy.bias": np.full(7, np.nan, np.float32)}}, "policy.bias holds numbers"),
-        "foreign": ({"metadata": {"format": "pt"}}, "its metadata has no 'metarims-agent-1' .found: format."),
+        "foreign": ({"metadata": {"format": "pt"}}, "its metadata has no 'metarims-agent-2' .found: format."),
         "not json": ({"metadata": {FORMAT: "{"}}, "not valid JSON"),
         "deep json": ({"metadata": {FORMAT: "[" * 100_000}}, "not valid JSON"),
         "a list": ({"metadata": {FORMAT: "[1]"}}, "not an object"),

@@ -68,6 +68,6 @@ def test_a_plan_that_fails_is_listed_and_can_be_mended(tmp_path) -> None:
     done = metarims("study", "run", "fig9", "--scale", "smoke", "--out", str(tmp_path))
     assert done.returncode == 1
     assert "failed    metarims" in done.stdout
-    assert "1 plans failed; the same command runs them again." in done.stderr
+    assert "1 plan failed; the same command runs what failed again." in done.stderr
     assert path.with_name("error.txt").exists()
     assert "Not finished or failed" in (tmp_path / "report.html").read_text()

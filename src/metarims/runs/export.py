@@ -25,7 +25,7 @@ from metarims.gridworld.missions import VOCABULARY
 from metarims.learning.rules import RULES, network_of
 from metarims.runs.files import reason, write_atomic
 
-FORMAT = "metarims-agent-1"
+FORMAT = "metarims-agent-2"
 CHECKSUM = "sha256"
 """Of everything else in the file: a flipped bit gives other numbers, which nobody would notice."""
 COUNTS = {"seed": (0, 2**31 - 1), "env_steps": (0, 2**62), "num_actions": (1, 10_000), "num_words": (1, 100_000)}
