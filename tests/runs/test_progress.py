@@ -94,6 +94,7 @@ def test_on_a_terminal_a_clock_goes_on_while_compiling(monkeypatch):
         progress.compiled(95.0)
         assert "Compiled in 95.0 s." in console.file.getvalue()
         assert "First chunk ... 0 s" in console.file.getvalue()
+    assert "..." not in console.file.getvalue().split("\x1b[2K")[-1], "a run that is stopped waits for nothing"
 
 
 def test_several_runs_say_what_each_does_before_it_has_figures():

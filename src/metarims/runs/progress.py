@@ -47,6 +47,8 @@ class Progress:
 
     def __exit__(self, *exception: object) -> None:
         if self._live and self._live.is_started:
+            if self._speed is None:
+                self._live.update("")  # Nothing is waited for any more.
             self._live.stop()
 
     def compiling(self) -> None:
