@@ -151,7 +151,7 @@ def test_what_cannot_be_read_is_a_sentence() -> None:
         codes_from_symbols(floor)
     with pytest.raises(UserError, match="7 x 7 x 3"):
         codes_from_symbols(np.zeros((5, 5, 3), np.uint8))
-    with pytest.raises(UserError, match="contains the word"):
+    with pytest.raises(UserError, match="has words that are not in the vocabulary"):
         HostVector("BabyAI-OpenDoor-v0", 1, vocabulary=("go", "to")).reset(0)
     with pytest.raises(UserError, match="num_envs is 0"):
         HostVector(ID, 0)

@@ -55,7 +55,8 @@ def test_a_study_ends_reports_and_does_nothing_twice(name, tmp_path, capsys) -> 
     alone = moved.with_name("report.html").read_text()
     assert "<a href" not in alone, "links lead only where episodes are"
     assert alone[alone.index("<h2>Numbers") :] == page[page.index("<h2>Numbers") :]
-    assert f"{len(before)} plans, {len(before)} of them finished before" in capsys.readouterr().out
+    number = "1 plan" if len(before) == 1 else f"{len(before)} plans"
+    assert f"{number}, {len(before)} of them finished before" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")} == before
 
 
@@ -64,7 +65,7 @@ def test_a_plan_that_fails_is_listed_and_can_be_mended(tmp_path) -> None:
     path = result_path(tmp_path, plan.name)
     folder = path.parent / "1-BabyAI-GoToObj-v0"
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text("[]")
     done = metarims("study", "run", "fig9", "--scale", "smoke", "--out", str(tmp_path))
     assert done.returncode == 1
     assert "failed    metarims" in done.stdout
