@@ -18,10 +18,11 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from metarims.config import Config, Network
-from metarims.errors import UserError, one_line, shown, unknown_name
+from metarims.errors import UserError, one_line, unknown_name
 from metarims.presets import PRESETS
 from metarims.presets import preset as find_preset
 from metarims.runtime import prevent_deadlock, share_processor, silence_alarms
+from metarims.studies.commands import StudyList, StudyReport, StudyRun
 
 SEED_FAILED = 3
 """Exit code of a training that ended, but not for every seed: a numerical fault stopped some."""
@@ -233,98 +234,6 @@ class Envs:
 
 
 @dataclass(frozen=True)
-class StudyList:
-    """List the studies: every figure and table of the paper, and two that it speaks of."""
-
-    def run(self, command: str) -> int:
-        from metarims.studies.catalogue import STUDIES
-
-        width = max(map(len, STUDIES))
-        print("\n".join(f"{name:<{width}}  {found.title} ({found.source})" for name, found in STUDIES.items()))
-        print("\nNext: metarims study run NAME --scale smoke")
-        return 0
-
-
-@dataclass(frozen=True)
-class StudyRun:
-    """Run a study: train, measure, judge, and write its report; the same command goes on with one interrupted."""
-
-    name: Annotated[str, tyro.conf.Positional]
-    """A study, as in metarims study list."""
-    scale: Literal["smoke", "laptop", "paper"] = "laptop"
-    """smoke: whether everything works. laptop: hours on two cores. paper: needs an accelerator."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
-    """The study's folder (default: runs/STUDY-SCALE)."""
-    workers: int = 0
-    """Plans that run at once (0: one per core of this machine; with --on ray, as many as the cluster has room for)."""
-    on: Literal["processes", "ray"] = "processes"
-    """Who runs the plans: processes of this machine, or tasks of a Ray cluster, whose machines must share --out."""
-    address: str = ""
-    """--on ray: the cluster's address ("auto": the one on this machine); without it, one is started for this study."""
-    cpus: float | None = None
-    """--on ray: cores that a plan needs (default: 1)."""
-    gpus: float | None = None
-    """--on ray: accelerators that a plan needs (default: none); a fraction lets plans share one."""
-
-    def run(self, command: str) -> int:
-        from rich.console import Console
-
-        from metarims.runs.stopping import StopRequest
-        from metarims.studies.catalogue import scale, study
-        from metarims.studies.results import collect
-        from metarims.studies.running import run_study
-
-        chosen, size = study(self.name), scale(self.scale)
-        out = self.out or Path("runs") / f"{self.name}-{self.scale}"
-        with self._workers() as workers, StopRequest() as stop:
-            ended = run_study(chosen, size, out, workers, Console(soft_wrap=True), stop)
-        collect(out)
-        if ended.left:
-            finished = "1 plan is" if len(ended.finished) == 1 else f"{len(ended.finished)} plans are"
-            print(f"Stopped and saved: {finished} finished. To go on: {command}")
-            return 0
-        _report_study(out, out / "report.html")
-        if ended.failed:
-            failed = "1 plan" if len(ended.failed) == 1 else f"{len(ended.failed)} plans"
-            print(f"{failed} failed; the same command runs what failed again.", file=sys.stderr)
-            return 1
-        return 0
-
-    def _workers(self):
-        from metarims.runtime import usable_cores
-        from metarims.studies.workers import Processes, RayCluster
-
-        if self.workers < 0:
-            raise UserError(f"workers is {self.workers}: it must be zero (one per core) or more.")
-        needs = {"cpus": self.cpus, "gpus": self.gpus}
-        if self.on == "ray":
-            for name, value in needs.items():
-                if value is not None and not 0 <= value < 1e6:
-                    raise UserError(f"{name} is {value}: it must be zero or more, and below a million.")
-            cpus, gpus = 1.0 if self.cpus is None else self.cpus, self.gpus or 0.0
-            return RayCluster(self.address, self.workers, cpus, gpus)
-        for name, value in ({"address": self.address or None} | needs).items():
-            if value is not None:
-                raise UserError(f"{name} is {shown(value)}, which only --on ray knows: add it, or leave both.")
-        return Processes(self.workers or usable_cores())
-
-
-@dataclass(frozen=True)
-class StudyReport:
-    """Write a study's report from its folder, or from the scores.json.gz of one."""
-
-    path: Annotated[Path, tyro.conf.Positional]
-    """The study's folder, or its collected scores."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The page (default: report.html in the folder, or beside the scores); figures go into figures/ beside it."""
-
-    def run(self, command: str) -> int:
-        default = self.path / "report.html" if self.path.is_dir() else self.path.with_name("report.html")
-        _report_study(self.path, self.out or default)
-        return 0
-
-
-@dataclass(frozen=True)
 class Params:
     """Print the agents side by side: parameters of every group, and operations of every part of a step."""
 
@@ -465,21 +374,6 @@ def _run_or_agent(path: Path | None, agent: str, otherwise: str = "") -> Path:
         known = ", ".join(pretrained.names())
         raise UserError(f"Name a run, or an agent that comes with the package (--agent {known}){otherwise}.")
     return path or pretrained.find(agent)
-
-
-def _report_study(path: Path, out: Path) -> None:
-    from metarims.runs.files import writing
-    from metarims.studies.results import read_results
-    from metarims.views.study_page import write_study_page
-
-    results = read_results(path)
-    for sentence, verdict in results.verdicts:
-        print(f"{verdict.outcome if verdict else 'not measured'}: {sentence}")
-        if verdict:
-            print(f"    {verdict.sentence}")
-    with writing("the report", out.parent, advice="Name another file with --out."):
-        write_study_page(out, results)
-    print(f"Wrote {out}: open it in a browser.")
 
 
 def _enable_cache() -> None:
