@@ -17,6 +17,7 @@ import jax
 import pytest
 
 from metarims import cli, presets
+from metarims.runs.training import Outcome
 from metarims.runtime import cache_folder, enable_compile_cache
 
 CACHE = Path(__file__).parents[1] / ".cache"
@@ -296,7 +297,8 @@ def test_params_puts_agents_of_equal_cost_together(capsys):
         (("train", "--seeds", "1", "1"), "must be distinct"),
         (("train", "--ppo.gamma", "nan"), "ppo.gamma is nan"),
         (("train", "--fraems", "5"), "--frames"),
-        (("train", "--frames", "many"), "many"),
+        (("train", "--frames", "many"), "--frames: many is not a whole number"),
+        (("train", "--frames", "2.5"), "--frames: 2.5 is not a whole number"),
         (("train", "--encoder-speed", "medium"), "medium"),
         (("trian",), "Unknown command 'trian'. Did you mean train?"),
         ((), "train"),
@@ -337,6 +339,15 @@ def test_bad_input_is_one_sentence_and_exit_code_two(capsys, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     assert message in " ".join(complaint(capsys, *arguments).split())
     assert not (tmp_path / "runs").exists(), "nothing is written for bad input"
+
+
+@pytest.mark.parametrize("written", ["2048", "2_048", "2.048e3"])
+def test_whole_numbers_as_people_write_them(written, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("metarims.runs.training.train", lambda config, *_: asked.append(config) or Outcome(True, 0))
+    arguments = ("train", "--frames", written, "--seeds", "0", "1e1", "--out", tmp_path / "run")
+    assert metarims(*arguments).returncode == 0
+    assert (asked[0].frames, asked[0].seeds) == (2048, (0, 10))
 
 
 def test_bad_requests_on_a_good_run(capsys, run):

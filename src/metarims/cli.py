@@ -9,7 +9,8 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -114,7 +115,8 @@ class Evaluate:
         agents = load_agents(_run_or_agent(self.path, self.agent))
         _enable_cache()
         policies = ("greedy", "sampled") if self.policy == "both" else (self.policy,)
-        results = evaluate_agents(agents, self.env, self.where, self.episodes, policies, self.seed)
+        with _says("plays") as tell:
+            results = evaluate_agents(agents, self.env, self.where, self.episodes, policies, self.seed, tell=tell)
         print_table(results)
         if self.json:
             write_json(self.json, results)
@@ -154,7 +156,9 @@ class View:
         agents = load_agents(path)
         _enable_cache()
         env = self.env or agents[0].config.env
-        episodes = record_agents(agents, self.env, self._place(env), self.episodes, self.policy == "greedy", self.seed)
+        with _says(f"plays {env}"):
+            place, greedy = self._place(env), self.policy == "greedy"
+            episodes = record_agents(agents, self.env, place, self.episodes, greedy, self.seed)
         names = [f"{saved.config.agent}, seed {saved.seed}, {self.policy}" for saved in agents]
         labels = [name for name in names for _ in range(self.episodes)]
         default = (path if path.is_dir() else path.parent) / "episodes.html"
@@ -169,7 +173,8 @@ class View:
         if self.path is not None or self.agent:
             raise UserError(f"--random plays without an agent: leave out {self.path or self.agent}, or --random.")
         _enable_cache()
-        episodes = record_random(self.env, self._place(self.env), self.episodes, self.seed)
+        with _says(f"plays {self.env}"):
+            episodes = record_random(self.env, self._place(self.env), self.episodes, self.seed)
         out = self.out or Path("runs") / f"random-{_file_name(self.env)}.html"
         return _write_page(out, episodes, f"A random agent on {self.env}", ["random"] * len(episodes))
 
@@ -328,12 +333,42 @@ def _parse(arguments: list[str]) -> Any:
         | Annotated[Doctor, tyro.conf.subcommand("doctor")]
         | Annotated[RunDemo, tyro.conf.subcommand("demo")]
     )
-    return tyro.cli(
-        commands,  # pyright: ignore[reportArgumentType]
-        prog="metarims",
-        description="Modular recurrent agents that learn at two speeds, in MiniGrid and BabyAI.",
-        args=arguments,
-        config=(tyro.conf.OmitSubcommandPrefixes,),
+    registry = tyro.constructors.ConstructorRegistry()
+    registry.primitive_rule(_whole_numbers)
+    with registry:
+        return tyro.cli(
+            commands,  # pyright: ignore[reportArgumentType]
+            prog="metarims",
+            description="Modular recurrent agents that learn at two speeds, in MiniGrid and BabyAI.",
+            args=arguments,
+            config=(tyro.conf.OmitSubcommandPrefixes,),
+        )
+
+
+def _whole_numbers(asked: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    """How flags that are integers are read: also as 1e6 and 1_000_000."""
+
+    def read(words: list[str]) -> int:
+        (word,) = words
+        try:
+            return int(word)
+        except ValueError:
+            pass
+        try:
+            if (number := float(word)).is_integer():
+                return int(number)
+        except ValueError:
+            pass
+        raise ValueError(f"{word} is not a whole number, such as 20000 or 2e4.")
+
+    if asked.type is not int:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, int) and not isinstance(value, bool),
+        str_from_instance=lambda value: [str(value)],
     )
 
 
@@ -351,6 +386,16 @@ def _preset_name(arguments: list[str]) -> str:
 def _file_name(env: str) -> str:
     """An id, or a mixture of several, as part of a file's name."""
     return re.sub(r"[^\w.+-]+", "-", env)
+
+
+@contextmanager
+def _says(what: str) -> Iterator[Callable[[str], None]]:
+    """On a terminal, say what is going on while it lasts; gives what says something else."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status(escape(what)) as status:
+        yield lambda now: status.update(escape(now))
 
 
 def _write_page(out: Path, episodes: Any, title: str, labels: Sequence[str]) -> int:

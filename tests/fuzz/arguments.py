@@ -23,6 +23,7 @@ COMMANDS = {
     "train": ("--preset", "--agent", "--env", "--seeds", "--frames", "--out", "--devices", "--on-nan", "--words"),
     "evaluate": ("--env", "--episodes", "--in", "--policy", "--seed", "--json"),
     "view": ("--env", "--random", "--episodes", "--in", "--policy", "--seed", "--out"),
+    "plot": ("--metric", "--out"),
     "envs": ("--json",),
     "params": ("--env", "--network.num-modules", "--network.cell"),
     "study list": (),
@@ -51,7 +52,19 @@ SETTINGS = (
 VALUES = (
     *("0", "1", "-1", "2", "8", "64", "3.5", "1e3", "nan", "inf", "-inf", "1_000", "0x10", "9" * 30, "9" * 5000),
     *("", " ", "True", "none", "film", "gru", "greedy", "sampled", "farama", "jax", "carry", "smoke", "laptop", "fig9"),
-    *("run", "run/agents/seed-0.safetensors", "study", "empty", "note.txt", "missing", "run/../run", ".", "note.txt/x"),
+    *(
+        "success",
+        "picture.png",
+        "run",
+        "run/agents/seed-0.safetensors",
+        "study",
+        "empty",
+        "note.txt",
+        "missing",
+        "run/../run",
+        ".",
+        "note.txt/x",
+    ),
     *(
         "BabyAI-GoToObj-v0",
         "BabyAI-GoToObj-v0+MiniGrid-Empty-5x5-v0*2",
@@ -65,7 +78,7 @@ VALUES = (
     *PRESETS,
     *RULES,
 )
-POSITIONAL = {"evaluate": "run", "view": "run", "study report": "study", "study run": "fig9"}
+POSITIONAL = {"evaluate": "run", "view": "run", "plot": "run", "study report": "study", "study run": "fig9"}
 
 
 def arguments(random: Random) -> list[str]:
@@ -121,6 +134,7 @@ def stubbed(folder: Path) -> Iterator[None]:
         "metarims.cli._enable_cache": lambda: None,
         "metarims.evaluation.tables.evaluate_jax": _played,
         "metarims.evaluation.tables.evaluate_farama": _played,
+        "metarims.views.plots.save_figure": lambda *_: None,
         "metarims.evaluation.recording.record_episodes": lambda *_, **__: [],
         "metarims.cli._write_page": lambda *_: 0,
         "metarims.studies.workers.RayCluster.__enter__": lambda self: self,

@@ -1,7 +1,7 @@
 """Evaluations of a run's agents, as a table on the terminal and as JSON."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -51,10 +51,11 @@ def evaluate_agents(
     seed: int = 0,
     *,
     hears: bool = True,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> list[Result]:
     """Play every agent under every policy; ``env`` None is the one trained on. A mixture is played task by task.
 
-    In our world (``jax``) an agent can be kept from hearing its mission's words.
+    In our world (``jax``) an agent can be kept from hearing its mission's words. ``tell`` hears what is played next.
 
     Each agent plays levels of its own, so that the episodes of all are independent; greedy and sampled share them.
     """
@@ -65,6 +66,7 @@ def evaluate_agents(
     for env_id in dict.fromkeys(task for saved in agents for task in tasks_of(saved, env)):
         for policy in policies:
             for index, saved in enumerate(agents):
+                tell(f"plays {env_id}: seed {saved.seed}, {policy}, {num_episodes:,} episodes")
                 block = seed * len(agents) + index
                 evaluation = _evaluate(saved, env_id, where, num_episodes, policy == "greedy", block, hears)
                 results.append(Result(saved.config.agent, saved.seed, env_id, where, policy, evaluation))

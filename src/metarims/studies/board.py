@@ -28,6 +28,7 @@ class Board:
         self.stages = {plan.name: _stages(plan, scale) for plan in plans}
         self.states = dict.fromkeys(self.stages, "waits")
         self.began: dict[str, float] = {}
+        self.ended: dict[str, float] = {}
         self._drawn = 0.0
         self.live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
@@ -45,11 +46,13 @@ class Board:
         """A plan was given to a worker."""
         self.states[name] = "runs"
         self.began[name] = time.monotonic()
+        self.ended.pop(name, None)
 
     def end(self, name: str, how: Literal["finished", "failed", "stopped", "died"], why: str = "") -> None:
         """A plan has left its worker."""
         self.states[name] = "waits" if how == "died" else how
-        why = why or (duration(time.monotonic() - self.began[name]) if how == "finished" else "")
+        self.ended[name] = time.monotonic()
+        why = why or (self._time(name) if how == "finished" else "")
         self.console.print(f"{how:<8}  {name}  {why}".rstrip(), highlight=False, markup=False)
 
     def refresh(self) -> None:
@@ -61,11 +64,17 @@ class Board:
     def table(self) -> Table:
         """The plans with their states, and how far their runs are."""
         table = Table()
-        for title in ("plan", "state", "task", "steps", "success"):
-            table.add_column(title, justify="right" if title in ("steps", "success") else "left")
+        for title in ("plan", "state", "task", "steps", "success", "time"):
+            table.add_column(title, justify="right" if title in ("steps", "success", "time") else "left")
         for name, state in self.states.items():
-            table.add_row(name, state, *(self._progress(name) if state != "waits" else ("", "", "")))
+            table.add_row(name, state, *(self._progress(name) if state != "waits" else ("", "", "")), self._time(name))
         return table
+
+    def _time(self, name: str) -> str:
+        """Since a worker took the plan, until it ended."""
+        if name not in self.began:
+            return ""
+        return duration(self.ended.get(name, time.monotonic()) - self.began[name])
 
     def _progress(self, name: str) -> tuple[str, str, str]:
         """Task, steps and success of the stage that was written to last."""
