@@ -88,8 +88,8 @@ class Train:
 
 
 @dataclass(frozen=True)
-class Evaluate:
-    """Measure success, return and length of a run's agents over many episodes, greedy and sampled."""
+class _Trained:
+    """Which agents a command is about, and on which task."""
 
     path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
     """Folder of a run, or one agent's .safetensors file."""
@@ -97,6 +97,23 @@ class Evaluate:
     """An agent that comes with the package, instead of a run: goto-local, doorkey or dynamic-obstacles."""
     env: str | None = None
     """Id of the task (default: the one it was trained on; of a mixture, each task)."""
+
+    def find(self, otherwise: str = "") -> Path:
+        """Where the agents are; ``otherwise``: what else could have been asked for."""
+        from metarims import pretrained
+
+        if self.path is not None and self.agent:
+            raise UserError(f"Both {self.path} and --agent {self.agent} are named: leave one out.")
+        if self.path is None and not self.agent:
+            known = ", ".join(pretrained.names())
+            raise UserError(f"Name a run, or an agent that comes with the package (--agent {known}){otherwise}.")
+        return self.path or pretrained.find(self.agent)
+
+
+@dataclass(frozen=True)
+class Evaluate(_Trained):
+    """Measure success, return and length of a run's agents over many episodes, greedy and sampled."""
+
     episodes: int = 200
     """Episodes per agent and policy; exactly so many are played, to their ends."""
     where: Annotated[Literal["farama", "jax"], tyro.conf.arg(name="in")] = "farama"
@@ -112,7 +129,7 @@ class Evaluate:
         from metarims.evaluation.tables import evaluate_agents, print_table, write_json
         from metarims.runs.folder import load_agents
 
-        agents = load_agents(_run_or_agent(self.path, self.agent))
+        agents = load_agents(self.find())
         _enable_cache()
         policies = ("greedy", "sampled") if self.policy == "both" else (self.policy,)
         with _says("plays") as tell:
@@ -124,15 +141,9 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
-class View:
+class View(_Trained):
     """Write one HTML page of episodes: the world, what the agent sees, what its modules do. Open it in a browser."""
 
-    path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
-    """Folder of a run, or one agent's .safetensors file."""
-    agent: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
-    """An agent that comes with the package, instead of a run: goto-local, doorkey or dynamic-obstacles."""
-    env: str | None = None
-    """Id of the task (default: the one it was trained on; of a mixture, each task)."""
     random: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Watch an agent that draws its actions by equal odds: no run is needed, only --env."""
     episodes: int = 6
@@ -152,7 +163,7 @@ class View:
 
         if self.random:
             return self._show_random()
-        path = _run_or_agent(self.path, self.agent, otherwise="; or give --env ID --random to watch a random agent")
+        path = self.find(otherwise="; or give --env ID --random to watch a random agent")
         agents = load_agents(path)
         _enable_cache()
         env = self.env or agents[0].config.env
@@ -407,18 +418,6 @@ def _write_page(out: Path, episodes: Any, title: str, labels: Sequence[str]) -> 
         write_episode_page(out, episodes, title, labels)
     print(f"Wrote {out} ({out.stat().st_size / 2**20:.1f} MiB): open it in a browser.")
     return 0
-
-
-def _run_or_agent(path: Path | None, agent: str, otherwise: str = "") -> Path:
-    """Where the agents are that a command is about; ``otherwise``: what else could have been asked for."""
-    from metarims import pretrained
-
-    if path is not None and agent:
-        raise UserError(f"Both {path} and --agent {agent} are named: leave one out.")
-    if path is None and not agent:
-        known = ", ".join(pretrained.names())
-        raise UserError(f"Name a run, or an agent that comes with the package (--agent {known}){otherwise}.")
-    return path or pretrained.find(agent)
 
 
 def _enable_cache() -> None:
