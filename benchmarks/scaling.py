@@ -2,8 +2,9 @@
 
     python benchmarks/scaling.py                   # writes scores/scaling.json and prints the tables
 
-Each cell is a process of its own with the defaults but for what its row changes. Frames are environment steps of all
-seeds together; wall time, without compilation.
+Each cell is a process of its own with the defaults but for what its row changes, and all passes over the data are made,
+however far they move the policy: the work does not depend on what was learnt. Frames are environment steps of all seeds
+together; wall time, without compilation.
 """
 
 import dataclasses
@@ -28,17 +29,20 @@ AGENTS = ("vanilla", "metarims")
 
 
 def make_config(agent: str, what: str, size: int) -> Config:
-    """The defaults, but for one thing; minibatches keep their size where there are more environments."""
-    config = Config(agent=agent, env=TASK, frames=10**9)
+    """The defaults, but for one thing; minibatches keep their size where there are more environments.
+
+    Chunks are as short as they can be: one update of the slowest loop.
+    """
+    config = Config(agent=agent, env=TASK, frames=10**9, record_every=1)
+    config = dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, target_kl=0.0))
     fast, slow = config.fast, config.slow
     if what == "environments":
         times = size // config.ppo.num_envs
         ppo = dataclasses.replace(config.ppo, num_envs=size)
         fast, slow = (dataclasses.replace(loop, minibatches=loop.minibatches * times) for loop in (fast, slow))
-        return dataclasses.replace(config, ppo=ppo, fast=fast, slow=slow, record_every=max(20_000, 160 * size))
+        return dataclasses.replace(config, ppo=ppo, fast=fast, slow=slow)
     if what == "environments, four minibatches":
-        ppo = dataclasses.replace(config.ppo, num_envs=size)
-        return dataclasses.replace(config, ppo=ppo, record_every=max(20_000, 160 * size))
+        return dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, num_envs=size))
     if what == "modules":
         network = dataclasses.replace(config.network, num_modules=size, num_active=max(1, round(0.6 * size)))
         return dataclasses.replace(config, network=network)
@@ -52,7 +56,7 @@ def make_config(agent: str, what: str, size: int) -> Config:
 
 SIZES: dict[str, tuple[int, ...]] = {
     "environments": (8, 32, 128, 512),
-    "environments, four minibatches": (8, 32, 128, 512),
+    "environments, four minibatches": (32, 128, 512),
     "modules": (1, 2, 5, 10, 20),
     "span": (5, 10, 20, 40),
     "seeds": (1, 2, 4, 8),
