@@ -105,7 +105,8 @@ def test_the_same_state_gives_the_same_chunk_bit_for_bit(pair):
 def test_metrics_are_finite_and_name_both_loops(pair):
     _, _, _, metrics = pair
     assert all(value.shape == (2,) and np.isfinite(value).all() for value in metrics.values())
-    terms = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "grad_norm", "explained_variance", "epochs")
+    terms = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "grad_norm", "explained_variance")
+    terms += ("epochs", "learning_rate")
     expected = {f"{loop}/{term}" for loop in ("fast", "slow") for term in terms}
     owners = {learner.name: learner.groups for learner in pair[0].learners}
     expected |= {f"{loop}/grad_norm/{group}" for loop, groups in owners.items() for group in groups}
@@ -151,9 +152,13 @@ def test_every_environment_step_counts_as_a_frame(pair):
 
 
 def test_learning_rates_fall_with_the_steps_of_a_seed(small, pair):
-    """Of two seeds, after 8 phases of 8 steps of 8 environments each."""
-    _, _, state, _ = pair
+    """Of two seeds, after 8 phases of 8 steps of 8 environments each; in each cycle of four phases the fast loop learns
+    after the first two, the slow one after the last."""
+    trainer, _, state, metrics = pair
     np.testing.assert_array_equal(state.phases, [8, 8])
+    for learner, phases in zip(trainer.learners, ([1, 2, 5, 6], [4, 8]), strict=True):
+        rates = learner.loop.learning_rate / np.sqrt(1 + 64 * np.array(phases) / trainer.config.ppo.rate_horizon)
+        np.testing.assert_allclose(metrics[f"{learner.name}/learning_rate"], [rates.mean()] * 2, rtol=1e-6)
     ppo = PPO(num_envs=8, rate_horizon=256)
     assert make_trainer(small.config(ppo=ppo)).rate(state.phases[0]) == pytest.approx(1 / 3**0.5)
     assert make_trainer(small.config(ppo=dataclasses.replace(ppo, rate_horizon=0))).rate(state.phases[0]) == 1

@@ -68,7 +68,8 @@ class Learner:
 
     def wait(self) -> tuple[dict[str, Float[Array, ""]], Fault]:
         """What ``update`` would report, as zeros: nothing was learnt and nothing is at fault."""
-        return {f"{self.name}/{name}": jnp.zeros(()) for name in (*self.metric_names, "epochs")}, no_fault()
+        names = (*self.metric_names, "epochs", "learning_rate")
+        return {f"{self.name}/{name}": jnp.zeros(()) for name in names}, no_fault()
 
     def init(self, agent: Agent) -> optax.OptState:
         """Fresh optimiser state for the groups owned."""
@@ -139,6 +140,7 @@ class Learner:
         end = jax.lax.while_loop(goes_on, make_pass, start)
         metrics = {f"{self.name}/{name}": value / end.done for name, value in end.metrics.items()}
         metrics[f"{self.name}/epochs"] = end.done.astype(jnp.float32)
+        metrics[f"{self.name}/learning_rate"] = jnp.float32(self.loop.learning_rate * rate)
         return eqx.combine(end.own, frozen), end.optimizer, (metrics, end.fault)
 
     def _scale_groups(self, updates: Any, rate: Float[Array, ""] | float) -> Any:
