@@ -13,6 +13,7 @@ import jax
 import pytest
 
 from metarims import cli
+from metarims.agents.agent import CORES
 from metarims.config import GROUPS, Config
 from metarims.errors import UserError
 from metarims.gridworld.farama import known_ids
@@ -128,7 +129,7 @@ def test_a_wrong_command_is_noticed(line, capsys):
 
 def trains(block):
     """Whether a block compiles a trainer, which takes long."""
-    return any(call in block for call in ("run_chunk(", "train(preset"))
+    return bool(re.search(r"\b(run_chunk|train)\(", block))
 
 
 def shorten(block):
@@ -139,7 +140,7 @@ def shorten(block):
 @pytest.fixture
 def unchanged():
     """What a program registers is gone afterwards."""
-    before = [(table, dict(table)) for table in (RULES, STUDIES)]
+    before = [(table, dict(table)) for table in (CORES, RULES, STUDIES)]
     yield
     for table, entries in before:
         table.clear()

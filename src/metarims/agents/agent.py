@@ -1,6 +1,7 @@
 """An agent: encoder, recurrent core, policy head and value head, and the named groups of its parameters."""
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,6 +14,7 @@ from metarims.agents.init import init_fan_in
 from metarims.agents.lstm import LSTMCore
 from metarims.agents.rims import RIMCore
 from metarims.config import GROUPS, Network
+from metarims.errors import unknown_name
 from metarims.types import Observation, Pixels
 
 
@@ -79,10 +81,42 @@ class Agent(eqx.Module):
         return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
 
 
-def make_agent(
-    network: Network, core: Literal["rim", "lstm"], *, num_actions: int, num_words: int, key: PRNGKeyArray
-) -> Agent:
-    """A fresh agent. ``num_words`` is the size of the vocabulary (token 0, padding, not counted)."""
+def _make_rims(network: Network, key: PRNGKeyArray) -> RIMCore:
+    net = network
+    return RIMCore(
+        net.feature_dim,
+        net.num_modules,
+        net.num_active,
+        net.module_dim,
+        cell=net.cell,
+        input_heads=net.input_heads,
+        key_dim=net.key_dim,
+        value_dim=net.value_dim,
+        communication_heads=net.communication_heads,
+        communication_dim=net.communication_dim,
+        communication_gate=net.communication_gate,
+        key_scale=net.key_scale,
+        message_scale=net.message_scale,
+        router=net.router,
+        key=key,
+    )
+
+
+CORES: dict[str, Callable[[Network, PRNGKeyArray], Core]] = {
+    "rim": _make_rims,
+    "lstm": lambda network, key: LSTMCore(network.feature_dim, network.lstm_dim, key=key),
+}
+"""How the core of an agent is made, by the name that rules give it. It reads ``feature_dim`` numbers. A new core is a
+new entry."""
+
+
+def make_agent(network: Network, core: str, *, num_actions: int, num_words: int, key: PRNGKeyArray) -> Agent:
+    """A fresh agent. ``num_words`` is the size of the vocabulary (token 0, padding, not counted).
+
+    A core that is not in ``CORES`` is a ``UserError``.
+    """
+    if core not in CORES:
+        raise unknown_name("core", core, CORES)
     key_encoder, key_core, key_policy, key_value = jax.random.split(key, 4)
     net = network
     encoder = Encoder(
@@ -96,26 +130,7 @@ def make_agent(
         normalized=net.normalize_features,
         key=key_encoder,
     )
-    if core == "lstm":
-        recurrent: Core = LSTMCore(net.feature_dim, net.lstm_dim, key=key_core)
-    else:
-        recurrent = RIMCore(
-            net.feature_dim,
-            net.num_modules,
-            net.num_active,
-            net.module_dim,
-            cell=net.cell,
-            input_heads=net.input_heads,
-            key_dim=net.key_dim,
-            value_dim=net.value_dim,
-            communication_heads=net.communication_heads,
-            communication_dim=net.communication_dim,
-            communication_gate=net.communication_gate,
-            key_scale=net.key_scale,
-            message_scale=net.message_scale,
-            router=net.router,
-            key=key_core,
-        )
+    recurrent = CORES[core](net, key_core)
     return Agent(
         encoder=encoder,
         core=recurrent,

@@ -27,7 +27,8 @@ class Timescale:
 class Rule:
     """A core, and the timescales that train it, fastest first."""
 
-    core: Literal["rim", "lstm"]
+    core: str
+    """A name in ``agents.agent.CORES``."""
     timescales: tuple[Timescale, ...]
     slow_attention: bool = False
     """Scale the attention's learning rate by ``Config.slow_factor``."""
@@ -35,7 +36,7 @@ class Rule:
     """Who acts; None leaves it to ``Network.router``."""
 
 
-def _two_speeds(core: Literal["rim", "lstm"], fast: tuple[str, ...], slow: tuple[str, ...]) -> Rule:
+def _two_speeds(core: str, fast: tuple[str, ...], slow: tuple[str, ...]) -> Rule:
     return Rule(core, (Timescale("fast", fast), Timescale("slow", slow)))
 
 
