@@ -107,23 +107,28 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 def main(minutes: float = 120.0, episodes: tuple[int, ...] = (10_000, 1_000_000), run: Path | None = None) -> None:
     """Train, evaluate, write, say. What is not asked for (no minutes, no episodes) stays as it was in the scores."""
-    file = SCORES / "soak.json.gz"
-    found = json.loads(gzip.decompress(file.read_bytes())) if file.exists() else {}
     about = {"machine": describe_machine(), "command": " ".join(["python", *sys.argv])}
     if minutes:
         with tempfile.TemporaryDirectory() as place:
             trained = train(run or Path(place) / "run", minutes)
         memory = [mib for _, mib in trained["memory"]]
         trained["memory_growth"], trained["speed_growth"] = growth(memory), growth(trained["frames_per_second"])
-        found["training"] = about | trained
+        keep(training=about | trained)
         print(f"{minutes:g} minutes, {len(trained['frames_per_second'])} chunks: {memory[-1]:,.0f} MiB at the end,")
         print(f"growth after the warm-up: memory {trained['memory_growth']:+.1%}, speed {trained['speed_growth']:+.1%}")
         draw(trained, SCORES / "soak.png")
     if episodes:
-        found["evaluations"] = [about | evaluate(number) for number in episodes]
-        for row in found["evaluations"]:
+        rows = [about | evaluate(number) for number in episodes]
+        keep(evaluations=rows)
+        for row in rows:
             print(f"{row['episodes']:,} episodes: at most {row['most_mib']:,.0f} MiB, {row['seconds']:,.0f} s")
-    file.write_bytes(gzip.compress(json.dumps(found).encode(), mtime=0))
+
+
+def keep(**found: Any) -> None:
+    """Put what was found into the scores."""
+    file = SCORES / "soak.json.gz"
+    scores = json.loads(gzip.decompress(file.read_bytes())) if file.exists() else {}
+    file.write_bytes(gzip.compress(json.dumps(scores | found).encode(), mtime=0))
 
 
 if __name__ == "__main__":
