@@ -25,7 +25,7 @@ class RIMState(NamedTuple):
     cell: Float[Array, "B M H"]
     """Of an LSTM; a GRU leaves it at zero."""
     dice: UInt32[Array, "B 2"] | None = None
-    """Of the random router, so that learning replays the sets that acted; it runs on through episodes' ends."""
+    """Where sets are drawn, so that learning replays those that acted; it runs on through episodes' ends."""
 
 
 class RIMRead(NamedTuple):
@@ -56,10 +56,11 @@ class RIMCore(eqx.Module):
     modules: RIMModules
     attention: RIMAttention
     num_active: int = eqx.field(static=True)
+    num_candidates: int = eqx.field(static=True)
+    """So many modules attend most, and of these the active ones are drawn; as many as act where nothing is drawn."""
     cell: Literal["lstm", "gru"] = eqx.field(static=True)
     starve_idle: bool = eqx.field(static=True)
     """Inactive modules read zeros, so that what is heard of them knows nothing of the input (a public cell's way)."""
-    router: Router = eqx.field(static=True)
 
     def __init__(
         self,
@@ -105,8 +106,9 @@ class RIMCore(eqx.Module):
             if communication_heads
             else None,
         )
-        self.num_active, self.cell, self.router = num_active, cell, router
-        self.starve_idle = starve_idle
+        self.num_active = num_modules if router == "all" else num_active
+        self.num_candidates = num_modules if router == "random" else self.num_active
+        self.cell, self.starve_idle = cell, starve_idle
 
     @property
     def num_modules(self) -> int:
@@ -116,16 +118,23 @@ class RIMCore(eqx.Module):
     def output_dim(self) -> int:
         return self.num_modules * self.modules.from_hidden.shape[1]
 
-    def with_active(self, num_active: int) -> "RIMCore":
-        """The same weights, of which ``num_active`` modules act at a step."""
+    def with_active(self, num_active: int, *, drawn: bool = False) -> "RIMCore":
+        """The same weights, of which fewer modules act at a step: of those that act now the ones that attend most, or
+        some that are drawn anew at each step."""
         core = copy.copy(self)
         object.__setattr__(core, "num_active", num_active)
+        object.__setattr__(core, "num_candidates", self.num_candidates if drawn else num_active)
         return core
 
     def initial_state(self, num_envs: int) -> RIMState:
         zeros = jnp.zeros((num_envs, self.num_modules, self.modules.from_hidden.shape[1]))
-        words = jnp.arange(2 * num_envs, dtype=jnp.uint32).reshape(-1, 2)
-        return RIMState(zeros, zeros, words if self.router == "random" else None)
+        dice = self._dice(num_envs) if self.num_candidates > self.num_active else None
+        return RIMState(zeros, zeros, dice)
+
+    def _dice(self, num_envs: int) -> UInt32[Array, "B 2"]:
+        """Other numbers for each environment, and for each agent: weights tell agents apart."""
+        salt = jax.lax.bitcast_convert_type(self.attention.input.query_bias.reshape(-1)[:2], jnp.uint32)
+        return jnp.arange(2 * num_envs, dtype=jnp.uint32).reshape(-1, 2) + salt
 
     def reset(self, state: RIMState, done: Bool[Array, " B"]) -> RIMState:
         return zero_where(done, state._replace(dice=None))._replace(dice=state.dice)
@@ -164,12 +173,14 @@ class RIMCore(eqx.Module):
     def _choose(
         self, attention: Float[Array, "M B"], dice: UInt32[Array, "B 2"] | None
     ) -> tuple[Bool[Array, "M B"], UInt32[Array, "B 2"] | None]:
-        if self.router == "all":
+        if self.num_active == self.num_modules:
             return jnp.ones(attention.shape, bool), dice
-        if dice is not None:
-            rolls, dice = roll_dice(dice, self.num_modules)
-            return choose_top_k(rolls, self.num_active), dice
-        return choose_top_k(attention, self.num_active), dice
+        if dice is None:
+            return choose_top_k(attention, self.num_active), dice
+        rolls, dice = roll_dice(dice, self.num_modules)
+        if self.num_candidates < self.num_modules:
+            rolls = jnp.where(choose_top_k(attention, self.num_candidates), rolls, -1.0)
+        return choose_top_k(rolls, self.num_active), dice
 
     def _step_cells(
         self,
