@@ -7,9 +7,11 @@ import pytest
 
 from metarims.config import Config
 from metarims.errors import UserError
+from metarims.learning.timescales import make_learners
+from metarims.learning.trainer import make_schedule
 from metarims.studies.catalogue import DOORKEY, SCALES, STUDIES, scale, study
 from metarims.studies.folder import claim_folder
-from metarims.studies.plans import Row, change, score_table
+from metarims.studies.plans import Row, change, score_table, score_tables
 from metarims.studies.results import Results, read_results
 
 PAPERS = {"fig3", "table1", "fig5a", "fig5b", "fig6a", "fig6b", "fig7", "fig8", "fig9", "fig11"}
@@ -38,6 +40,28 @@ def test_claims_are_about_agents_that_are_trained(name) -> None:
         assert {label for label, _, _ in question.tables.values()} <= labels
 
 
+@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("size", SCALES.values(), ids=SCALES)
+def test_agents_on_one_task_are_measured_at_the_same_steps(name, size) -> None:
+    """Whatever the length of their updates: chunks are whole ones of each, so that none is rounded up."""
+    ends: dict[tuple[str, float], set[tuple[int, int]]] = {}
+    for plan in STUDIES[name].plans(size):
+        for index, stage in enumerate(plan.stages):
+            config = plan.config(index, size)
+            learners = make_learners(config)
+            schedule = make_schedule(learners, reuse=config.slow_data == "reuse")
+            cycle = len(schedule) * learners[0].loop.rollout * config.ppo.num_envs
+            assert config.record_every % cycle == config.frames % config.record_every == 0
+            ends.setdefault((stage.env, stage.share), set()).add((config.frames, config.record_every))
+    assert all(len(found) == 1 for found in ends.values())
+
+
+def test_studies_take_no_seeds_by_which_settings_were_chosen() -> None:
+    for size in SCALES.values():
+        (plan,) = STUDIES["fig9"].plans(size)
+        assert min(plan.config(0, size).seeds) >= 1000
+
+
 def test_the_published_settings_are_run_at_paper_scale() -> None:
     (config,) = {p.agent: p.config(0, SCALES["paper"]) for p in STUDIES["fig9"].plans(SCALES["paper"])}.values()
     assert (config.ppo.num_envs, config.fast.learning_rate, config.slow_data) == (64, 1e-4, "fresh")
@@ -63,6 +87,21 @@ def test_a_score_table_holds_whole_seeds_only() -> None:
     assert score_table(rows, "c", "success", ("x",)).shape == (0, 1)
 
 
+def test_tables_that_are_compared_hold_the_same_tasks_and_seeds() -> None:
+    """One agent lacks the third task, the other the first and a seed: of nothing that one lacks is judged."""
+    rows = [("a", Row(seed, "area", task, seed + 10 * n)) for seed in range(3) for n, task in enumerate("xy")]
+    rows += [("b", Row(seed, "area", task, -seed - 10 * n)) for seed in (0, 2) for n, task in enumerate("zy")]
+    tables = score_tables(rows, {"ours": ("a", "area", None), "theirs": ("b", "area", None)})
+    np.testing.assert_array_equal(tables.scores["ours"], [[10], [12]])
+    np.testing.assert_array_equal(tables.scores["theirs"], [[-10], [-12]])
+    assert tables.left_out == "without x, z and without seed 1"
+    explicit = score_tables(rows, {"ours": ("a", "area", ("x",)), "theirs": ("b", "area", ("z",))})
+    np.testing.assert_array_equal(explicit.scores["ours"], [[0], [2]])
+    np.testing.assert_array_equal(explicit.scores["theirs"], [[0], [-2]])
+    nothing = score_tables(rows, {"ours": ("a", "area", None), "theirs": ("c", "area", None)})
+    assert [table.size for table in nothing.scores.values()] == [0, 0]
+
+
 def transfer_results(metarims: float, others: float) -> Results:
     draw = np.random.default_rng(0)
     plans = [
@@ -80,14 +119,23 @@ def transfer_results(metarims: float, others: float) -> Results:
     [(0.6, 0.2, "supported"), (0.2, 0.6, "not supported"), (0.4, 0.4, "not supported")],
 )
 def test_verdicts_follow_the_numbers(metarims, others, outcome) -> None:
-    verdicts = dict(transfer_results(metarims, others).verdicts)
+    verdicts = {judged.sentence: judged.verdict for judged in transfer_results(metarims, others).verdicts}
     better = verdicts["metarims transfers to the more difficult room better than both"]
     assert better is not None
     assert better.outcome == outcome
     level = verdicts["metarims succeeds in .47 of the more difficult room's episodes"]
     assert level is not None
     assert level.outcome == ("supported" if metarims > 0.5 else "not supported")
-    assert verdicts["metarims trained on 8x8 still solves 5x5"] is None
+    assert verdicts["metarims, trained on 8x8, loses at most a tenth on 5x5"] is None
+
+
+def test_a_verdict_says_what_it_does_not_speak_of() -> None:
+    results = transfer_results(0.6, 0.2)
+    results.plans[1]["rows"].pop()
+    judged = results.verdicts[0]
+    assert judged.verdict is not None
+    assert judged.words == f"{judged.verdict.sentence} (without seed 9)"
+    assert "9 of 9 with the same seed" in judged.words
 
 
 def test_unknown_names_and_foreign_folders_are_sentences(tmp_path) -> None:

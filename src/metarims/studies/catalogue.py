@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from metarims.config import GROUPS
 from metarims.errors import unknown_name
 from metarims.presets import preset
 from metarims.studies import measures
@@ -35,12 +36,12 @@ _FRAMES = {
 _OTHERS = (300_000, 5_000_000)
 
 SCALES: dict[str, Scale] = {
-    "smoke": Scale("smoke", "debug", seeds=2, episodes=4, frames=lambda env: 1_024, tasks=2),
-    "laptop": Scale("laptop", "default", seeds=10, episodes=100, frames=lambda env: _FRAMES.get(env, _OTHERS)[0]),
-    "paper": Scale("paper", "paper", seeds=10, episodes=500, frames=lambda env: _FRAMES.get(env, _OTHERS)[1]),
+    "smoke": Scale("smoke", "debug", 2, 4, lambda env: 1_024, grid=256, learnt=0.0, tasks=2),
+    "laptop": Scale("laptop", "default", 10, 100, lambda env: _FRAMES.get(env, _OTHERS)[0], grid=1_280),
+    "paper": Scale("paper", "paper", 10, 500, lambda env: _FRAMES.get(env, _OTHERS)[1], grid=20_480),
 }
 """smoke: whether everything works. laptop: hours on two cores, with our defaults, which learn fast.
-paper: the published settings; it needs an accelerator."""
+paper: BabyAI's PPO with what the paper tells of its own settings; it needs an accelerator."""
 
 
 def scale(name: str) -> Scale:
@@ -102,9 +103,10 @@ def _curriculum(scale: Scale) -> tuple[Plan, ...]:
 
 def _sparsity(scale: Scale) -> tuple[Plan, ...]:
     task = (Stage("BabyAI-GoToObj-v0"),)
-    most = 3 if scale.name == "smoke" else 5
+    numbers = (3, 5) if scale.name == "smoke" else range(1, 6)
     active = tuple(
-        Plan(f"k={k}", "metarims", task, (measures.learning,), {"network.num_active": k}) for k in range(1, most + 1)
+        Plan(f"k={k}", "metarims", task, (measures.learning,), {"network.num_modules": 5, "network.num_active": k})
+        for k in numbers
     )
     fast = preset(scale.preset).fast
     slow = tuple(
@@ -131,7 +133,8 @@ def _forgetting(scale: Scale) -> tuple[Plan, ...]:
 
 def _adaptation(scale: Scale) -> tuple[Plan, ...]:
     before, after = "BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0"
-    frozen = {"rates.attention": 0.0, "rates.value": 0.0}
+    # The slow loop learns nothing, and must not take frames for itself.
+    frozen = {"rates.attention": 0.0, "rates.value": 0.0, "slow_data": "reuse"}
     both = (Stage(before), Stage(after))
     return (
         Plan("both loops", "metarims", both, (measures.recovery, measures.learning)),
@@ -140,12 +143,64 @@ def _adaptation(scale: Scale) -> tuple[Plan, ...]:
     )
 
 
+def _activities(scale: Scale, tasks: Sequence[str], *measure: Measure) -> tuple[Plan, ...]:
+    """metarims on some tasks, with two null models: sets drawn at random, and an agent that never learns."""
+    frozen = {f"rates.{group}": 0.0 for group in GROUPS}
+    untrained = tuple(
+        Plan("untrained", "metarims", (Stage(task, share=0.0),), (measures.activity,), frozen) for task in tasks
+    )
+    return _each(("metarims", "random"), tasks, scale, *measure, measures.activity) + untrained
+
+
 _TELLS = _compare(
-    "the active set tells more of the situation than a random one",
+    "the active set tells more of the situation than a random one, and than that of an agent which never learnt",
     "information of the set on the tile ahead",
     "metarims",
     "random",
+    "untrained",
 )
+
+
+def _marks(moment: str) -> tuple[Question, Question]:
+    """One module acts at nearly all such moments, and more so than a module of the random router."""
+    return (
+        _compare(
+            f"one module acts {moment} of nearly all solved episodes",
+            f"share of one module {moment}",
+            "metarims",
+            test="level",
+            goal=0.95,
+            aggregate="mean",
+        ),
+        _compare(
+            f"one module acts {moment} more than elsewhere, compared with sets drawn at random",
+            f"lead of one module {moment}",
+            "metarims",
+            "random",
+        ),
+    )
+
+
+def _degradation(agent: str) -> Question:
+    """Of one agent trained on 8x8: its success there, and on 5x5."""
+    hard, easy = DOORKEY[2], DOORKEY[0]
+    return Question(
+        Claim(
+            f"{agent}, trained on 8x8, loses at most a tenth on 5x5",
+            "success",
+            "on 5x5",
+            ("on 8x8",),
+            test="difference",
+            goal=-0.1,
+            aggregate="mean",
+            paired=True,
+        ),
+        {
+            "on 5x5": (f"{agent} backward", "success", (easy,)),
+            "on 8x8": (f"{agent} backward", "success", (hard,)),
+        },
+    )
+
 
 _ALL = (
     Study(
@@ -200,15 +255,7 @@ _ALL = (
                 goal=0.47,
                 aggregate="mean",
             ),
-            _compare(
-                "metarims trained on 8x8 still solves 5x5",
-                "success",
-                "metarims backward",
-                wheres=DOORKEY[:1],
-                test="level",
-                goal=0.9,
-                aggregate="mean",
-            ),
+            *map(_degradation, ("metarims", "modular", "vanilla")),
         ),
         ("points",),
     ),
@@ -262,14 +309,14 @@ _ALL = (
         "Module activations",
         "Figure 6b",
         "All modules take part; none is dead.",
-        lambda scale: _each(("metarims", "random"), (OBSTACLES, PUT_NEAR), scale, measures.activity),
+        lambda scale: _activities(scale, (OBSTACLES, PUT_NEAR)),
         (
             _compare(
-                "no module of metarims is dead (each acts at 1 % of the steps or more)",
-                "share of the least active module",
+                "in nine agents of ten no module is dead (each acts at 1 % of the steps or more)",
+                "every module acts",
                 "metarims",
                 test="level",
-                goal=0.01,
+                goal=0.9,
                 aggregate="mean",
             ),
             _TELLS,
@@ -284,11 +331,11 @@ _ALL = (
         lambda scale: _each(("metarims",), ("BabyAI-GoToLocalS6N4-v0",), scale, measures.values),
         (
             _compare(
-                "within an episode the value rises towards its end",
+                "within an episode the value rises towards its end (rank correlation with time above 0.1)",
                 "rank correlation of value and time",
                 "metarims",
                 test="level",
-                goal=0.0,
+                goal=0.1,
                 aggregate="mean",
             ),
         ),
@@ -326,10 +373,11 @@ _ALL = (
                     "all",
                     ("one",),
                     direction="lower",
+                    paired=True,
                 ),
                 {
                     "all": ("metarims", "frames for 20 episodes", ("all that win",)),
-                    "one": ("metarims", "frames for 20 episodes", ("1 of them",)),
+                    "one": ("metarims", "frames for 20 episodes", ("1 of them, drawn",)),
                 },
             ),
         ),
@@ -340,16 +388,10 @@ _ALL = (
         "Modules in the memory hallway",
         "Figures 11 and 12",
         "One module always acts when the goal is near, another at the junction.",
-        lambda scale: _each(("metarims", "random"), (MEMORY,), scale, measures.learning, measures.activity),
+        lambda scale: _activities(scale, (MEMORY,), measures.learning),
         (
-            _compare(
-                "one module acts at the last step of nearly all solved episodes",
-                "share of one module at the last step",
-                "metarims",
-                test="level",
-                goal=0.95,
-                aggregate="mean",
-            ),
+            *_marks("at the last step"),
+            *_marks("at the junction"),
             _TELLS,
         ),
         ("raster", "points"),
@@ -362,7 +404,7 @@ _ALL = (
         _forgetting,
         (
             _compare(
-                "metarims loses less of the first task than modular and vanilla",
+                "metarims loses less of the first task than modular and vanilla, where it had been learnt",
                 "success lost",
                 "metarims",
                 "modular",

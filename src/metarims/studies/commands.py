@@ -111,10 +111,10 @@ def _report_study(path: Path, out: Path) -> None:
     from metarims.views.study_page import write_study_page
 
     results = read_results(path)
-    for sentence, verdict in results.verdicts:
-        print(f"{verdict.outcome if verdict else 'not measured'}: {sentence}")
-        if verdict:
-            print(f"    {verdict.sentence}")
+    for judged in results.verdicts:
+        print(f"{judged.verdict.outcome if judged.verdict else 'not measured'}: {judged.sentence}")
+        if judged.words:
+            print(f"    {judged.words}")
     with writing("the report", out.parent, advice="Name another file with --out."):
         write_study_page(out, results)
     print(f"Wrote {out}: open it in a browser.")

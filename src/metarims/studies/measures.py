@@ -1,36 +1,43 @@
 """What is measured of trained agents. A measure takes what training left and the scale, and gives rows per seed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+import scipy.stats
+from jaxtyping import Bool, Integer
 
 from metarims.evaluation.curves import Curve, area_under_curve, reach_threshold
+from metarims.evaluation.episodes import Episode
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.evaluation.recording import record_episodes
 from metarims.evaluation.tables import check_actions
 from metarims.gridworld import make
-from metarims.gridworld.tiles import NUM_TILES
-from metarims.learning.diagnostics import measure_information
+from metarims.gridworld.tiles import NUM_TILES, WALL
+from metarims.learning.diagnostics import measure_collapse, measure_information
 from metarims.runs.export import SavedAgent
 from metarims.studies.plans import Found, Measure, Row, Scale, Trained
 from metarims.types import VIEW
 
 KEPT = 0.9
 """Share of the old success at which an agent counts as recovered."""
+ALIVE = 0.01
+"""Share of the steps at which a module must act to count as alive."""
+EXCHANGES = 20
+"""Of the sets of episodes, by which it is found what they would tell by chance."""
+FEWEST_SOLVED = 4
+"""Episodes from which it can be told which module marks a moment."""
 
 
 def learning(trained: Trained, scale: Scale) -> Found:
     """How fast the last stage was learned: area under the curves of success (S) and return (R), and their ends."""
     rows, stage = [], trained.stages[-1]
-    for seed, points in _by_seed(trained.metrics[-1]).items():
-        for measure in ("success", "return"):
-            curve = _curve(points, measure)
-            if len(curve.frames) > 1:
-                rows.append(Row(seed, f"area of {measure}", stage.env, area_under_curve(curve)))
-                rows.append(Row(seed, f"last {measure}", stage.env, float(curve.values[-1])))
+    for measure in ("success", "return"):
+        for seed, curve in _curves(trained.metrics[-1], measure).items():
+            rows.append(Row(seed, f"area of {measure}", stage.env, area_under_curve(curve)))
+            rows.append(Row(seed, f"last {measure}", stage.env, float(curve.values[-1])))
     return Found(rows)
 
 
@@ -44,62 +51,74 @@ def transfer(*envs: str) -> Measure:
 
 
 def kept(trained: Trained, scale: Scale) -> Found:
-    """Success on the first task after each stage: what later stages leave of it."""
+    """Success on the first task after each stage, and what later stages took of it where it had been learnt."""
     first, rows = trained.stages[0].env, []
     for index, agents in enumerate(trained.agents):
         rows += _evaluate(agents, first, scale, f" after stage {index + 1}")
     ends = {(row.seed, row.name): row.value for row in rows}
     last = f"success after stage {len(trained.agents)}"
     for agent in trained.agents[0]:
-        lost = ends[agent.seed, "success after stage 1"] - ends[agent.seed, last]
-        rows.append(Row(agent.seed, "success lost", first, lost))
+        before = ends[agent.seed, "success after stage 1"]
+        if before >= scale.learnt:
+            rows.append(Row(agent.seed, "success lost", first, before - ends[agent.seed, last]))
     return Found(rows)
 
 
 def recovery(trained: Trained, scale: Scale) -> Found:
-    """Frames of the last stage until training success is back near the first stage's end; inf where it never is."""
-    rows, before = [], _by_seed(trained.metrics[0])
-    for seed, points in _by_seed(trained.metrics[-1]).items():
-        old = _curve(before[seed], "success").values[-1]
-        reach = reach_threshold([_curve(points, "success")], KEPT * old)
-        rows.append(Row(seed, "frames to recover", trained.stages[-1].env, float(reach.scores[0, 0])))
+    """Frames of the last stage until training success is back near the first stage's end; inf where it never is.
+
+    Only of seeds that had learnt the first stage's task.
+    """
+    rows, before = [], _curves(trained.metrics[0], "success")
+    for seed, curve in _curves(trained.metrics[-1], "success").items():
+        old = before[seed].values[-3:].mean() if seed in before else 0.0
+        if old >= scale.learnt:
+            reach = reach_threshold([curve], KEPT * old)
+            rows.append(Row(seed, "frames to recover", trained.stages[-1].env, float(reach.scores[0, 0])))
     return Found(rows)
 
 
 def switching_off(trained: Trained, scale: Scale) -> Found:
-    """Environment steps that 20 episodes take when fewer of the modules that win may act."""
+    """Environment steps that 20 episodes take when fewer of the modules that win may act: some drawn anew at each step,
+    as the paper has it, or those that attend most."""
     rows, env = [], trained.stages[-1].env
     for saved in trained.agents[-1]:
-        most = saved.agent.core.num_active
-        for number in range(most, 0, -1):
-            agent = eqx.tree_at(lambda a: a.core, saved.agent, saved.agent.core.with_active(number))
+        core = saved.agent.core
+        cores = {"all that win": core}
+        for number in range(core.num_active - 1, 0, -1):
+            cores[f"{number} of them, drawn"] = core.with_active(number, drawn=True)
+            cores[f"the best {number}"] = core.with_active(number)
+        for where, fewer in cores.items():
+            agent = eqx.tree_at(lambda a: a.core, saved.agent, fewer)
             played = evaluate_jax(agent, make(env), scale.episodes, evaluation_key(saved.seed), greedy=False)
-            where = "all that win" if number == most else f"{number} of them"
             rows.append(Row(saved.seed, "frames for 20 episodes", where, float(20 * played.lengths.mean())))
             rows.append(Row(saved.seed, "success", where, float(played.success.mean())))
     return Found(rows)
 
 
 def activity(trained: Trained, scale: Scale) -> Found:
-    """Who acts when: how often each module, and what the set that acts says of the tile ahead; 20 episodes."""
+    """Who acts when: how often each module, what the set that acts says of the tile ahead, and whether single modules
+    mark the end of an episode, or a junction."""
     rows, env, raster = [], trained.stages[-1].env, None
     for saved in trained.agents[-1]:
-        episodes = record_episodes(saved.agent, env, 20, False, "jax", saved.seed)
-        active = np.concatenate([episode.active for episode in episodes]).astype(float)
-        ahead = np.concatenate([episode.view[:-1, VIEW // 2, VIEW - 2] for episode in episodes])
-        sets = (active * 2 ** np.arange(active.shape[1])).sum(1).astype(int)
-        counts = np.zeros((2 ** active.shape[1], NUM_TILES))
-        np.add.at(counts, (sets, ahead), 1)
-        information = float(measure_information(jnp.asarray(counts)))
-        shares = active.mean(0)
+        episodes = record_episodes(saved.agent, env, scale.episodes, False, "jax", saved.seed)
+        active = [episode.active for episode in episodes]
+        ahead = [episode.view[:-1, VIEW // 2, VIEW - 2] for episode in episodes]
+        shares = np.concatenate(active).mean(0)
+        numbers = {
+            "share of the least active module": shares.min(),
+            "every module acts": shares.min() >= ALIVE,
+            "collapse": measure_collapse(jnp.asarray(shares)),
+            "information of the set on the tile ahead": information_beyond_chance(active, ahead),
+        }
         solved = [episode for episode in episodes if episode.terminated and episode.rewards.sum() > 0]
-        rows += [
-            Row(saved.seed, "share of the least active module", env, float(shares.min())),
-            Row(saved.seed, "information of the set on the tile ahead", env, information),
-        ]
-        if solved:
-            last = np.stack([episode.active[-1] for episode in solved]).mean(0)
-            rows.append(Row(saved.seed, "share of one module at the last step", env, float(last.max())))
+        moments = {"at the last step": is_last_step, "at the junction": is_at_junction}
+        for moment, is_then in moments.items():
+            mark = find_mark([(episode.active, is_then(episode)) for episode in solved])
+            if mark:
+                numbers[f"share of one module {moment}"] = mark.share
+                numbers[f"lead of one module {moment}"] = mark.lead
+        rows += [Row(saved.seed, name, env, float(value)) for name, value in numbers.items()]
         if raster is None:
             raster = {
                 "active": [episode.active.astype(int).tolist() for episode in episodes[:6]],
@@ -109,17 +128,86 @@ def activity(trained: Trained, scale: Scale) -> Found:
     return Found(rows, {"raster": raster})
 
 
+def information_beyond_chance(
+    active: Sequence[Bool[np.ndarray, "_ M"]], situation: Sequence[Integer[np.ndarray, " _"]]
+) -> float:
+    """Mutual information of the set that acts and the situation (a tile's code), in nats, above what it is on average
+    when the sets of one episode are held against the situations of another: both change slowly, and episodes begin
+    alike, so that they tell of each other by chance. Both are of the same episodes, two at least."""
+    sets = [acts @ 2 ** np.arange(acts.shape[1]) for acts in active]
+    number, codes = len(sets), np.concatenate(situation)
+
+    def information(sets: Sequence[np.ndarray]) -> float:
+        counts = np.zeros((2 ** active[0].shape[1], NUM_TILES))
+        np.add.at(counts, (np.concatenate(sets), codes), 1)
+        return float(measure_information(jnp.asarray(counts)))
+
+    def exchanged(shift: int) -> list[np.ndarray]:
+        """Each episode's sets are another's, from its beginning, and again where that was shorter."""
+        return [np.resize(sets[(index + shift) % number], len(codes)) for index, codes in enumerate(situation)]
+
+    shifts = range(1, number, max(1, number // EXCHANGES))
+    return information(sets) - float(np.mean([information(exchanged(shift)) for shift in shifts]))
+
+
+class Mark(NamedTuple):
+    """How well one module marks a moment of episodes."""
+
+    share: float
+    """At how many of these moments it acts."""
+    lead: float
+    """By how much this is more than at all other steps."""
+
+
+def find_mark(episodes: Sequence[tuple[Bool[np.ndarray, "T M"], Bool[np.ndarray, " T"]]]) -> Mark | None:
+    """The module that marks a moment: chosen by its lead on every second episode, measured on the others.
+
+    Of each episode: who acts, and at which steps it is the moment. Episodes without it, or without other steps, are
+    left out; None where fewer than ``FEWEST_SOLVED`` are left.
+    """
+    episodes = [(active, then) for active, then in episodes if then.any() and not then.all()]
+    if len(episodes) < FEWEST_SOLVED:
+        return None
+
+    def shares(episodes):
+        active = np.concatenate([active for active, _ in episodes])
+        then = np.concatenate([then for _, then in episodes])
+        return active[then].mean(0), active[then].mean(0) - active[~then].mean(0)
+
+    module = np.argmax(shares(episodes[::2])[1])
+    share, lead = shares(episodes[1::2])
+    return Mark(float(share[module]), float(lead[module]))
+
+
+def is_last_step(episode: Episode) -> Bool[np.ndarray, " T"]:
+    """The step that ends the episode."""
+    return np.arange(len(episode.actions)) == len(episode.actions) - 1
+
+
+def is_at_junction(episode: Episode) -> Bool[np.ndarray, " T"]:
+    """Steps at which the agent stands where a hallway ends at a wall and goes on to both sides (the memory tasks).
+
+    The world's border is a wall, so that every neighbour exists. In a memory level this is one of the cells that can be
+    reached.
+    """
+    steps = np.arange(len(episode.actions))
+    x, y = episode.position[:-1].T
+    wall = episode.grid[:-1] == WALL
+    beside = [wall[steps, x, y + 1], wall[steps, x, y - 1]]
+    return wall[steps, x + 1, y] & ~wall[steps, x - 1, y] & ~beside[0] & ~beside[1]
+
+
 def values(trained: Trained, scale: Scale) -> Found:
-    """The value over nine episodes of a meta-episode, and how well it orders steps by how near the end is."""
+    """The value over nine episodes, and how well it orders the steps of solved ones by how near the end is."""
     rows, env, record = [], trained.stages[-1].env, None
     for saved in trained.agents[-1]:
-        episodes = record_episodes(saved.agent, env, 9, False, "jax", saved.seed)
+        episodes = record_episodes(saved.agent, env, max(9, scale.episodes), False, "jax", saved.seed)
         orders = [_rank_correlation(e.values) for e in episodes if e.rewards.sum() > 0 and len(e.values) > 2]
         if orders:
             rows.append(Row(saved.seed, "rank correlation of value and time", env, float(np.mean(orders))))
         if record is None:
             record = {
-                "values": [np.round(e.values, 4).tolist() for e in episodes],
+                "values": [np.round(e.values, 4).tolist() for e in episodes[:9]],
                 "env": env,
                 "seed": saved.seed,
             }
@@ -136,23 +224,29 @@ def _evaluate(agents: Sequence[SavedAgent], env: str, scale: Scale, suffix: str)
     return rows
 
 
-def _by_seed(metrics: Sequence[Mapping[str, Any]]) -> dict[int, list[Mapping[str, Any]]]:
-    seeds: dict[int, list[Mapping[str, Any]]] = {}
+def _curves(metrics: Sequence[Mapping[str, Any]], measure: str) -> dict[int, Curve]:
+    """Of each seed its curve over the whole stage.
+
+    Chunks in which no episode ended are left out. A curve that begins later or ends earlier than others (a numerical
+    fault stopped the seed: its last sound agent stays as it is) goes on level there.
+    """
+    first, last = min(row["env_steps"] for row in metrics), max(row["env_steps"] for row in metrics)
+    points: dict[int, dict[float, float]] = {}
     for row in metrics:
-        seeds.setdefault(int(row["seed"]), []).append(row)
-    return seeds
-
-
-def _curve(points: Sequence[Mapping[str, Any]], measure: str) -> Curve:
-    """Chunks in which no episode ended are left out."""
-    known = [(row["env_steps"], row[measure]) for row in points if row.get(measure) is not None]
-    frames, heights = np.array(known, float).reshape(-1, 2).T
-    return Curve(frames, heights)
+        if row.get(measure) is not None:
+            points.setdefault(int(row["seed"]), {})[float(row["env_steps"])] = float(row[measure])
+    curves = {}
+    for seed, known in points.items():
+        heights = list(known.values())
+        whole = {first: heights[0]} | known | ({} if last in known else {last: heights[-1]})
+        frames = np.array(sorted(whole), float)
+        if len(frames) > 1:
+            curves[seed] = Curve(frames, np.array([whole[frame] for frame in frames]))
+    return curves
 
 
 def _rank_correlation(heights: np.ndarray) -> float:
     """Spearman's, of a series and time; 0 for a constant one."""
     if np.ptp(heights) == 0:
         return 0.0
-    ranks = np.argsort(np.argsort(heights))
-    return float(np.corrcoef(ranks, np.arange(len(heights)))[0, 1])
+    return float(np.corrcoef(scipy.stats.rankdata(heights), np.arange(len(heights)))[0, 1])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -16,6 +17,10 @@ from metarims.runs.export import SavedAgent
 from metarims.studies.verdicts import Claim
 
 ScaleName = Literal["smoke", "laptop", "paper"]
+FIRST_SEED = 1000
+"""Settings were chosen on seeds from 0 on; studies take none of these."""
+POINTS = 40
+"""Of a learning curve, about."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,11 @@ class Scale:
     """Evaluation episodes per seed and task."""
     frames: Callable[[str], int]
     """Environment steps per seed on a task."""
+    grid: int
+    """Environment steps of which a run's frames, and the steps between two lines of its metrics, are a multiple: one
+    that holds whole updates of every agent, so that all are measured at the same steps."""
+    learnt: float = 0.8
+    """Success from which a task counts as learnt, where a measurement makes sense only then."""
     tasks: int | None = None
     """At most so many tasks of a study that compares agents over several."""
 
@@ -97,9 +107,15 @@ class Plan:
     def config(self, index: int, scale: Scale) -> Config:
         """The configuration of one of its stages."""
         stage, start = self.stages[index], preset(scale.preset)
-        frames = max(1, round(stage.share * scale.frames(stage.env)))
-        settings = {"agent": self.agent, "env": stage.env, "frames": frames, "seeds": tuple(range(scale.seeds))}
-        settings["record_every"] = max(1, min(start.record_every, frames // 40))
+        frames = stage.share * scale.frames(stage.env)
+        every = scale.grid * max(1, round(min(start.record_every, frames / POINTS) / scale.grid))
+        settings = {
+            "agent": self.agent,
+            "env": stage.env,
+            "frames": every * max(1, math.ceil(frames / every)),
+            "seeds": tuple(range(FIRST_SEED, FIRST_SEED + scale.seeds)),
+            "record_every": every,
+        }
         return change(start, settings | dict(self.settings) | dict(stage.settings))
 
 
@@ -147,6 +163,43 @@ def change(config: Config, settings: Mapping[str, Any]) -> Config:
     return from_dict(Config, tree)
 
 
+class Tables(NamedTuple):
+    """Numbers that belong together: rows of equal number are of equal seed, columns of equal number of equal task."""
+
+    scores: dict[str, Float[np.ndarray, "S N"]]
+    """Of each name that was asked for; an empty table where nothing was measured."""
+    left_out: str
+    """A part sentence on what was measured of some and not of all, and so is not in the tables; often empty."""
+
+
+def score_tables(rows: Sequence[tuple[str, Row]], asked: Mapping[str, tuple[str, str, Sequence[str] | None]]) -> Tables:
+    """Tables of the seeds and conditions that all have in common; ``asked`` as in ``Question.tables``."""
+    found = {name: _by_seed(rows, label, measured) for name, (label, measured, _) in asked.items()}
+    conditions = {
+        name: tuple(wheres or dict.fromkeys(where for values in found[name].values() for where in values))
+        for name, (_, _, wheres) in asked.items()
+    }
+    free = [conditions[name] for name, (_, _, wheres) in asked.items() if wheres is None]
+    common = [where for where in (free[0] if free else ()) if all(where in others for others in free)]
+    columns = {name: tuple(common) if wheres is None else conditions[name] for name, (_, _, wheres) in asked.items()}
+    whole = [
+        {seed for seed, values in found[name].items() if columns[name] and set(columns[name]) <= set(values)}
+        for name in asked
+    ]
+    seeds = sorted(set.intersection(*whole))
+    scores = {
+        name: np.array([[found[name][seed][where] for where in columns[name]] for seed in seeds], float).reshape(
+            len(seeds), len(columns[name])
+        )
+        for name in asked
+    }
+    missing = [where for where in dict.fromkeys(where for others in free for where in others) if where not in common]
+    lost = sorted({seed for values in found.values() for seed in values} - set(seeds))
+    parts = [f"without {', '.join(missing)}"] * bool(missing)
+    parts += [f"without seed{'s' * (len(lost) > 1)} {', '.join(map(str, lost))}"] * bool(lost and seeds)
+    return Tables(scores, " and ".join(parts))
+
+
 def score_table(
     rows: Sequence[tuple[str, Row]], label: str, name: str, wheres: Sequence[str] | None
 ) -> Float[np.ndarray, "S N"]:
@@ -154,10 +207,12 @@ def score_table(
 
     Seeds that lack a condition are left out, so that those left are whole.
     """
+    return score_tables(rows, {label: (label, name, wheres)}).scores[label]
+
+
+def _by_seed(rows: Sequence[tuple[str, Row]], label: str, name: str) -> dict[int, dict[str, float]]:
     found: dict[int, dict[str, float]] = {}
     for owner, row in rows:
         if owner == label and row.name == name:
-            found.setdefault(row.seed, {})[row.where] = row.value
-    columns = list(wheres or dict.fromkeys(where for values in found.values() for where in values))
-    whole = [[values[where] for where in columns] for _, values in sorted(found.items()) if set(columns) <= set(values)]
-    return np.array(whole, float).reshape(len(whole), len(columns))
+            found.setdefault(row.seed, {})[row.where] = float(row.value)
+    return found

@@ -14,7 +14,7 @@ from metarims.runs.files import reason, write_atomic
 from metarims.runs.forms import check_form
 from metarims.studies.catalogue import scale, study
 from metarims.studies.folder import read_about, result_path
-from metarims.studies.plans import Row, Study, score_table
+from metarims.studies.plans import Row, Study, score_table, score_tables
 from metarims.studies.verdicts import Verdict, judge
 
 SCORES = "scores.json.gz"
@@ -71,6 +71,23 @@ class Scores(TypedDict):
     plans: list[dict[str, Any]]
 
 
+class Judged(NamedTuple):
+    """What became of a claim."""
+
+    sentence: str
+    verdict: Verdict | None
+    """None where an agent was not measured."""
+    left_out: str = ""
+    """What was measured of some agents and not of all, and so is not in the verdict; often empty."""
+
+    @property
+    def words(self) -> str:
+        """What the verdict says, and of what it does not speak; empty without one."""
+        if self.verdict is None:
+            return ""
+        return f"{self.verdict.sentence} ({self.left_out})" if self.left_out else self.verdict.sentence
+
+
 class Results(NamedTuple):
     """What was measured in a study."""
 
@@ -87,15 +104,15 @@ class Results(NamedTuple):
         return [(plan["label"], Row(*row)) for plan in self.plans for row in plan["rows"]]
 
     @property
-    def verdicts(self) -> list[tuple[str, Verdict | None]]:
-        """Each claim's sentence and verdict; None where an agent was not measured."""
+    def verdicts(self) -> list[Judged]:
+        """Each claim with its verdict, on the tasks and seeds that were measured of all its agents."""
         found = []
         for question in self.study.questions:
-            tables = {name: score_table(self.rows, *where) for name, where in question.tables.items()}
-            complete = all(table.size for table in tables.values())
-            same = len({table.shape[1] for table in tables.values()}) == 1
-            verdict = judge(question.claim, tables) if complete and same else None
-            found.append((question.claim.sentence, verdict))
+            tables = score_tables(self.rows, question.tables)
+            complete = all(table.size for table in tables.scores.values())
+            same = len({table.shape[1] for table in tables.scores.values()}) == 1
+            verdict = judge(question.claim, tables.scores) if complete and same else None
+            found.append(Judged(question.claim.sentence, verdict, tables.left_out))
         return found
 
     def table(self, label: str, name: str, where: str) -> np.ndarray:

@@ -60,6 +60,9 @@ class Claim:
     """How ``difference`` and ``level`` make one figure of a table: ``mean``, ``IQM`` or ``median`` (over tasks)."""
     whole_runs: bool = False
     """One trained agent was measured on all tasks, so its scores are drawn together (``bootstrap_draws``)."""
+    paired: bool = False
+    """``agent`` and baselines are the same trained agents under two conditions: seed is compared with the same seed,
+    and seeds are drawn for both together."""
 
     def __post_init__(self) -> None:
         if self.aggregate not in AGGREGATES:
@@ -101,11 +104,17 @@ class Verdict(NamedTuple):
 def judge(claim: Claim, scores: Scores, rng: Rng = 0, resamples: int = RESAMPLES) -> Verdict:
     """The verdict on a claim from each agent's score table [seeds, tasks]; rows of equal number are of equal seed.
 
-    An agent without scores, an empty table and a NaN score are a ``UserError``.
+    An agent without scores, an empty table, a NaN score, and a paired claim about unequal numbers of seeds are a
+    ``UserError``.
     """
     for name in (claim.agent, *claim.baselines):
         if name not in scores:
             raise unknown_name("agent", name, scores)
+        if claim.paired and len(scores[name]) != len(scores[claim.agent]):
+            raise UserError(
+                f"Claim '{claim.sentence}' compares equal seeds, but {claim.agent} has {len(scores[claim.agent])} and "
+                f"{name} has {len(scores[name])}."
+            )
     generator = np.random.default_rng(rng)
     sign = 1 if claim.direction == "higher" else -1
     better = {name: sign * np.asarray(scores[name], float) for name in (claim.agent, *claim.baselines)}
@@ -137,18 +146,21 @@ def _judge_improvement(
 ) -> Comparison:
     """P(agent better than baseline) against one half and the goal."""
     x, y = better[claim.agent], better[baseline]
-    interval = stratified_interval(
-        probability_of_improvement, x, y, rng=rng, resamples=resamples, whole_runs=claim.whole_runs
-    )
+    options = {"rng": rng, "resamples": resamples, "whole_runs": claim.whole_runs}
+    if claim.paired:
+        interval = stratified_interval(mean, (x > y) + (x == y) / 2, **options)
+    else:
+        interval = stratified_interval(probability_of_improvement, x, y, **options)
     goal = 0.5 if claim.goal is None else claim.goal
     outcome = _outcome(
         supported=interval.low > 0.5 and interval.value >= goal,
         refuted=interval.high < goal,
-        enough=can_decide(len(x), len(y)),
+        enough=can_decide(len(x)) if claim.paired else can_decide(len(x), len(y)),
     )
     relation = ">" if claim.direction == "higher" else "<"
     stated = "" if claim.goal is None else f", goal {goal:.2f}"
-    found = f"P({claim.agent} {relation} {baseline}) = {_format(interval)} over {_pairs(x, y)}{stated}"
+    pairs = "pairs of equal seeds" if claim.paired else _pairs(x, y)
+    found = f"P({claim.agent} {relation} {baseline}) = {_format(interval)} over {pairs}{stated}"
     return Comparison(baseline, interval, outcome, f"{found}: {_spoken(outcome, len(x), len(y))}")
 
 
@@ -158,11 +170,14 @@ def _judge_difference(
     """How far the agent leads in the aggregate, against the goal."""
     x, y = better[claim.agent], better[baseline]
     aggregate = AGGREGATES[claim.aggregate]
-    interval = stratified_interval(
-        lambda x, y: aggregate(x) - aggregate(y), x, y, rng=rng, resamples=resamples, whole_runs=claim.whole_runs
-    )
+    options = {"rng": rng, "resamples": resamples, "whole_runs": claim.whole_runs}
+    if claim.paired:
+        interval = stratified_interval(aggregate, x - y, **options)
+    else:
+        interval = stratified_interval(lambda x, y: aggregate(x) - aggregate(y), x, y, **options)
     goal = claim.goal or 0.0
-    outcome = _outcome(supported=interval.low > goal, refuted=interval.high < goal, enough=can_decide(len(x), len(y)))
+    enough = can_decide(len(x)) if claim.paired else can_decide(len(x), len(y))
+    outcome = _outcome(supported=interval.low > goal, refuted=interval.high < goal, enough=enough)
     first, second = (claim.agent, baseline) if claim.direction == "higher" else (baseline, claim.agent)
     found = f"{claim.aggregate} of {first} - {second} = {_format(interval)}, goal > {_number(goal)}"
     return Comparison(baseline, interval, outcome, f"{found}: {_spoken(outcome, len(x), len(y))}")

@@ -53,11 +53,11 @@ def write_study_page(path: Path, results: Results) -> Path:
 
 def _verdicts(results: Results) -> str:
     items = []
-    for sentence, verdict in results.verdicts:
-        outcome = verdict.outcome if verdict else None
-        said = f'<span class="found">{_text(verdict.sentence)}</span>' if verdict else ""
+    for judged in results.verdicts:
+        outcome = judged.verdict.outcome if judged.verdict else None
+        said = f'<span class="found">{_text(judged.words)}</span>' if judged.words else ""
         kind = _WORDS[outcome].replace(" ", "-")
-        items.append(f'<li><span class="verdict {kind}">{_WORDS[outcome]}</span> {_text(sentence)}. {said}</li>')
+        items.append(f'<li><span class="verdict {kind}">{_WORDS[outcome]}</span> {_text(judged.sentence)}. {said}</li>')
     return f'<h2>Claims</h2>\n<ul class="claims panel">{"".join(items)}</ul>'
 
 
@@ -65,7 +65,7 @@ def _missing(results: Results) -> str:
     stopped = [f"{plan['plan']} (seeds {plan['stopped']})" for plan in results.plans if plan["stopped"]]
     said = {
         "Not finished or failed; the same command goes on": results.missing,
-        "Ended early by a numerical fault, with their last sound agent": stopped,
+        "Ended early by a numerical fault; their last sound agents count, and their curves go on level": stopped,
     }
     lines = (f"<strong>{what}:</strong> {_text(', '.join(names))}." for what, names in said.items() if names)
     return "".join(f'<p class="summary">{line}</p>' for line in lines)

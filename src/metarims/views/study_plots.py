@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metarims.evaluation.statistics import mean, profile_band, stratified_interval
-from metarims.studies.plans import score_table
+from metarims.studies.plans import score_tables
 from metarims.studies.results import Results
 from metarims.views.plots import COLORS, LINE_STYLES, PLAIN, THEMES, learning_curves
 
@@ -43,30 +43,42 @@ def _curves(results: Results, theme: str) -> Iterator[Drawn]:
 
 
 def _points(results: Results, theme: str) -> Iterator[Drawn]:
-    """For each number that a claim is about: every seed a point, the mean with its 95 % bootstrap interval."""
+    """For each number that a claim is about: every seed a point, the mean with its 95 % bootstrap interval.
+
+    Of numbers that some seeds never came to (frames until they recover) the median takes the mean's place, and these
+    seeds stand at the right edge.
+    """
     for name in dict.fromkeys(question.claim.measurement for question in results.study.questions):
         groups: dict[str, dict[str, list[float]]] = {}
         for label, row in results.rows:
-            if row.name == name and np.isfinite(row.value):
+            if row.name == name:
                 groups.setdefault(row.where, {}).setdefault(label, []).append(row.value)
-        if groups:
-            yield Drawn(f"{name}, each seed a point", _point_figure(groups, name, theme))
+        if not groups:
+            continue
+        reached = all(np.isfinite(values).all() for group in groups.values() for values in group.values())
+        middle = "mean" if reached else "median; right edge: never"
+        yield Drawn(f"{name}, each seed a point, and their {middle}", _point_figure(groups, name, theme, reached))
 
 
-def _point_figure(groups: Mapping[str, Mapping[str, Sequence[float]]], name: str, theme: str) -> Figure:
+def _point_figure(groups: Mapping[str, Mapping[str, Sequence[float]]], name: str, theme: str, reached: bool) -> Figure:
     labels = list(dict.fromkeys(label for group in groups.values() for label in group))
-    figure, axes, ink = _begin(theme, height=max(2.4, 0.5 + 0.22 * len(labels) * len(groups) + 0.5 * len(groups)))
+    height = max(2.4, 0.5 + 0.22 * len(labels) * len(groups) + 0.5 * len(groups))
+    figure, axes, ink = _begin(theme, height=height)
+    finite = [value for group in groups.values() for values in group.values() for value in values if np.isfinite(value)]
+    edge = 1.15 * max(finite, default=1.0)
     ticks, place, seen = [], 0.0, set()
     for where, group in groups.items():
         first = place
         for label, values in group.items():
             index = labels.index(label)
             color = COLORS[theme][index % len(COLORS[theme])]
-            interval = stratified_interval(mean, np.array(values)[:, None])
-            axes.plot(values, [place] * len(values), MARKS[index % len(MARKS)], color=color, alpha=0.45, markersize=4)
-            axes.plot([interval.low, interval.high], [place, place], color=color, linewidth=2)
+            interval = stratified_interval(mean if reached else _middle, np.array(values)[:, None])
+            value, low, high = np.minimum(interval, edge)
+            points = np.minimum(values, edge)
+            axes.plot(points, [place] * len(values), MARKS[index % len(MARKS)], color=color, alpha=0.45, markersize=4)
+            axes.plot([low, high], [place, place], color=color, linewidth=2)
             mark = {"marker": MARKS[index % len(MARKS)], "color": color, "markersize": 8, "linestyle": ""}
-            axes.plot([interval.value], [place], label=None if label in seen else label, **mark)
+            axes.plot([value], [place], label=None if label in seen else label, **mark)
             seen.add(label)
             place += 1
         ticks.append(((first + place - 1) / 2, where))
@@ -74,17 +86,24 @@ def _point_figure(groups: Mapping[str, Mapping[str, Sequence[float]]], name: str
     axes.set_yticks([tick for tick, _ in ticks], [where for _, where in ticks])
     axes.invert_yaxis()
     axes.set_xlabel(name, color=ink["ink"])
+    if not reached:
+        axes.axvline(edge, color=ink["muted"], linewidth=0.8, linestyle=":")
+        axes.annotate("never", (edge, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=9)
     _finish(axes, ink, "x")
     return figure
+
+
+def _middle(scores: np.ndarray) -> float:
+    """The median; never is later than all, and of an even number the later one of the two in the middle counts."""
+    return float(np.sort(scores, axis=None)[scores.size // 2])
 
 
 def _profile(results: Results, theme: str) -> Iterator[Drawn]:
     """How many runs score above each threshold, over all tasks."""
     name = "area of success"
-    labels = dict.fromkeys(plan["label"] for plan in results.plans)
-    tables = {label: score_table(results.rows, label, name, None) for label in labels}
-    tables = {label: table for label, table in tables.items() if table.size}
-    if not tables:
+    labels = dict.fromkeys(label for label, row in results.rows if row.name == name)
+    tables = score_tables(results.rows, {label: (label, name, None) for label in labels}).scores
+    if not any(table.size for table in tables.values()):
         return
     figure, axes, ink = _begin(theme)
     thresholds = np.linspace(0, 1, 101)
