@@ -150,15 +150,24 @@ def print_table(task: str, found: dict[str, dict[str, Any]]) -> None:
         print(f"| {agent} | {len(last['success'])} | " + " | ".join(medians) + f" | {area} | {end} |")
 
 
+def are_comparable(scores: Sequence[dict[str, Any]]) -> bool:
+    """Whether there are scores of both agents, of the same settings, seeds and steps."""
+    alike = [(found["config"] | {"agent": ""}, [point["frames"] for point in found["points"]]) for found in scores]
+    return len(alike) == 2 and alike[0] == alike[1]
+
+
 def print_order(folder: Path, tasks: Sequence[str]) -> None:
-    """Who learns faster: the probability that a seed of one has more area under its curve than a seed of another."""
+    """Who learns faster: the probability that a seed of one has more area under its curve than a seed of another.
+
+    Tasks on which the two ran with different settings are left out.
+    """
 
     def table(agent: str, among: Sequence[str]) -> np.ndarray:
         areas = [[area_under_curve(c) for c in curves_of(load_scores(folder, task, [agent])[agent])] for task in among]
         return np.array(areas).T
 
     for better, worse in ORDER:
-        among = [task for task in tasks if len(load_scores(folder, task, [better, worse])) == 2]
+        among = [task for task in tasks if are_comparable(list(load_scores(folder, task, [better, worse]).values()))]
         for chosen in [[task] for task in among] + ([among] if len(among) > 1 else []):
             x, y = table(better, chosen), table(worse, chosen)
             value, low, high = stratified_interval(probability_of_improvement, x, y)
