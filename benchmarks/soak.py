@@ -63,8 +63,25 @@ def train(folder: Path, minutes: float) -> dict[str, Any]:
     process.send_signal(signal.SIGTERM)
     if process.wait(timeout=600):
         raise SystemExit(f"The run ended with status {process.returncode}.")
-    lines = [json.loads(line) for line in (folder / "speed.jsonl").read_text().splitlines()]
-    return {"memory": memory, "frames_per_second": [line["frames_per_second"] for line in lines]}
+    return {"memory": memory, **read_speed(folder)}
+
+
+def read_speed(folder: Path) -> dict[str, list[float]]:
+    """Of every chunk the frames per second, and the passes over each frame's data, both loops together.
+
+    Passes become more with time, as rates fall and an update moves the policy less: what is to stay is their product.
+    """
+    speed, metrics = (
+        [json.loads(line) for line in (folder / name).read_text().splitlines()]
+        for name in ("speed.jsonl", "metrics.jsonl")
+    )
+    passes: dict[int, list[float]] = {}
+    for row in metrics:
+        passes.setdefault(row["chunk"], []).append(row["fast/epochs"] + row["slow/epochs"])
+    return {
+        "frames_per_second": [line["frames_per_second"] for line in speed],
+        "passes": [float(np.mean(passes[line["chunk"]])) for line in speed],
+    }
 
 
 def evaluate(episodes: int) -> dict[str, Any]:
@@ -90,18 +107,38 @@ def growth(values: list[float]) -> float:
     return float(np.median(settled[-quarter:]) / np.median(settled[:quarter]) - 1)
 
 
+def tell(found: dict[str, Any]) -> None:
+    """What became of memory and speed, in words and as a picture."""
+    memory, speed, work = found["memory"], found["frames_per_second"], passed_per_second(found)
+    print(f"{memory[-1][0] / 60:.0f} minutes, {len(speed)} chunks: {memory[-1][1]:,.0f} MiB at the end.")
+    changes = {"memory": [mib for _, mib in memory], "frames per second": speed, "frames x passes per second": work}
+    said = ", ".join(f"{name} {growth(values):+.1%}" for name, values in changes.items())
+    print(f"Growth after the warm-up: {said}.")
+    draw(found, SCORES / "soak.png")
+
+
+def passed_per_second(found: dict[str, Any]) -> list[float]:
+    """Frames that are passed over in a second, of every chunk."""
+    return [speed * passes for speed, passes in zip(found["frames_per_second"], found["passes"], strict=True)]
+
+
 def draw(found: dict[str, Any], path: Path) -> None:
     """Memory and speed over time, one above the other."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True)
-    minutes, memory = np.array(found["memory"]).T
-    speed = np.array(found["frames_per_second"])
-    above.plot(minutes / 60, memory, color="#0072B2")
-    above.set(ylabel="memory, MiB", ylim=(0, 1.15 * memory.max()), title=f"{AGENT} on {TASK}")
-    below.plot(np.linspace(0, minutes[-1] / 60, len(speed)), speed, color="#D55E00")
-    below.set(ylabel="frames per second", xlabel="minutes", ylim=(0, 1.15 * speed.max()))
-    for axes in (above, below):
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    panels = figure.subplots(3, 1, sharex=True)
+    seconds, memory = np.array(found["memory"]).T
+    chunks = np.linspace(0, seconds[-1] / 60, len(found["passes"]))
+    drawn = (
+        ("memory, MiB", seconds / 60, memory),
+        ("frames per second", chunks, np.array(found["frames_per_second"])),
+        ("frames x passes\nper second", chunks, np.array(passed_per_second(found))),
+    )
+    for axes, (name, minutes, values), color in zip(panels, drawn, ("#0072B2", "#D55E00", "#009E73"), strict=True):
+        axes.plot(minutes, values, color=color)
+        axes.set(ylabel=name, ylim=(0, 1.15 * values.max()))
         axes.grid(alpha=0.3)
+    panels[0].set_title(f"{AGENT} on {TASK}")
+    panels[-1].set_xlabel("minutes")
     save_figure(figure, path)
 
 
@@ -111,12 +148,8 @@ def main(minutes: float = 120.0, episodes: tuple[int, ...] = (10_000, 1_000_000)
     if minutes:
         with tempfile.TemporaryDirectory() as place:
             trained = train(run or Path(place) / "run", minutes)
-        memory = [mib for _, mib in trained["memory"]]
-        trained["memory_growth"], trained["speed_growth"] = growth(memory), growth(trained["frames_per_second"])
         keep(training=about | trained)
-        print(f"{minutes:g} minutes, {len(trained['frames_per_second'])} chunks: {memory[-1]:,.0f} MiB at the end,")
-        print(f"growth after the warm-up: memory {trained['memory_growth']:+.1%}, speed {trained['speed_growth']:+.1%}")
-        draw(trained, SCORES / "soak.png")
+        tell(trained)
     if episodes:
         rows = [about | evaluate(number) for number in episodes]
         keep(evaluations=rows)
