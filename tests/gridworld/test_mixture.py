@@ -76,6 +76,11 @@ def test_episodes_follow_the_weights_even_where_levels_are_thrown_away() -> None
     assert observation.mission.max() < len(mixture.missions)
 
 
+def test_the_time_limit_of_a_mixture_is_one_before_which_no_episode_is_truncated(mixture) -> None:
+    assert mixture.max_steps == min(level.max_steps for level in mixture.levels) == 25
+    assert max(level.max_steps for level in mixture.levels) == 360
+
+
 def test_missions_are_one_table_without_repeats(mixture) -> None:
     both = mix([make("MiniGrid-Empty-5x5-v0"), make("MiniGrid-Dynamic-Obstacles-5x5-v0")])
     assert both.missions == ("get to the green goal square",)

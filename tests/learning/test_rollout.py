@@ -11,6 +11,7 @@ import pytest
 from metarims.config import PPO
 from metarims.evaluation import evaluate
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
+from metarims.gridworld import VectorWorld, make, mix
 from metarims.learning.timescales import append_rollout, cut_spans, last_steps
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -40,7 +41,14 @@ def modular(small):
     return collect(small, small.random_agent("rim"), carry=False)
 
 
-@pytest.fixture(params=["counted", "carried", "modular"])
+@pytest.fixture(scope="module")
+def mixed(small):
+    """Most of the episodes have a short time limit, the others one that no rollout reaches."""
+    envs = VectorWorld(mix([small.short_level(LIMIT), make("MiniGrid-DoorKey-5x5-v0")], [9.0, 1.0]), ENVS)
+    return small.collect_twice(small.random_agent("rim"), envs, num_steps=STEPS, span=SPAN, carry=False)
+
+
+@pytest.fixture(params=["counted", "carried", "modular", "mixed"])
 def collected(request):
     return request.getfixturevalue(request.param)
 
@@ -76,6 +84,14 @@ def test_as_many_time_limits_as_fit_are_kept(small):
     np.testing.assert_array_equal(np.flatnonzero(cuts[:, 0]), [0, 5, 10, 15, 20])
     expected = np.where(second.truncated, STEPS + 1 + np.arange(STEPS)[:, None], 0)
     np.testing.assert_array_equal(second.final_value, expected)
+
+
+def test_a_short_task_of_a_mixture_is_cut_off_several_times(mixed):
+    """Else the replay below could not tell one final view from another."""
+    for rollout in mixed.rollouts:
+        several = np.asarray(rollout.final_value)[:, np.asarray(rollout.truncated.sum(axis=0) > 1)]
+        assert several.shape[1] > 0
+        assert all(len(set(column[column != 0])) > 1 for column in several.T)
 
 
 def test_a_counting_core_counts_from_each_reset(counted, carried):

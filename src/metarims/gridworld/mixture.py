@@ -43,8 +43,8 @@ class Mixture(Level):
 
     @property
     def max_steps(self) -> int:
-        """The longest time limit; each task keeps its own."""
-        return max(level.max_steps for level in self.levels)
+        """The shortest time limit: no episode is truncated earlier. Each task keeps its own."""
+        return min(level.max_steps for level in self.levels)
 
     @cached_property
     def mission_rows(self) -> tuple[np.ndarray, ...]:

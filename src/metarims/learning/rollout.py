@@ -92,7 +92,7 @@ def collect_rollout(
     carry: bool,
 ) -> tuple[Actor, Rollout, tuple[Episodes, Activity | None]]:
     """Act for ``num_steps``; ``carry`` keeps the recurrent state across episodes' ends."""
-    # An environment is cut off at most once in max_steps steps: so many final views are kept, and valued at the end.
+    # No episode is cut off before max_steps, a mixture's shortest limit: so many final views are kept, and valued last.
     num_cuts = 1 + (num_steps - 1) // envs.env.max_steps
 
     def step(scan_carry, _):
