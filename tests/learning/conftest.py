@@ -60,10 +60,10 @@ class CountingCore(eqx.Module):
         return state + 1, (state[:, None], nothing)
 
 
-def random_agent(core, num_actions=7, seed=0):
+def random_agent(core, num_actions=7, seed=0, network=NETWORK):
     """A small agent with random weights, drawn on the host."""
     build = lambda key: make_agent(  # noqa: E731
-        NETWORK, core, num_actions=num_actions, num_words=len(VOCABULARY), key=key
+        network, core, num_actions=num_actions, num_words=len(VOCABULARY), key=key
     )
     draw = np.random.default_rng(seed)
     shapes = jax.eval_shape(build, jax.random.key(0))

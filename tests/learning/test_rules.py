@@ -166,6 +166,20 @@ def test_the_rate_of_any_group_can_be_set(small):
     assert dict(learner.rate_factors) == {"attention": 0.5, "policy": 0.5}
 
 
+def test_the_rate_of_a_group_that_the_agent_lacks_changes_nothing(small, experience):
+    """Nor where it lacks something else, too: here the heads have no hidden layer."""
+    _, rollouts, tokens = experience
+    bare = small.random_agent("lstm", network=dataclasses.replace(small.network, head_dim=0))
+
+    def update(rates):
+        (learner,) = make_learners(settings(small, "vanilla", rates=rates))
+        return jax.jit(learner.update)(bare, learner.init(bare), tokens, rollouts["lstm"], jax.random.key(0))[0]
+
+    assert bare.core.attention is None
+    assert bare.policy.hidden is None
+    assert eqx.tree_equal(update(Rates(attention=0.5)), update(Rates()))
+
+
 def test_a_third_timescale_stretches_the_second_as_it_stretches_the_first():
     spans = [(name, loop.span, loop.rollout) for name, loop in loops(Config(agent="threespeeds"))]
     assert spans == [("fast", 20, 40), ("slow", 80, 80), ("slower", 320, 320)]

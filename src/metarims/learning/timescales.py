@@ -146,6 +146,8 @@ class Learner:
     def _scale_groups(self, updates: Any, rate: Float[Array, ""] | float) -> Any:
         updates = jax.tree.map(lambda leaf: leaf * rate, updates)
         for group, factor in self.rate_factors:
+            if select_group(updates, group) is None:  # An LSTM has no attention.
+                continue
             subtree = jax.tree.map(lambda leaf, f=factor: leaf * f, select_group(updates, group))
             updates = eqx.tree_at(lambda a, g=group: select_group(a, g), updates, subtree)
         return updates
