@@ -1,5 +1,6 @@
 """Evaluation in the real environments: every level seed once, whatever the batch."""
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +24,27 @@ def test_an_episode_depends_on_its_level_seed_alone(num_envs: int) -> None:
     episodes = sorted(play(FaramaBatch(ID, num_envs), range(100, 107), walker))
     assert [episode.seed for episode in episodes] == list(range(100, 107))
     assert episodes == sorted(play(FaramaBatch(ID, 2), range(100, 107), walker))
+
+
+class Shaped(gymnasium.RewardWrapper):
+    """Pays a little for every step."""
+
+    def reward(self, reward):
+        return float(reward) + 0.1
+
+
+def test_rewards_on_the_way_make_no_success_of_a_time_limit() -> None:
+    plain, shaped = FaramaBatch(ID, 4), FaramaBatch(ID, 4)
+    shaped.envs = [Shaped(env) for env in shaped.envs]  # pyright: ignore[reportAttributeAccessIssue]
+    played = []
+    for batch in (plain, shaped):
+        draw = np.random.default_rng(0)
+        played.append(play(batch, range(12), lambda *_, draw=draw: draw.integers(0, 3, 4)))
+    pairs = list(zip(*played, strict=True))
+    assert {episode.success for episode, _ in pairs} == {True, False}
+    for without, paid in pairs:
+        assert paid.episode_return > 0
+        assert paid.success == without.success == without.terminated
 
 
 def test_each_lane_is_told_when_a_level_begins() -> None:

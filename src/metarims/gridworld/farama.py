@@ -39,14 +39,15 @@ class Episode(NamedTuple):
     seed: int
     mission: str
     episode_return: float
+    last_reward: float
     length: int
     terminated: bool
     truncated: bool
 
     @property
     def success(self) -> bool:
-        """Every task of the support matrix pays a positive reward on success and only then."""
-        return self.episode_return > 0
+        """It terminated with a positive reward, whatever was paid on the way: the last step tells, as in our world."""
+        return self.terminated and self.last_reward > 0
 
 
 class FaramaBatch:
@@ -144,6 +145,7 @@ def play(batch: FaramaBatch, seeds: Sequence[int], policy: Policy) -> Iterator[E
                 seed=int(seed_of[index]),
                 mission=batch.missions[index],
                 episode_return=float(returns[index]),
+                last_reward=float(step.reward[index]),
                 length=int(lengths[index]),
                 terminated=bool(step.terminated[index]),
                 truncated=bool(step.truncated[index]),
