@@ -37,7 +37,8 @@ class Train:
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """Folder of the run (default: runs/AGENT-ENV)."""
     preset: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(PRESETS) + "}")] = "default"
-    """Where the other flags start from: debug ends in seconds, demo learns in minutes, paper is as published."""
+    """Where the other flags start from: debug ends in seconds, demo learns in minutes, paper is BabyAI's PPO with the
+    paper's N, k, gamma, lambda and fresh data for the slow loop."""
     devices: int = 1
     """Devices that share the work: seeds are divided among them, then shards of environments (--ppo.shards). On a
     processor a device is a thread."""

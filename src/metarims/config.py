@@ -152,7 +152,8 @@ class Config:
     frames: int = 1_000_000
     """Environment steps per seed, over all environments and both loops."""
     seeds: tuple[int, ...] = (0,)
-    """Each seed is an independent agent; all train at once."""
+    """Each seed is an independent agent. An accelerator trains them side by side, a processor one after another, unless
+    ``--devices`` gives them threads. Tasks on the host: always side by side."""
     network: Network = field(default_factory=Network)
     ppo: PPO = field(default_factory=PPO)
     fast: Loop = field(default_factory=lambda: Loop(span=20, rollout=40))
