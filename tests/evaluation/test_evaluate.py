@@ -148,6 +148,36 @@ def test_the_recurrent_state_begins_anew_with_each_episode(wanderer, monkeypatch
     assert (values[1:][~begins[1:]] == values[:-1][~begins[1:]] + 1).all()
 
 
+class Patient(Biased):
+    """Stands still for its first hundred steps by its own count, which no episode has, and then wanders."""
+
+    def step(self, tables, observation, state):
+        after, output = super().step(tables, observation, state)
+        still = jnp.zeros(7).at[6].set(1e9)
+        return after, output._replace(logits=jnp.where(state[:, None] < 100, still, output.logits))
+
+
+@pytest.mark.parametrize("where", ["jax", "farama"])
+def test_a_state_that_was_carried_in_training_is_carried_in_evaluation(wanderer, where):
+    """Whose first episode is in vain succeeds later if it remembers, and only then."""
+    for setting in ("reset", "carry"):
+        config = dataclasses.replace(PRESETS["debug"], env=ENV, at_episode_end=setting)
+        saved = SavedAgent(Patient(wanderer.logits), config, 0, 0, num_actions=7, num_words=len(VOCABULARY))
+        (result,) = tables.evaluate_agents([saved], None, where, 20, ["sampled"])
+        success = result.evaluation.success
+        assert len(success) == 20
+        assert not success[0]
+        assert success.any() == (setting == "carry")
+
+
+@pytest.mark.parametrize(
+    ("num_episodes", "carry", "slots"),
+    [(9, False, 9), (300, False, 256), (1, True, 1), (9, True, 1), (35, True, 3), (9000, True, 256)],
+)
+def test_of_ten_episodes_with_a_carried_state_at_most_one_begins_from_zero(num_episodes, carry, slots):
+    assert evaluate.count_slots(num_episodes, 256, carry) == slots
+
+
 def test_no_episodes_is_bad_input(wanderer):
     with pytest.raises(UserError, match="episodes is 0"):
         evaluate_jax(wanderer, make(ENV), 0, evaluation_key(0), greedy=True)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,16 +83,37 @@ def test_the_agent_moves_as_its_actions_say(episodes):
     assert moved >= 5
 
 
+@jax.jit
+def step(agent, tokens, seen, state):
+    return agent.step(agent.tables(tokens), seen, state)
+
+
+def check_values(agent, episode, state):
+    """The episode's values are those of the tile codes, from ``state`` on; returns the state that it leaves."""
+    tokens, values = jnp.asarray(tokenize(episode.mission)[None]), []
+    for view, direction in zip(episode.view[:-1], episode.direction[:-1], strict=True):
+        seen = Observation(jnp.asarray(view[None]), jnp.asarray(direction[None]), jnp.zeros(1, int))
+        state, output = step(agent, tokens, seen, state)
+        values.append(float(output.value[0]))
+    np.testing.assert_allclose(values, episode.values, atol=1e-5)
+    return state
+
+
 def test_values_are_those_of_the_views_shown(agent, episodes):
-    """Also in Farama, where the agent read pixels: its values are those that the tile codes give."""
+    """Also in Farama, where the agent read pixels."""
     for episode in episodes[:3]:
-        tables = agent.tables(jnp.asarray(tokenize(episode.mission)[None]))
-        state, values = agent.initial_state(1), []
-        for view, direction in zip(episode.view[:-1], episode.direction[:-1], strict=True):
-            seen = Observation(jnp.asarray(view[None]), jnp.asarray(direction[None]), jnp.zeros(1, int))
-            state, output = agent.step(tables, seen, state)
-            values.append(float(output.value[0]))
-        np.testing.assert_allclose(values, episode.values, atol=1e-5)
+        check_values(agent, episode, agent.initial_state(1))
+
+
+def test_a_state_that_was_carried_in_training_is_carried_from_episode_to_episode(agent, episodes, where):
+    """On the levels that an agent plays whose state is reset."""
+    config = dataclasses.replace(PRESETS["debug"], env=ENV, at_episode_end="carry")
+    saved = SavedAgent(agent, config, 0, 0, 7, len(VOCABULARY))
+    state = agent.initial_state(1)
+    for plain, carried in zip(episodes, record_agents([saved], None, where, 6, greedy=False, seed=3), strict=True):
+        state = check_values(agent, carried, state)
+        np.testing.assert_array_equal(carried.grid[0], plain.grid[0])
+        assert (carried.mission, carried.level_seed) == (plain.mission, plain.level_seed)
 
 
 def test_the_same_seed_records_the_same_episodes(agent, episodes, where):

@@ -28,12 +28,15 @@ MAX_EPISODES = 10_000_000
 
 BATCH_JAX, BATCH_FARAMA = 256, 32
 
+CARRIED = 10
+"""Episodes for each slot, at least, where the recurrent state is carried from one to the next."""
+
 
 class Evaluation(NamedTuple):
     """N episodes of one agent."""
 
     success: Bool[np.ndarray, " N"]
-    """The episode terminated with a positive reward."""
+    """The episode terminated with a positive last reward."""
     returns: Float[np.ndarray, " N"]
     """Undiscounted."""
     lengths: Int[np.ndarray, " N"]
@@ -52,16 +55,24 @@ def choose(logits: Float[Array, "B A"], key: PRNGKeyArray, greedy: Bool[Array, "
 
 
 def evaluate_jax(
-    agent: Any, level: Any, num_episodes: int, key: PRNGKeyArray, greedy: bool, *, hears: bool = True
+    agent: Any,
+    level: Any,
+    num_episodes: int,
+    key: PRNGKeyArray,
+    greedy: bool,
+    *,
+    hears: bool = True,
+    carry: bool = False,
 ) -> Evaluation:
     """Play ``num_episodes`` in our world; one compiled program.
 
     An agent that does not hear gets a mission without words: what it loses by that is what the sentence is worth to it.
+    ``carry``: the recurrent state runs on from a slot's episode to its next (see ``count_slots``).
     """
     check_episodes(num_episodes)
-    num_envs = min(num_episodes, BATCH_JAX)
+    num_envs = count_slots(num_episodes, BATCH_JAX, carry)
     quota = num_episodes // num_envs + (np.arange(num_envs) < num_episodes % num_envs)
-    settings = jnp.asarray(greedy), jnp.asarray(hears)
+    settings = jnp.asarray(greedy), jnp.asarray(hears), jnp.asarray(carry)
     played = _play(agent, level, num_envs, int(quota.max()), jnp.asarray(quota), key, *settings)
     counted = np.arange(quota.max()) < quota[:, None]
     return Evaluation(*(np.asarray(leaf)[counted] for leaf in played))
@@ -93,13 +104,14 @@ def _play(
     key: PRNGKeyArray,
     greedy: Bool[Array, ""],
     hears: Bool[Array, ""],
+    carry: Bool[Array, ""],
 ) -> tuple[Shaped[Array, "B Q"], ...]:
     envs, slot = VectorWorld(level, num_envs), jnp.arange(num_envs)
     tables = agent.tables(jnp.where(hears, jnp.asarray(level.mission_tokens), 0))
 
     def step(now: _Slots) -> _Slots:
         key, key_act = jax.random.split(now.key)
-        core, output = agent.step(tables, now.observation, agent.reset(now.core, now.begins))
+        core, output = agent.step(tables, now.observation, agent.reset(now.core, now.begins & ~carry))
         env, after = envs.step(now.env, choose(output.logits, key_act, greedy))
         returns, lengths = now.returns + after.reward, now.lengths + 1
         ends = after.terminated | after.truncated
@@ -130,13 +142,22 @@ def evaluate_farama(
     first_seed: int,
     greedy: bool,
     speech: Speech = Speech(),  # noqa: B008  (a constant)
+    *,
+    carry: bool = False,
 ) -> Evaluation:
-    """Play the level seeds from ``first_seed`` on in the real environment, each once, from pixels and mission text."""
+    """Play the level seeds from ``first_seed`` on in the real environment, each once, from pixels and mission text.
+
+    ``carry``: the recurrent state runs on from a slot's episode to its next (see ``count_slots``).
+    """
     from metarims.gridworld.farama import FaramaBatch, play
 
     check_episodes(num_episodes)
-    batch = FaramaBatch(env_id, min(num_episodes, BATCH_FARAMA), speech)
-    policy = PixelPolicy(agent, batch.num_envs, evaluation_key(first_seed), greedy)
+    batch = FaramaBatch(env_id, count_slots(num_episodes, BATCH_FARAMA, carry), speech)
+    act = PixelPolicy(agent, batch.num_envs, evaluation_key(first_seed), greedy)
+
+    def policy(pixels: Pixels, mission_tokens: np.ndarray, begins: np.ndarray) -> np.ndarray:
+        return act(pixels, mission_tokens, begins & (not carry))
+
     seeds = range(first_seed, first_seed + num_episodes)
     episodes = sorted(play(batch, seeds, policy), key=lambda episode: episode.seed)
     return Evaluation(
@@ -146,8 +167,20 @@ def evaluate_farama(
     )
 
 
+def count_slots(num_episodes: int, most: int, carry: bool) -> int:
+    """How many environments share the episodes.
+
+    A slot's first episode begins from a zero state. Where the state is carried, slots are so few that at most one
+    episode in ``CARRIED`` does; of fewer episodes than that, one.
+    """
+    return min(max(1, num_episodes // CARRIED) if carry else num_episodes, most)
+
+
 class PixelPolicy:
-    """An agent as a function from pictures and mission words to actions; it keeps the recurrent state."""
+    """An agent as a function from pictures and mission words to actions.
+
+    It keeps the recurrent state, which is reset where ``begins``.
+    """
 
     def __init__(self, agent: Any, num_envs: int, key: PRNGKeyArray, greedy: bool):
         self.agent, self.key, self.greedy = agent, key, jnp.asarray(greedy)

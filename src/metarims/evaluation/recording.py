@@ -13,7 +13,7 @@ from metarims.errors import UserError
 from metarims.evaluation.episodes import Episode
 from metarims.evaluation.evaluate import FIRST_FARAMA_SEED, PixelPolicy, check_episodes, choose, evaluation_key
 from metarims.evaluation.random_agent import RandomAgent
-from metarims.evaluation.tables import check_actions, count_actions, speech, tasks_of
+from metarims.evaluation.tables import carries, check_actions, count_actions, speech, tasks_of
 from metarims.gridworld import make, rules, sight
 from metarims.gridworld.missions import Speech
 from metarims.gridworld.registry import tasks
@@ -26,7 +26,7 @@ LEVEL_KEYS = 1
 
 
 MAX_EPISODES = 10_000
-"""Of one task, which are all played side by side."""
+"""Of one task: all are kept in memory."""
 
 VIEW_ELSEWHERE = "view it with --in farama"
 """What to do about a task that our world does not have."""
@@ -47,9 +47,13 @@ class Stage(Protocol):
 
     @property
     def missions(self) -> Sequence[str]: ...
+    def begin(self, first: int) -> None:
+        """Begin the levels from number ``first`` on, one in each environment."""
+        ...
+
     def snapshot(self) -> Snapshot: ...
     def decide(self, begins: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
-        """The agent's actions, and its output."""
+        """The agent's actions, and its output; where ``begins``, its recurrent state is reset before."""
         ...
 
     def step(self, actions: Int[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -77,7 +81,8 @@ def record_agents(
             check_actions(saved, task, count_actions(task, where, VIEW_ELSEWHERE))
             share = num_episodes // len(played) + (index < num_episodes % len(played))
             if share:
-                episodes += record_episodes(saved.agent, task, share, greedy, where, seed, speech(saved, task))
+                words, carry = speech(saved, task), carries(saved)
+                episodes += record_episodes(saved.agent, task, share, greedy, where, seed, words, carry=carry)
     return episodes
 
 
@@ -104,33 +109,47 @@ def record_episodes(
     where: Literal["jax", "farama"] = "jax",
     seed: int = 0,
     speech: Speech = Speech(),  # noqa: B008  (a constant)
+    *,
+    carry: bool = False,
 ) -> list[Episode]:
-    """Play ``num_episodes`` levels that ``seed`` chooses, side by side, and keep what happens at each step."""
+    """Play ``num_episodes`` levels that ``seed`` chooses, and keep what happens at each step.
+
+    They are played side by side; with ``carry`` one after another, each from the recurrent state that the one before
+    left.
+    """
     check_episodes(num_episodes, MAX_EPISODES)
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
     first = FIRST_FARAMA_SEED + seed * num_episodes if where == "farama" else 0
     key = evaluation_key(seed)
+    num_envs = 1 if carry else num_episodes
     if where == "farama":
-        stage: Stage = FaramaStage(agent, env, num_episodes, first, key, greedy, speech)
+        stage: Stage = FaramaStage(agent, env, num_envs, first, key, greedy, speech)
     else:
-        stage = JaxStage(agent, env, num_episodes, key, greedy)
-    played = _play(stage, num_episodes)
-    return [
-        _cut(played, index, env=env, mission=mission, where=where, level_seed=first + index)
-        for index, mission in enumerate(played.missions)
-    ]
+        stage = JaxStage(agent, env, num_envs, key, greedy)
+    episodes = []
+    for number in range(0, num_episodes, num_envs):
+        stage.begin(number)
+        played = _play(stage, num_envs, carry)
+        episodes += [
+            _cut(played, index, env=env, mission=mission, where=where, level_seed=first + number + index)
+            for index, mission in enumerate(played.missions)
+        ]
+    return episodes
 
 
 class JaxStage:
     """Our world. The level seed is the episode's number under the evaluation's key."""
 
     def __init__(self, agent: Any, env: str, num_envs: int, key: PRNGKeyArray, greedy: bool):
-        self.agent, self.level, self.greedy = agent, make(env), jnp.asarray(greedy)
+        self.agent, self.level, self.greedy, self.num_envs = agent, make(env), jnp.asarray(greedy), num_envs
         key_levels, self.key = jax.random.split(key)
-        key_levels = jax.random.fold_in(key_levels, LEVEL_KEYS)
-        self.world, self.observation = _begin(self.level, num_envs, key_levels)
+        self.key_levels = jax.random.fold_in(key_levels, LEVEL_KEYS)
         self.state = agent.initial_state(num_envs)
+        self.missions: Sequence[str] = ()
+
+    def begin(self, first: int) -> None:
+        self.world, self.observation = _begin(self.level, first + jnp.arange(self.num_envs), self.key_levels)
         self.missions = [self.level.missions[row] for row in np.asarray(self.world.mission)]
 
     def snapshot(self) -> Snapshot:
@@ -141,7 +160,7 @@ class JaxStage:
 
     def decide(self, begins: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
         self.key, self.state, output, actions = _decide(
-            self.agent, self.level, self.observation, self.state, self.key, self.greedy
+            self.agent, self.level, self.observation, self.state, jnp.asarray(begins), self.key, self.greedy
         )
         return np.asarray(actions), output
 
@@ -152,16 +171,17 @@ class JaxStage:
 
 
 @eqx.filter_jit
-def _begin(level, num_envs, key):
-    keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(num_envs))
+def _begin(level, numbers, key):
+    keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
     world = jax.vmap(level.reset)(keys)
     return world, jax.vmap(lambda w: sight.observe(level, w))(world)
 
 
 @eqx.filter_jit
-def _decide(agent, level, observation, state, key, greedy):
+def _decide(agent, level, observation, state, begins, key, greedy):
     key, key_act = jax.random.split(key)
-    state, output = agent.step(agent.tables(jnp.asarray(level.mission_tokens)), observation, state)
+    tables = agent.tables(jnp.asarray(level.mission_tokens))
+    state, output = agent.step(tables, observation, agent.reset(state, begins))
     return key, state, output, choose(output.logits, key_act, greedy)
 
 
@@ -177,13 +197,17 @@ class FaramaStage:
     """The real environments, seen through their own pictures."""
 
     def __init__(
-        self, agent: Any, env: str, num_envs: int, first: int, key: PRNGKeyArray, greedy: bool, speech: Speech
+        self, agent: Any, env: str, num_envs: int, first_seed: int, key: PRNGKeyArray, greedy: bool, speech: Speech
     ):
         from metarims.gridworld.farama import FaramaBatch
 
-        self.batch = FaramaBatch(env, num_envs, speech)
-        self.batch.reset(range(first, first + num_envs))
+        self.batch, self.first_seed = FaramaBatch(env, num_envs, speech), first_seed
         self.policy = PixelPolicy(agent, num_envs, key, greedy)
+        self.missions: Sequence[str] = ()
+
+    def begin(self, first: int) -> None:
+        seed = self.first_seed + first
+        self.batch.reset(range(seed, seed + self.batch.num_envs))
         self.missions = list(self.batch.missions)
 
     def snapshot(self) -> Snapshot:
@@ -219,9 +243,9 @@ class _Played(NamedTuple):
     truncated: np.ndarray
 
 
-def _play(stage: Stage, num_episodes: int) -> _Played:
+def _play(stage: Stage, num_envs: int, carry: bool) -> _Played:
     """Step all until each has ended; those that have stand by."""
-    begins, active = np.ones(num_episodes, bool), np.ones(num_episodes, bool)
+    begins, active = np.full(num_envs, not carry), np.ones(num_envs, bool)
     snapshots, outputs, steps = [stage.snapshot()], [], []
     while active.any():
         actions, output = stage.decide(begins)
@@ -230,7 +254,7 @@ def _play(stage: Stage, num_episodes: int) -> _Played:
         outputs.append(jax.tree.map(np.asarray, output))
         steps.append((actions, reward, terminated, truncated))
         active &= ~(terminated | truncated)
-        begins = np.zeros(num_episodes, bool)
+        begins = np.zeros(num_envs, bool)
     columns = [np.stack(column) for column in zip(*steps, strict=True)]
     return _Played(stage.missions, snapshots, outputs, *columns)
 

@@ -80,8 +80,10 @@ def _evaluate(
     check_actions(saved, env, count_actions(env, where, "evaluate with --in farama"))
     if where == "farama":
         first = FIRST_FARAMA_SEED + block * num_episodes
-        return evaluate_farama(saved.agent, env, num_episodes, first, greedy, speech(saved, env))
-    return evaluate_jax(saved.agent, make(env), num_episodes, evaluation_key(block), greedy, hears=hears)
+        words = speech(saved, env)
+        return evaluate_farama(saved.agent, env, num_episodes, first, greedy, words, carry=carries(saved))
+    key = evaluation_key(block)
+    return evaluate_jax(saved.agent, make(env), num_episodes, key, greedy, hears=hears, carry=carries(saved))
 
 
 def tasks_of(saved: SavedAgent, env: str | None) -> tuple[str, ...]:
@@ -128,6 +130,11 @@ def check_actions(saved: SavedAgent, env: str, num_actions: int) -> None:
 def speech(saved: SavedAgent, env: str) -> Speech:
     """The words that the agent knows, and how many of them a mission of this task may have."""
     return Speech(saved.vocabulary, MAX_WORDS if is_native(env) else max(LONGEST_MISSION, saved.config.max_words))
+
+
+def carries(saved: SavedAgent) -> bool:
+    """Whether the agent learned with a recurrent state that runs on from one episode to the next."""
+    return saved.config.at_episode_end == "carry"
 
 
 def pooled(results: Sequence[Result], policy: str) -> Interval:
