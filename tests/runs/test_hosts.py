@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from metarims.errors import UserError
+from metarims.runs import hosts
 from metarims.runs.hosts import Hosts
 
 RUN = ["train", "--preset", "debug", "--agent", "vanilla", "--ppo.shards", "2"]
@@ -102,14 +103,56 @@ def test_a_folder_that_refuses_ends_all_with_the_same_sentence(environment, tmp_
 
 
 @pytest.mark.parametrize(
-    ("hosts", "devices", "names"),
+    ("asked", "devices", "names"),
     [
         (Hosts(2, 2, "127.0.0.1:1"), 2, "--host"),
         (Hosts(0, 0), 1, "--hosts"),
         (Hosts(2, 0, "127.0.0.1:1"), 3, "devices is 3"),
         (Hosts(2, 0), 2, "coordinator is ''"),
+        (Hosts(2, 0, "127.0.0.1:http"), 2, r"coordinator is '127\.0\.0\.1:http': .* a port from 1 to 65535"),
+        (Hosts(2, 0, "127.0.0.1:0"), 2, "a port from 1 to 65535"),
+        (Hosts(2, 1, "127.0.0.1:65536"), 2, "a port from 1 to 65535"),
+        (Hosts(2, 1, ":9876"), 2, "a port from 1 to 65535"),
     ],
 )
-def test_hosts_that_cannot_meet_are_refused_in_one_sentence(hosts, devices, names):
+def test_hosts_that_cannot_meet_are_refused_in_one_sentence(asked, devices, names):
     with pytest.raises(UserError, match=names):
-        hosts.connect(devices)
+        asked.connect(devices)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_address_that_cannot_be_used_is_said_in_one_sentence(rank, monkeypatch):
+    """JAX would end the process: the first at once, the others after minutes."""
+    monkeypatch.setattr(hosts, "MEETING_SECONDS", 0.1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        if rank == 0:
+            taken.listen()
+        why = "cannot listen there: address already in use" if rank == 0 else "does not answer there: connection refused"
+        with pytest.raises(UserError, match=f"coordinator is '{address}', but the first host {why}"):
+            Hosts(2, rank, address).connect(2)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_name_that_leads_nowhere_is_said_in_one_sentence(rank, monkeypatch):
+    monkeypatch.setattr(hosts, "MEETING_SECONDS", 0.1)
+    monkeypatch.setattr(hosts, "PROBE_SECONDS", 0.1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name in ("no-such-host.invalid", "x" * 300):
+        with pytest.raises(UserError, match=f"coordinator is '{name[:30]}.*, but the first host"):
+            Hosts(2, rank, f"{name}:{port}").connect(2)
+
+
+def test_what_jax_finds_wrong_with_the_address_is_said(monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("DEADLINE_EXCEEDED: not all are there")
+
+    monkeypatch.setattr(hosts.jax.distributed, "initialize", refuse)
+    monkeypatch.setattr(hosts.jax.config, "update", lambda *_: None)
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        address = f"127.0.0.1:{first.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"'{address}'.* answer there: DEADLINE_EXCEEDED: not all are there"):
+            Hosts(2, 1, address).connect(2)

@@ -7,7 +7,9 @@ one process nothing here costs anything.
 
 import contextlib
 import json
+import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +21,16 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from metarims.config import Config
-from metarims.errors import UserError
+from metarims.errors import UserError, shown
+from metarims.runs.files import reason
 from metarims.runs.folder import RunFolder
 
 SHUTDOWN_SECONDS = 30
 """How long a process that ends waits for the others to end too."""
+MEETING_SECONDS = 300
+"""How long a process waits for the first one to listen, and for all to be there."""
+PROBE_SECONDS = 5
+"""How long one attempt to reach the first process may take."""
 
 
 class Hosts(NamedTuple):
@@ -44,16 +51,53 @@ class Hosts(NamedTuple):
                 f"devices is {num_devices}: it counts those of all {self.number} hosts and must be a multiple of that."
             )
         if self.number > 1:
-            if ":" not in self.coordinator:
-                raise UserError(
-                    f"coordinator is '{self.coordinator}': name where the first host listens, ADDRESS:PORT, "
-                    "for example 127.0.0.1:9876."
-                )
+            self._check_coordinator()
             jax.config.update("jax_enable_preemption_service", False)  # SIGTERM is ours (``StopRequest``).
-            jax.distributed.initialize(
-                self.coordinator, self.number, self.rank, shutdown_timeout_seconds=SHUTDOWN_SECONDS
-            )
+            try:
+                jax.distributed.initialize(
+                    self.coordinator,
+                    self.number,
+                    self.rank,
+                    initialization_timeout=MEETING_SECONDS,
+                    shutdown_timeout_seconds=SHUTDOWN_SECONDS,
+                )
+            except (RuntimeError, ValueError, OSError) as error:
+                raise self._unusable(reason(error)) from error
         return num_devices // self.number
+
+    def _check_coordinator(self) -> None:
+        """Try the address: JAX ends the whole process, without a word that helps, where it cannot use it."""
+        host, _, port = self.coordinator.rpartition(":")
+        if not (host and port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
+            raise UserError(
+                f"coordinator is {shown(self.coordinator)}: name where the first host listens, ADDRESS:PORT with a "
+                "port from 1 to 65535, for example 127.0.0.1:9876."
+            )
+        address = host.strip("[]"), int(port)
+        with contextlib.ExitStack() as stack:
+            if self.rank == 0:
+                dual = socket.has_dualstack_ipv6()
+                family = socket.AF_INET6 if dual else socket.AF_INET
+                try:
+                    stack.enter_context(socket.create_server(("", address[1]), family=family, dualstack_ipv6=dual))
+                except OSError as error:
+                    raise self._unusable(reason(error)) from error
+            deadline = time.monotonic() + (PROBE_SECONDS if self.rank == 0 else MEETING_SECONDS)
+            while True:
+                try:
+                    socket.create_connection(address, timeout=PROBE_SECONDS).close()
+                    return
+                except (OSError, UnicodeError) as error:  # The latter for a name that no host can have.
+                    if time.monotonic() >= deadline:
+                        raise self._unusable(reason(error)) from error
+                time.sleep(0.5)
+
+    def _unusable(self, why: str) -> UserError:
+        what = "the first host cannot listen there" if self.rank == 0 else "the first host does not answer there"
+        return UserError(
+            f"coordinator is {shown(self.coordinator)}, but {what}: {why}. Name an address of the machine of --host 0 "
+            "and a port that is free there, and start all hosts."
+        )
 
 
 def leads() -> bool:
