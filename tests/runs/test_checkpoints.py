@@ -79,6 +79,16 @@ def test_the_last_two_are_kept(folder):
     assert checkpoints.chunks(folder) == [4, 6]
 
 
+def test_checkpoints_that_were_passed_over_do_not_push_out_new_ones(folder):
+    """Their chunks come later, but training had to go back before them."""
+    for chunk in (4, 6):
+        (folder / f"{chunk:08d}" / checkpoints.MANIFEST).write_text("{")
+    for chunk, kept in ((1, [1]), (2, [1, 2]), (3, [2, 3])):
+        checkpoints.save(folder, chunk, make_state(chunk), {"chunk": chunk})
+        assert checkpoints.chunks(folder) == kept
+        assert checkpoints.restore(folder, make_state()).notes == {"chunk": chunk}
+
+
 def test_nothing_there(tmp_path):
     assert checkpoints.restore(tmp_path / "absent", make_state()) == (None, {}, ())
 

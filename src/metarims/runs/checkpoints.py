@@ -54,7 +54,8 @@ class Restored(NamedTuple):
 def save(folder: Path, chunk: int, state: Any, notes: dict[str, Any]) -> None:
     """Write the checkpoint of ``chunk``, then remove those that are no longer kept.
 
-    It is built under another name and renamed when complete, so a process killed at any moment leaves the earlier
+    Those beyond ``chunk`` are not: they were passed over, or training would have gone on from there. The new one is
+    built under another name and renamed when complete, so a process killed at any moment leaves the earlier
     checkpoints whole. Of several processes each calls this, with the same folder, and writes its part of the arrays;
     the first does the rest.
     """
@@ -76,8 +77,11 @@ def save(folder: Path, chunk: int, state: Any, notes: dict[str, Any]) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
     sync_folder(folder)
-    for chunk_kept in chunks(folder)[:-KEEP]:
-        _discard(folder / f"{chunk_kept:08d}")
+    found = chunks(folder)
+    kept = [number for number in found if number <= chunk][-KEEP:]
+    for number in found:
+        if number not in kept:
+            _discard(folder / f"{number:08d}")
 
 
 def chunks(folder: Path) -> list[int]:
