@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import resource
 import shutil
 from types import SimpleNamespace
@@ -124,6 +125,91 @@ def test_training_begins_again_when_no_checkpoint_is_whole(tmp_path, train, snap
     assert watcher.start == 0
     assert len(watcher.problems) == 3
     assert "begins again" in watcher.problems[-1]
+    assert snapshot(tmp_path / "run") == whole
+
+
+def read_tree(folder):
+    """Every file below a folder, but for the lock."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "run.lock"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_what_cannot_be_gone_on_from_is_kept(tmp_path, train, snapshot, whole):
+    """One edited line of metrics.jsonl, and no checkpoint is acceptable: the trained state itself is whole."""
+    train(tmp_path / "run")
+    path = tmp_path / "run/metrics.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"0.5", b"0.6", 1))
+    before = read_tree(tmp_path / "run")
+    watcher = Watcher()
+    train(tmp_path / "run", watcher=watcher)
+    assert watcher.start == 0
+    assert f"what was there is kept in {tmp_path / 'run/damaged'}" in watcher.problems[-1]
+    assert read_tree(tmp_path / "run/damaged") == before
+    assert snapshot(tmp_path / "run") == whole
+    path = tmp_path / "run/damaged/metrics.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"0.6", b"0.5", 1))
+    watcher = Watcher()
+    train(tmp_path / "run/damaged", watcher=watcher)
+    assert (watcher.start, watcher.problems) == (1200, ()), "mended, it is a run again"
+    path = tmp_path / "run/metrics.jsonl"
+    path.unlink()
+    train(tmp_path / "run")
+    assert checkpoints.chunks(tmp_path / "run/damaged/checkpoints") == [9, 12]
+    assert checkpoints.chunks(tmp_path / "run/damaged-2/checkpoints") == [9, 12]
+    assert not (tmp_path / "run/damaged-2/metrics.jsonl").exists()
+
+
+def test_agents_without_their_checkpoints_are_kept(tmp_path, train, fake, snapshot, whole):
+    train(tmp_path / "run", dataclasses.replace(fake.SMALL, frames=600))
+    before = read_tree(tmp_path / "run/agents")
+    shutil.rmtree(tmp_path / "run/checkpoints")
+    train(tmp_path / "run")
+    assert read_tree(tmp_path / "run/damaged/agents") == before
+    assert snapshot(tmp_path / "run") == whole
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_a_crash_while_the_old_is_set_aside_loses_nothing(tmp_path, train, snapshot, whole, monkeypatch, number):
+    train(tmp_path / "run")
+    path = tmp_path / "run/metrics.jsonl"
+    path.write_bytes(b"?" + path.read_bytes()[1:])
+    before, real, calls = read_tree(tmp_path / "run"), os.replace, iter(range(100))
+
+    def replace(*arguments):
+        if next(calls) == number:
+            raise Killed
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        with contextlib.suppress(Killed):
+            train(tmp_path / "run")
+    train(tmp_path / "run")
+    aside = {name.partition("/")[2]: data for name, data in read_tree(tmp_path / "run").items() if "damaged" in name}
+    assert before.items() <= aside.items()
+    assert snapshot(tmp_path / "run") == whole
+
+
+def test_stopped_after_beginning_again_it_goes_on_from_there(tmp_path, train, snapshot, whole):
+    """The damaged checkpoints are of later chunks than any that the new training has."""
+
+    class Stopping(Watcher):
+        def chunk(self, report):
+            if report.chunk == 5:
+                raise Killed
+
+    train(tmp_path / "run")
+    for chunk in (9, 12):
+        shutil.rmtree(tmp_path / f"run/checkpoints/{chunk:08d}/state")
+    with pytest.raises(Killed):
+        train(tmp_path / "run", watcher=Stopping())
+    watcher = Watcher()
+    train(tmp_path / "run", watcher=watcher)
+    assert (watcher.start, watcher.problems) == (300, ())
     assert snapshot(tmp_path / "run") == whole
 
 

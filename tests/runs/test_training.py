@@ -16,6 +16,7 @@ from metarims.errors import UserError
 from metarims.runs import checkpoints, training
 from metarims.runs.folder import describe, read_config
 from metarims.runs.progress import Progress
+from metarims.runs.stopping import StopRequest
 
 
 class Watcher:
@@ -130,6 +131,21 @@ def test_a_signal_ends_the_chunk_saves_and_returns(tmp_path, train, snapshot, wh
     assert checkpoints.chunks(tmp_path / "run/checkpoints") == [3, 4]
     train(tmp_path / "run")
     assert snapshot(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize("reading", range(6))
+def test_a_stop_between_any_two_looks_for_one_leaves_nothing_unsaved(tmp_path, fake, reading):
+    class Late(StopRequest):
+        """Asked for just before this reading."""
+
+        requested = property(lambda self: next(self.readings) >= reading, lambda self, value: None)
+        readings = iter(range(100))
+
+    watcher = Watcher()
+    outcome = training.train(fake.SMALL, tmp_path, watcher, fake.FakeTrainer, Late())
+    assert not outcome.finished
+    saved = checkpoints.chunks(tmp_path / "checkpoints")
+    assert outcome.env_steps == 100 * len(watcher.reports) == 100 * max(saved, default=0)
 
 
 def test_a_signal_while_compiling_ends_the_run_before_a_chunk(tmp_path, fake, train, snapshot, whole, monkeypatch):

@@ -5,13 +5,14 @@ import dataclasses
 import json
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metarims import __version__
 from metarims.config import Config, from_dict, to_json
 from metarims.errors import UserError
-from metarims.runs.files import reason, write_atomic
+from metarims.runs.files import reason, sync_folder, write_atomic
 
 if TYPE_CHECKING:
     from metarims.runs.export import SavedAgent
@@ -29,7 +30,8 @@ class RunFolder:
     ``config.json`` the settings; ``metrics.jsonl`` one line per seed and chunk; ``speed.jsonl`` wall-clock figures;
     ``events.jsonl`` one line per numerical fault, if there was any; ``checkpoints/`` whole training states;
     ``agents/seed-N.safetensors`` the trained agents; ``run.lock`` the claim; ``tensorboard/``, ``wandb/`` and
-    ``wandb.json`` what ``--log`` leaves.
+    ``wandb.json`` what ``--log`` leaves; ``damaged/`` what an earlier training left, where none of its checkpoints was
+    whole.
     """
 
     def __init__(self, path: str | Path, config: Config):
@@ -79,6 +81,27 @@ class RunFolder:
     def events(self) -> Path:
         return self.path / "events.jsonl"
 
+    def set_aside(self) -> Path:
+        """Move what training wrote here into ``damaged/``, or ``damaged-2/``, ..., and return that folder.
+
+        The checkpoints go last: while they are here, a process killed on the way has left work for the next one.
+        """
+        everything = (self.metrics, self.speed, self.events, self.agents, self.checkpoints)
+        left = [path for path in everything if path.exists()]
+        number, aside = 1, self.path / "damaged"
+        while aside.is_symlink() or any(os.path.lexists(aside / path.name) for path in left):
+            number += 1
+            aside = self.path / f"damaged-{number}"
+        aside.mkdir(exist_ok=True)
+        write_atomic(aside / "config.json", (self.path / "config.json").read_bytes())
+        for path in left:
+            os.replace(path, aside / path.name)
+            sync_folder(aside)
+        for path in (self.agents, self.checkpoints):
+            path.mkdir(exist_ok=True)
+        sync_folder(self.path)
+        return aside
+
     def _begun(self) -> Path | None:
         """What a training left here first, if any did: a folder that was only claimed is free for another."""
         files = [path for path in (self.metrics, self.events) if path.exists() and path.stat().st_size]
@@ -96,9 +119,8 @@ class RunFolder:
         found, version = read_settings(self.path)
         names = differences(found, self.config)
         if names and begun is not None:
-            values = {name: (_field(found, name), _field(self.config, name)) for name in names}
-            holds = "; ".join(f"{name} = {_say(was)}, not {_say(now)}" for name, (was, now) in values.items())
-            flags = " ".join(_flag(name, was) for name, (was, _) in values.items())
+            holds = contrast(found, self.config, names)
+            flags = " ".join(_flag(name, _field(found, name)) for name in names)
             other = f" of metarims {version} (this is {__version__})" if version not in ("", __version__) else ""
             raise UserError(
                 f"{self.path} holds a run{other} with {holds}: name another folder with --out, "
@@ -188,16 +210,21 @@ def describe(config: Config) -> bytes:
     return json.dumps({VERSION: __version__} | json.loads(to_json(config)), indent=2).encode() + b"\n"
 
 
-def differences(one: Any, other: Any, prefix: str = "") -> list[str]:
-    """The dotted names of the settings in which two configurations differ."""
+def differences(one: Any, other: Any, may_change: Sequence[str] = MAY_CHANGE, prefix: str = "") -> list[str]:
+    """The dotted names of the settings in which two configurations differ, without those that may."""
     names = []
     for field in dataclasses.fields(one):
         name, a, b = prefix + field.name, getattr(one, field.name), getattr(other, field.name)
         if dataclasses.is_dataclass(a):
-            names += differences(a, b, name + ".")
-        elif a != b and name not in MAY_CHANGE:
+            names += differences(a, b, may_change, name + ".")
+        elif a != b and name not in may_change:
             names.append(name)
     return names
+
+
+def contrast(one: Any, other: Any, names: Sequence[str]) -> str:
+    """What one configuration holds, and not the other, under these dotted names."""
+    return "; ".join(f"{name} = {_say(_field(one, name))}, not {_say(_field(other, name))}" for name in names)
 
 
 def _field(config: Config, name: str) -> Any:

@@ -162,19 +162,26 @@ class _Run:
         self.state: Any = None
         self.checkpoints = Path(hosts.share(str(folder.checkpoints.absolute())))
         self.guard = FaultGuard(trainer, config)
-        self.metrics, self.speed, self.events = map(records.Log, (folder.metrics, folder.speed, folder.events))
+        self._open_logs()
 
     def go(self) -> Outcome:
         self._restore()
         if self.chunk:
             self._export()  # A process killed between checkpoint and export left older ones.
-        if not self._finished and not self._stopping:
+        ends = self._ends()
+        if not ends:
             self._compile()
-        while not self._finished and not self._stopping:
+            ends = self._ends()
+        while not ends:
             self._run_chunk()
-            if self._finished or self._stopping or self.chunk % self.config.checkpoint_every == 0:
+            ends = self._ends()  # Once per chunk: a stop that comes later is met, and saved, after the next one.
+            if ends or self.chunk % self.config.checkpoint_every == 0:
                 self._save()
         return Outcome(self._finished, self.env_steps, self.guard.stopped_seeds)
+
+    def _open_logs(self) -> None:
+        files = (self.folder.metrics, self.folder.speed, self.folder.events)
+        self.metrics, self.speed, self.events = map(records.Log, files)
 
     @property
     def _finished(self) -> bool:
@@ -185,9 +192,9 @@ class _Run:
         chunks_left = max(0, -(-(self.config.frames - self.env_steps) // self.trainer.frames_per_chunk))
         return self.env_steps + chunks_left * self.trainer.frames_per_chunk
 
-    @property
-    def _stopping(self) -> bool:
-        return hosts.any_of(self.stop.requested)
+    def _ends(self) -> bool:
+        """Whether no further chunk is due, or a stop was asked for: now, for it can change at any moment."""
+        return self._finished or hosts.any_of(self.stop.requested)
 
     def _restore(self) -> None:
         """Take up the newest whole checkpoint whose metrics are there too, or begin."""
@@ -200,12 +207,13 @@ class _Run:
         num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         check_space(folder.path, (checkpoints.KEEP + 1) * num_bytes)
         checkpoints.clear_scratch(folder.checkpoints)
-        found = self._share(checkpoints.restore(folder.checkpoints, kept, self._metrics_fault), kept)
+        found = checkpoints.restore(folder.checkpoints, kept, self._metrics_fault)
+        if found.state is None:
+            found = found._replace(problems=found.problems + self._set_aside())
+        found = self._share(found, kept)
         problems = found.problems
         if found.state is None:
             self.state = jax.tree.map(_strong, beginning)
-            if problems:
-                problems += ("No whole checkpoint is left: training begins again.",)
         else:
             self.state = found.state
             self.chunk, self.env_steps = found.notes["chunk"], found.notes["env_steps"]
@@ -221,6 +229,17 @@ class _Run:
             self.events.cut(found.notes.get("events_bytes", 0))
         self.saved_steps = self.env_steps
         self.watchers.begin(self.config, self.env_steps, problems)
+
+    def _set_aside(self) -> tuple[str, ...]:
+        """Keep what is here though no checkpoint can be gone on from, and say so; nothing where nothing was trained."""
+        folder = self.folder
+        if not checkpoints.chunks(folder.checkpoints) and not any(folder.agents.glob("*")):
+            return ()
+        advice = "Nothing is lost: mend that and give the same command again, or name another folder with --out."
+        with writing("what was trained before into a folder of its own", folder.path, advice=advice):
+            aside = folder.set_aside()
+        self._open_logs()
+        return (f"No whole checkpoint is left: what was there is kept in {aside}, and training begins again.",)
 
     def _share(self, found: checkpoints.Restored, kept: Any) -> checkpoints.Restored:
         """What the leading process found, in all of them."""
