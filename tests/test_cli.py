@@ -322,7 +322,7 @@ def test_params_puts_agents_of_equal_cost_together(capsys):
         (("train", "--env", "BabyAI-GoToObj-v0+BabyAI-GoTo-v0"), "leave it out of the mixture"),
         (("study", "report", "x" * 5000), "cannot be used: file name too long"),
         (("view", "--env", "BabyAI-GoToObj-v0", "--random", "--episodes", "9" * 30), "at most 10,000 can be played"),
-        (("study", "run", "fig9", "--workers", "-1"), "workers is -1: it must be zero (one per core) or more"),
+        (("study", "run", "fig9", "--workers", "-1"), "workers is -1: it must be 1 or more, or 0 for the default"),
         (("params", "--network.module-dim", "10000000000"), "No metarims of these sizes can be built"),
         (("train", "--env", "no_such_module:Task-v0"), "The module no_such_module cannot be imported"),
         (("train", "--seeds", "-1"), "must be distinct integers from 0"),

@@ -24,10 +24,9 @@ from metarims.presets import DEMO, Demo
 from metarims.runs.export import SavedAgent, named_arrays
 from metarims.runs.files import writing
 from metarims.runs.folder import load_agents
-from metarims.runs.parallel import train_all
+from metarims.runs.parallel import count_workers, train_all
 from metarims.runs.progress import duration
 from metarims.runs.stopping import StopRequest
-from metarims.runtime import usable_cores
 from metarims.views.metrics import read_metrics, read_speed
 from metarims.views.report import AgentResult, Measured, Report, ShownEpisode, write_report
 
@@ -61,11 +60,6 @@ def run_demo(folder: Path, demo: Demo = DEMO, console: Console | None = None) ->
     took = duration(time.perf_counter() - began)
     console.print(f"Report: {path} (open it in a browser). Whole demo: {took}.", markup=False)
     return 0
-
-
-def count_workers() -> int:
-    """One process per core; an accelerator serves one at a time."""
-    return usable_cores() if jax.default_backend() == "cpu" else 1
 
 
 def describe_agent(agent: str, saved: Sequence[SavedAgent], results: Sequence[Result], run: Path) -> AgentResult:

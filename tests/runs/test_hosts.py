@@ -129,7 +129,9 @@ def test_an_address_that_cannot_be_used_is_said_in_one_sentence(rank, monkeypatc
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         if rank == 0:
             taken.listen()
-        why = "cannot listen there: address already in use" if rank == 0 else "does not answer there: connection refused"
+        why = (
+            "cannot listen there: address already in use" if rank == 0 else "does not answer there: connection refused"
+        )
         with pytest.raises(UserError, match=f"coordinator is '{address}', but the first host {why}"):
             Hosts(2, rank, address).connect(2)
 

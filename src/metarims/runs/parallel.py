@@ -1,12 +1,16 @@
 """Several runs at once, each in a process of its own: small agents cannot fill the cores of a machine one by one."""
 
+import contextlib
 import multiprocessing
 import queue
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -14,8 +18,9 @@ from rich.table import Table
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.runs.progress import duration, outcome
-from metarims.runs.stopping import StopRequest, signals_held
+from metarims.runs.stopping import StopRequest, signals_held, stop_workers
 from metarims.runs.training import ChunkReport, train
+from metarims.runtime import usable_cores
 
 POLL_SECONDS = 0.2
 REFRESH_SECONDS = 1.0
@@ -33,7 +38,8 @@ def train_all(
     waiting, running, failed = list(jobs), {}, None
     finished = {folder: False for _, folder in jobs}
     board = _Board(console, jobs)
-    with board:
+    with board, contextlib.ExitStack() as at_end:
+        at_end.callback(stop_workers, running.values(), lambda: _empty(events))  # Whatever ends this, nobody trains on.
         while running or (waiting and not stop.requested and failed is None):
             while waiting and len(running) < num_workers and not stop.requested and failed is None:
                 config, folder = waiting.pop(0)
@@ -78,6 +84,23 @@ def _next(events: Any, running: dict[Path, Any]) -> tuple[Path, str, Any]:
                 return folder, "failed", f"{why} Give the same command again to go on."
             return events.get()
     return Path(), "nothing", None
+
+
+def _empty(events: Any) -> None:
+    while not events.empty():
+        events.get()
+
+
+def count_workers() -> int:
+    """Processes that train at once, unless somebody says otherwise: one per core, but one on an accelerator.
+
+    Which of them it is, another process finds out: JAX takes most of an accelerator's memory when it looks at one.
+    """
+    if getattr(jax.config, "jax_platforms", None) == "cpu":
+        return usable_cores()
+    look = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
+    found = subprocess.run(look, capture_output=True, text=True, check=False).stdout.split()
+    return usable_cores() if found == ["cpu"] else 1
 
 
 class _Reporter:

@@ -7,13 +7,15 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 INTERRUPTED = 130
 """Exit code after a second Ctrl-C."""
+JOIN_SECONDS = 0.2
 SHOW_CURSOR = b"\x1b[?25h"
 """Tells a terminal to undo what a live table did to it."""
 
@@ -108,6 +110,24 @@ def signals_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def stop_workers(workers: Iterable[BaseProcess], meanwhile: Callable[[], object] = lambda: None) -> None:
+    """Let processes that were started within ``signals_held`` save and end, for nobody will take what they do.
+
+    ``meanwhile`` is called until all have ended: one that waits for a reader of its messages cannot end. A second
+    Ctrl-C kills them.
+    """
+    running = [worker for worker in workers if worker.is_alive()]
+    if not running:
+        return
+    with StopRequest():
+        for worker in running:
+            worker.terminate()
+        for worker in running:
+            while worker.is_alive():
+                meanwhile()
+                worker.join(JOIN_SECONDS)
 
 
 def _leave_parent() -> None:

@@ -37,7 +37,8 @@ class StudyRun:
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """The study's folder (default: runs/STUDY-SCALE)."""
     workers: int = 0
-    """Plans that run at once (0: one per core of this machine; with --on ray, as many as the cluster has room for)."""
+    """Plans that run at once (0: one per core of this machine, one alone where it has an accelerator; with --on ray, as
+    many as the cluster has room for)."""
     on: Literal["processes", "ray"] = "processes"
     """Who runs the plans: processes of this machine, or tasks of a Ray cluster, whose machines must share --out."""
     address: str = ""
@@ -72,11 +73,11 @@ class StudyRun:
         return 0
 
     def _workers(self):
-        from metarims.runtime import usable_cores
+        from metarims.runs.parallel import count_workers
         from metarims.studies.workers import Processes, RayCluster
 
         if self.workers < 0:
-            raise UserError(f"workers is {self.workers}: it must be zero (one per core) or more.")
+            raise UserError(f"workers is {self.workers}: it must be 1 or more, or 0 for the default.")
         needs = {"cpus": self.cpus, "gpus": self.gpus}
         if self.on == "ray":
             for name, value in needs.items():
@@ -87,7 +88,7 @@ class StudyRun:
         for name, value in ({"address": self.address or None} | needs).items():
             if value is not None:
                 raise UserError(f"{name} is {shown(value)}, which only --on ray knows: add it, or leave both.")
-        return Processes(self.workers or usable_cores())
+        return Processes(self.workers or count_workers())
 
 
 @dataclass(frozen=True)
