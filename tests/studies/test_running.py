@@ -1,6 +1,8 @@
 """Studies run as a user runs them, at the smallest scale: they end, report, and do nothing twice."""
 
+import errno
 import gzip
+import io
 import json
 import os
 import re
@@ -8,10 +10,18 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
-from metarims import cli
+from metarims import cli, runtime
+from metarims.config import to_json
+from metarims.errors import UserError
+from metarims.runs.stopping import StopRequest
+from metarims.runs.training import Outcome
+from metarims.studies import jobs
 from metarims.studies.catalogue import STUDIES, scale
-from metarims.studies.folder import result_path
+from metarims.studies.folder import claim_folder, error_path, result_path, stage_path
+from metarims.studies.plans import Plan, Stage
+from metarims.studies.running import run_study
 
 IN_EVERY_TEST = ("fig9", "fig7")
 
@@ -69,6 +79,144 @@ def test_a_plan_that_fails_is_listed_and_can_be_mended(tmp_path) -> None:
     done = metarims("study", "run", "fig9", "--scale", "smoke", "--out", str(tmp_path))
     assert done.returncode == 1
     assert "failed    metarims" in done.stdout
+    assert "config.json must be an object with fields, not []" in " ".join(done.stdout.split())
     assert "1 plan failed; the same command runs what failed again." in done.stderr
     assert path.with_name("error.txt").exists()
     assert "Not finished or failed" in (tmp_path / "report.html").read_text()
+
+
+class Ending:
+    """A work that ends in this way when it is first asked."""
+
+    def __init__(self, how, why=""):
+        self.how, self.why = how, why
+
+    def end(self):
+        return self.how
+
+    def stop(self):
+        pass
+
+
+class FakeWorkers:
+    """Whoever takes a job does nothing but end; ``start(job)`` makes the work."""
+
+    capacity, retries = 1, 0
+
+    def __init__(self, start):
+        self.start, self.jobs = lambda job: self.jobs.append(job) or start(job), []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+
+def run_faked(folder, workers, stop=None, name="fig9"):
+    """How it ended, and what was said."""
+    said = io.StringIO()
+    console = Console(file=said, width=10_000)
+    ended = run_study(STUDIES[name], scale("smoke"), folder, workers, console, stop or StopRequest())
+    return ended, said.getvalue()
+
+
+def write_result(folder, change=lambda settings: settings):
+    """A result as an earlier call left it, with settings that were changed."""
+    (plan,) = STUDIES["fig9"].plans(scale("smoke"))
+    claim_folder(folder, STUDIES["fig9"], scale("smoke"))
+    configs = [change(json.loads(to_json(plan.config(0, scale("smoke")))))]
+    stages = [stage.env for stage in plan.stages]
+    empty = {"rows": [], "records": {}, "curves": [[]], "stopped": [], "seconds": 1.0}
+    empty |= {"commit": "", "date": "", "versions": {}}
+    path = result_path(folder, plan.name)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(empty | {"label": plan.label, "plan": plan.name, "stages": stages, "configs": configs}))
+    return plan.name
+
+
+def test_a_result_of_todays_settings_counts(tmp_path):
+    name = write_result(tmp_path)
+    assert run_faked(tmp_path, FakeWorkers(None))[0] == ((name,), (), ())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda found: found | {"frames": 7}, r"settings \(frames = 7, not [\d,]+\): name another folder"),
+        (lambda found: found | {"seeds": [9]}, "seeds = 9, not "),
+        (lambda found: found | {"ppo": found["ppo"] | {"gamma": 0.5}}, r"ppo\.gamma = 0\.5, not 0\.99"),
+        (lambda found: found | {"lost": 1}, r"of another version \(Unknown field in its settings 'lost'"),
+        (lambda found: found | {"fast": 3}, r"of another version \(its settings.fast must be an object"),
+    ],
+)
+def test_a_result_of_other_settings_is_refused_before_anything_runs(tmp_path, change, message):
+    name = write_result(tmp_path, change)
+    workers = FakeWorkers(lambda job: Ending("ended"))
+    with pytest.raises(UserError, match=rf"holds a result of {re.escape(name)} .*{message}.* with --out"):
+        run_faked(tmp_path, workers)
+    assert workers.jobs == []
+
+
+def test_the_reason_of_a_failure_is_todays(tmp_path):
+    (plan,) = STUDIES["fig9"].plans(scale("smoke"))
+    old = error_path(tmp_path, plan.name)
+    old.parent.mkdir(parents=True)
+    old.write_text("an old reason")
+    workers = FakeWorkers(lambda job: Ending("died", "its process was killed by SIGKILL"))
+    ended, said = run_faked(tmp_path, workers)
+    assert ended.failed == (plan.name,)
+    assert f"failed    {plan.name}  its process was killed by SIGKILL" in said
+    assert not old.exists()
+
+
+def test_a_plan_that_ends_as_a_stop_comes_is_stopped(tmp_path):
+    """A terminal's Ctrl-C reaches all processes at once: a plan may have ended before this one looks."""
+    (plan,) = STUDIES["fig9"].plans(scale("smoke"))
+    stop = StopRequest()
+
+    class Stopped(Ending):
+        def end(self):
+            stop.requested = True
+            return "ended"
+
+    ended, said = run_faked(tmp_path, FakeWorkers(lambda job: Stopped("ended")), stop)
+    assert ended == ((), (), (plan.name,))
+    assert f"stopped   {plan.name}" in said
+
+
+def test_a_result_that_cannot_be_written_is_a_reason(tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runtime, "enable_compile_cache", lambda: None)
+    monkeypatch.setattr(jobs, "run_plan", lambda *_: {})
+    monkeypatch.setattr(jobs, "write_atomic", full)
+    (plan,) = STUDIES["fig9"].plans(scale("smoke"))
+    why = jobs.run_job(jobs.Job("fig9", "smoke", plan.name, str(tmp_path)))
+    assert why.startswith("Could not write the result in ")
+    assert "no space is left on the disk" in why
+
+
+def test_a_fault_of_ours_is_told_in_a_line_and_kept_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "enable_compile_cache", lambda: None)
+    monkeypatch.setattr(jobs, "run_plan", lambda *_: {}["first\nsecond"])
+    (plan,) = STUDIES["fig9"].plans(scale("smoke"))
+    assert jobs.run_job(jobs.Job("fig9", "smoke", plan.name, str(tmp_path))).startswith("KeyError: 'first")
+    assert "Traceback" in error_path(tmp_path, plan.name).read_text()
+
+
+def test_a_plans_seconds_are_those_of_all_its_attempts(tmp_path, monkeypatch):
+    """Training was interrupted twice, and the last attempt found it finished."""
+    task = "BabyAI-GoToObj-v0"
+    plan, size = Plan("metarims", "metarims", (Stage(task), Stage(task)), ()), scale("smoke")
+    for index, content in enumerate(('{"seconds": 100, %s}\n{"seconds": 50.5, %s}\n', '{"seconds": 7, %s}\n?\n')):
+        run = stage_path(tmp_path, plan.name, index, task)
+        run.mkdir(parents=True)
+        (run / "speed.jsonl").write_text(content.replace("%s", '"compile_seconds": 1, "frames_per_second": 2'))
+    monkeypatch.setattr(jobs, "train", lambda *_, **__: Outcome(True, 1))
+    monkeypatch.setattr(jobs, "load_agents", lambda path: [None])
+    monkeypatch.setattr(jobs, "read_metrics", lambda path: [])
+    monkeypatch.setattr(jobs, "show_episodes", lambda *_: None)
+    found = jobs.run_plan(plan, size, tmp_path, StopRequest())
+    assert 157.5 <= found["seconds"] < 160

@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from metarims import cli
 from metarims.studies.catalogue import STUDIES, scale
 from metarims.studies.folder import result_path
+from metarims.studies.jobs import Job
 from metarims.studies.plans import plans_of
+from metarims.studies.workers import Processes, _Process, _RayTask
 
 STUDY = "fig8"
 
@@ -76,7 +79,7 @@ def test_two_nodes_of_ray_finish_a_study_though_a_worker_is_killed(tmp_path, mon
     finally:
         cluster.shutdown()
     assert driver.returncode == 0, said
-    assert "its process was killed; attempt 2 goes on" in said
+    assert "; attempt 2 goes on" in said
     subprocess.run(command(tmp_path / "alone"), check=True, timeout=600)
     assert measured(tmp_path / "ray") == measured(tmp_path / "alone")
 
@@ -87,7 +90,7 @@ def test_two_nodes_of_ray_finish_a_study_though_a_worker_is_killed(tmp_path, mon
         (("--address", "auto"), "address is 'auto', which only --on ray knows"),
         (("--gpus", "0.5"), "gpus is 0.5, which only --on ray knows"),
         (("--on", "ray", "--cpus", "-1"), "cpus is -1.0: it must be zero or more"),
-        (("--workers", "-1"), "workers is -1: it must be zero"),
+        (("--workers", "-1"), "workers is -1: it must be 1 or more"),
     ],
 )
 def test_what_workers_cannot_be_is_said_in_a_sentence(flags, sentence, tmp_path, capsys) -> None:
@@ -96,3 +99,65 @@ def test_what_workers_cannot_be_is_said_in_a_sentence(flags, sentence, tmp_path,
     assert ended.value.code == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "study").exists()
+
+
+def wait(work: _Process) -> str | None:
+    work.process.join(timeout=300)
+    return work.end()
+
+
+def test_nobody_trains_on_for_a_parent_that_fails(tmp_path) -> None:
+    (plan,) = plans_of(STUDIES["fig9"], scale("smoke"))
+    with Processes(1) as processes:
+        work = processes.start(Job("fig9", "smoke", plan, str(tmp_path)))
+        assert work.end() is None
+    try:
+        assert work.end() == "ended"
+        assert not result_path(tmp_path, plan).exists()
+    finally:
+        work.process.kill()
+
+
+def test_a_process_says_why_it_failed_or_died(tmp_path) -> None:
+    with Processes(2) as processes:
+        failed = processes.start(Job("no such study", "smoke", "plan", str(tmp_path)))
+        died = processes.start(Job("fig9", "smoke", "plan", str(tmp_path)))
+        died.process.kill()
+        assert wait(failed) == "failed"
+        assert failed.why.startswith("Unknown study 'no such study'")
+        assert wait(died) == "died"
+        assert died.why == "its process was killed by SIGKILL, as for want of memory"
+        assert died.end() == "died", "it can be asked again"
+
+
+class _RayError(Exception):
+    pass
+
+
+class _RayTaskError(_RayError):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("outcome", "end", "why"),
+    [
+        (None, "ended", ""),
+        ("Its task is unknown.", "failed", "Its task is unknown."),
+        (
+            _RayTaskError("ray::run_job() (pid=1)\n  File x\nImportError: no metarims"),
+            "failed",
+            "ImportError: no metarims",
+        ),
+        (_RayError("The node died.\nSee the log."), "died", "The node died"),
+    ],
+)
+def test_ray_says_why_a_task_failed_or_died(outcome, end, why) -> None:
+    def get(promise):
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    errors = SimpleNamespace(RayTaskError=_RayTaskError, RayError=_RayError)
+    ray = SimpleNamespace(wait=lambda promises, timeout: (promises, []), get=get, exceptions=errors)
+    work = _RayTask(ray, None)
+    assert (work.end(), work.why) == (end, why)

@@ -9,11 +9,15 @@ DIR/runs/PLAN/error.txt     why it failed, until it succeeds
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from metarims.config import Config, from_dict
 from metarims.errors import UserError
 from metarims.runs.files import write_atomic
-from metarims.studies.plans import Scale, Study
+from metarims.runs.folder import contrast, differences
+from metarims.studies.plans import Plan, Scale, Study
 
 
 def claim_folder(folder: Path, study: Study, scale: Scale) -> None:
@@ -39,6 +43,27 @@ def read_about(folder: Path) -> dict[str, str]:
         return {name: str(about[name]) for name in ("study", "scale")}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{folder} is no study's folder: there is no readable {path.name} in it.") from error
+
+
+def check_settings(folder: Path, plan: Plan, scale: Scale, configs: Sequence[Any]) -> None:
+    """Raise ``UserError`` unless a plan's result was made with the settings that its stages have today.
+
+    ``configs``: of every stage, as they stand in the result.
+    """
+    other = f"{folder} holds a result of {plan.name} that was made with other settings"
+    remedy = "name another folder with --out"
+    if len(configs) != len(plan.stages):
+        raise UserError(f"{other} ({len(configs)} stages, not {len(plan.stages)}): {remedy}.")
+    for index, values in enumerate(configs):
+        place = f"stage {index + 1} has " * (len(configs) > 1)
+        try:
+            found = from_dict(Config, values, "its settings")
+        except UserError as error:
+            raise UserError(f"{other}, of another version ({str(error).rstrip('.?')}): {remedy}.") from error
+        wanted = plan.config(index, scale)
+        names = differences(found, wanted, may_change=())
+        if names:
+            raise UserError(f"{other} ({place}{contrast(found, wanted, names)}): {remedy}.")
 
 
 def result_path(folder: Path, name: str) -> Path:

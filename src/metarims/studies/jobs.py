@@ -1,5 +1,6 @@
 """One plan of a study, from its first stage's training to what is measured."""
 
+import contextlib
 import dataclasses
 import json
 import platform
@@ -17,18 +18,19 @@ import jax
 import jax.numpy as jnp
 
 from metarims.config import Config
-from metarims.errors import UserError
+from metarims.errors import UserError, one_line
 from metarims.evaluation.recording import record_agents
 from metarims.learning.trainer import Trainer, TrainState, make_trainer
 from metarims.runs.export import SavedAgent
-from metarims.runs.files import write_atomic
+from metarims.runs.files import write_atomic, writing
 from metarims.runs.folder import load_agents
+from metarims.runs.forms import check_form
 from metarims.runs.stopping import StopRequest
 from metarims.runs.training import train
 from metarims.studies.folder import episodes_path, error_path, result_path, stage_path
 from metarims.studies.plans import Plan, Scale, Trained, plans_of
 from metarims.views.episode_page import write_episode_page
-from metarims.views.metrics import read_metrics
+from metarims.views.metrics import Speed, read_metrics
 
 NUM_SHOWN = 4
 """Episodes on a plan's page."""
@@ -43,28 +45,32 @@ class Job(NamedTuple):
     folder: str
 
 
-def run_job(job: Job) -> bool:
-    """Run a plan in this process; False where it failed, with the reason beside its result's place."""
+def run_job(job: Job) -> str | None:
+    """Run a plan in this process, and write its result; returns why it failed, or None.
+
+    The whole reason stands in ``error.txt``, where that can be written.
+    """
     from metarims.runtime import enable_compile_cache, prevent_deadlock
     from metarims.studies.catalogue import scale, study
 
     prevent_deadlock()
     enable_compile_cache()
-    size, folder = scale(job.scale), Path(job.folder)
-    plan = plans_of(study(job.study), size)[job.plan]
-    path, error = result_path(folder, plan.name), error_path(folder, plan.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(job.folder)
+    path, error_file = result_path(folder, job.plan), error_path(folder, job.plan)
     with StopRequest(worker=True) as stop:
         try:
-            result = run_plan(plan, size, folder, stop)
-        except BaseException as fault:
-            text = str(fault) if isinstance(fault, UserError) else traceback.format_exc()
-            write_atomic(error, text.encode())
-            return False
-        if result is not None:
-            write_atomic(path, json.dumps(result).encode())
-            error.unlink(missing_ok=True)
-    return True
+            path.parent.mkdir(parents=True, exist_ok=True)
+            size = scale(job.scale)
+            result = run_plan(plans_of(study(job.study), size)[job.plan], size, folder, stop)
+            if result is not None:
+                with writing("the result", path.parent):
+                    write_atomic(path, json.dumps(result).encode())
+        except BaseException as error:
+            said = isinstance(error, UserError)
+            with contextlib.suppress(OSError):
+                write_atomic(error_file, (str(error) if said else traceback.format_exc()).encode())
+            return str(error) if said else one_line(traceback.format_exception_only(error)[0].strip().split("\n")[0])
+    return None
 
 
 def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[str, Any] | None:
@@ -73,7 +79,7 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
     What was trained before is used again.
     """
     agents, metrics, configs, stopped = [], [], [], set()
-    began = time.monotonic()
+    seconds = 0.0
     for index, stage in enumerate(plan.stages):
         config, out = plan.config(index, scale), stage_path(folder, plan.name, index, stage.env)
         begin = partial(Continued, agents=agents[-1]) if agents else make_trainer
@@ -84,6 +90,8 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
         agents.append(load_agents(out))
         metrics.append(read_metrics(out))
         configs.append(config)
+        seconds += training_seconds(out)
+    began = time.monotonic()
     trained = Trained(plan.stages, tuple(agents), tuple(metrics))
     found = [measure(trained, scale) for measure in plan.measures]
     show_episodes(plan, agents[-1][0], episodes_path(folder, plan.name))
@@ -96,9 +104,23 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
         "curves": [[_point(row) for row in rows] for rows in metrics],
         "stopped": sorted(stopped),
         "configs": [dataclasses.asdict(config) for config in configs],
-        "seconds": round(time.monotonic() - began, 1),
+        "seconds": round(seconds + time.monotonic() - began, 1),
         **made_by(),
     }
+
+
+def training_seconds(run: Path) -> float:
+    """Wall-clock seconds of a run's chunks, whoever trained them and when, compiling included.
+
+    Where ``speed.jsonl`` lacks a chunk, or its line was changed, that chunk counts nothing.
+    """
+    total, path = 0.0, run / "speed.jsonl"
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError, RecursionError, UserError):
+            speed = json.loads(line)
+            check_form(speed, Speed, str(path))
+            total += speed["seconds"]
+    return total
 
 
 def show_episodes(plan: Plan, saved: SavedAgent, path: Path) -> None:

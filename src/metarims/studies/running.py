@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from metarims.errors import one_line
 from metarims.runs.stopping import StopRequest
 from metarims.studies.board import Board
-from metarims.studies.folder import claim_folder, error_path, result_path
+from metarims.studies.folder import check_settings, claim_folder, error_path, result_path
 from metarims.studies.jobs import Job
 from metarims.studies.plans import Scale, Study, plans_of
+from metarims.studies.results import read_results
 from metarims.studies.workers import Workers
 
 POLL_SECONDS = 0.2
@@ -27,9 +27,14 @@ class Ended(NamedTuple):
 
 
 def run_study(study: Study, scale: Scale, folder: Path, workers: Workers, console: Console, stop: StopRequest) -> Ended:
-    """Let the workers run what is not finished yet; what fails is listed, and the rest goes on."""
+    """Let the workers run what is not finished yet; what fails is listed, and the rest goes on.
+
+    Raises ``UserError``, before anything runs, for a result that is damaged or was made with other settings.
+    """
     claim_folder(folder, study, scale)
     plans = plans_of(study, scale)
+    for result in read_results(folder).plans:
+        check_settings(folder, plans[result["plan"]], scale, result["configs"])
     waiting = [name for name in plans if not result_path(folder, name).exists()]
     already = len(plans) - len(waiting)
     number = f"{len(plans)} plan{'s' * (len(plans) != 1)}"
@@ -41,6 +46,7 @@ def run_study(study: Study, scale: Scale, folder: Path, workers: Workers, consol
             while waiting and len(running) < workers.capacity and not stop.requested:
                 name = waiting.pop(0)
                 tries[name] += 1
+                error_path(folder, name).unlink(missing_ok=True)  # Of another attempt: what comes now has its own.
                 running[name] = workers.start(Job(study.name, scale.name, name, str(folder.absolute())))
                 board.begin(name)
             if stop.requested and not stopping:
@@ -55,22 +61,15 @@ def run_study(study: Study, scale: Scale, folder: Path, workers: Workers, consol
                 del running[name]
                 if result_path(folder, name).exists():
                     board.end(name, "finished")
-                elif stopping:
+                elif stop.requested:
                     board.end(name, "stopped")
                 elif end == "died" and tries[name] <= workers.retries:
-                    board.end(name, "died", f"its process was killed; attempt {tries[name] + 1} goes on")
+                    board.end(name, "died", f"{work.why}; attempt {tries[name] + 1} goes on")
                     waiting.insert(0, name)
                 else:
-                    board.end(name, "failed", _why(folder, name, end))
+                    board.end(name, "failed", work.why or "it left no result")
                     failed.append(name)
             board.refresh()
     finished = tuple(name for name in plans if result_path(folder, name).exists())
     left = tuple(name for name in plans if name not in finished and name not in failed)
     return Ended(finished, tuple(failed), left)
-
-
-def _why(folder: Path, name: str, end: str) -> str:
-    error = error_path(folder, name)
-    if end == "died" or not error.exists():
-        return "the process was killed"
-    return one_line((error.read_text(errors="replace").strip().splitlines() or ["see error.txt in its folder"])[-1])

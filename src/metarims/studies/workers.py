@@ -1,13 +1,16 @@
 """Who runs a study's plans: processes of this machine, or a Ray cluster."""
 
+import contextlib
 import logging
 import multiprocessing
 import os
+import signal
+from multiprocessing.connection import Connection
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from metarims.errors import UserError
+from metarims.errors import UserError, one_line
 from metarims.runs.files import reason
-from metarims.runs.stopping import signals_held
+from metarims.runs.stopping import signals_held, stop_workers
 from metarims.studies.jobs import Job, run_job
 
 End = Literal["ended", "failed", "died"]
@@ -17,6 +20,9 @@ End = Literal["ended", "failed", "died"]
 @runtime_checkable
 class Work(Protocol):
     """A job that was given to somebody."""
+
+    why: str
+    """Why it failed or died, once it has ended."""
 
     def end(self) -> End | None:
         """How it ended; None while it runs."""
@@ -48,37 +54,60 @@ class Processes:
 
     def __init__(self, capacity: int):
         self.capacity = capacity
-        self._context = multiprocessing.get_context("spawn")
+        self._started: list[_Process] = []
 
     def __enter__(self) -> "Processes":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        pass
+        stop_workers(work.process for work in self._started)
 
     def start(self, job: Job) -> Work:
-        return _Process(self._context.Process(target=_run, args=(job,)))
+        work = _Process(job)
+        self._started.append(work)
+        return work
 
 
 class _Process:
-    def __init__(self, process: Any):
-        self._process = process
-        with signals_held():
-            process.start()
+    def __init__(self, job: Job):
+        context = multiprocessing.get_context("spawn")
+        self.why = ""
+        self._hears, tells = context.Pipe(duplex=False)
+        self.process = context.Process(target=_run, args=(job, tells))
+        with tells, signals_held():
+            self.process.start()
 
     def end(self) -> End | None:
-        if self._process.is_alive():
+        if self.process.is_alive():
             return None
-        self._process.join()
-        code = self._process.exitcode
+        self.process.join()
+        code = self.process.exitcode or 0
+        if not self._hears.closed:
+            self.why = self._last_words() or _fate(code)
         return "ended" if code == 0 else "failed" if code == 1 else "died"
 
     def stop(self) -> None:
-        self._process.terminate()
+        self.process.terminate()
+
+    def _last_words(self) -> str:
+        with self._hears, contextlib.suppress(EOFError, OSError):
+            return str(self._hears.recv()) if self._hears.poll() else ""
+        return ""
 
 
-def _run(job: Job) -> None:
-    raise SystemExit(0 if run_job(job) else 1)
+def _run(job: Job, tells: Connection) -> None:
+    why = run_job(job)
+    if why:
+        tells.send(why)
+    raise SystemExit(1 if why else 0)
+
+
+def _fate(code: int) -> str:
+    """What the system tells of a process that says nothing; ``code``: its exit code, as ``multiprocessing`` has it."""
+    if code >= 0:
+        return f"its process ended with status {code}" if code else ""
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"its process was killed by {name}" + ", as for want of memory" * (name == "SIGKILL")
 
 
 class RayCluster:
@@ -130,16 +159,19 @@ class RayCluster:
 
 class _RayTask:
     def __init__(self, ray: Any, promise: Any):
-        self._ray, self._promise = ray, promise
+        self._ray, self._promise, self.why = ray, promise, ""
 
     def end(self) -> End | None:
         if not self._ray.wait([self._promise], timeout=0)[0]:
             return None
         try:
-            return "ended" if self._ray.get(self._promise) else "failed"
-        except self._ray.exceptions.RayTaskError:
+            self.why = self._ray.get(self._promise) or ""
+            return "failed" if self.why else "ended"
+        except self._ray.exceptions.RayTaskError as error:  # Before our own program began; its trace ends with why.
+            self.why = one_line((str(error).strip().splitlines() or ["its task failed"])[-1])
             return "failed"
-        except self._ray.exceptions.RayError:
+        except self._ray.exceptions.RayError as error:
+            self.why = one_line(reason(error))
             return "died"
 
     def stop(self) -> None:
