@@ -146,8 +146,8 @@ def test_a_result_of_todays_settings_counts(tmp_path):
         (lambda found: found | {"frames": 7}, r"settings \(frames = 7, not [\d,]+\): name another folder"),
         (lambda found: found | {"seeds": [9]}, "seeds = 9, not "),
         (lambda found: found | {"ppo": found["ppo"] | {"gamma": 0.5}}, r"ppo\.gamma = 0\.5, not 0\.99"),
-        (lambda found: found | {"lost": 1}, r"of another version \(Unknown field in its settings 'lost'"),
-        (lambda found: found | {"fast": 3}, r"of another version \(its settings.fast must be an object"),
+        (lambda found: found | {"lost": 1}, r"of another version: Unknown field in its settings 'lost'"),
+        (lambda found: found | {"fast": 3}, r"of another version: its settings.fast must be an object"),
     ],
 )
 def test_a_result_of_other_settings_is_refused_before_anything_runs(tmp_path, change, message):

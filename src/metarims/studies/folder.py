@@ -50,20 +50,28 @@ def check_settings(folder: Path, plan: Plan, scale: Scale, configs: Sequence[Any
 
     ``configs``: of every stage, as they stand in the result.
     """
-    other = f"{folder} holds a result of {plan.name} that was made with other settings"
-    remedy = "name another folder with --out"
+    how = _mismatch(plan, scale, configs)
+    if how:
+        raise UserError(
+            f"{folder} holds a result of {plan.name} that was made with other settings ({how}): "
+            "name another folder with --out."
+        )
+
+
+def _mismatch(plan: Plan, scale: Scale, configs: Sequence[Any]) -> str:
+    """How the settings in a result differ from those of today; empty where they do not."""
     if len(configs) != len(plan.stages):
-        raise UserError(f"{other} ({len(configs)} stages, not {len(plan.stages)}): {remedy}.")
+        return f"{len(configs)} stages, not {len(plan.stages)}"
     for index, values in enumerate(configs):
-        place = f"stage {index + 1} has " * (len(configs) > 1)
         try:
             found = from_dict(Config, values, "its settings")
         except UserError as error:
-            raise UserError(f"{other}, of another version ({str(error).rstrip('.?')}): {remedy}.") from error
+            return f"of another version: {str(error).rstrip('.?')}"
         wanted = plan.config(index, scale)
         names = differences(found, wanted, may_change=())
         if names:
-            raise UserError(f"{other} ({place}{contrast(found, wanted, names)}): {remedy}.")
+            return f"stage {index + 1} has " * (len(configs) > 1) + contrast(found, wanted, names)
+    return ""
 
 
 def result_path(folder: Path, name: str) -> Path:
