@@ -228,6 +228,18 @@ def test_a_step_is_that_of_adam_against_the_gradient_of_the_loss(small, experien
     assert eqx.tree_equal(step.learner.split(step.before)[1], step.learner.split(step.after)[1])
 
 
+def test_the_value_head_alone_passes_to_the_end(small, experience):
+    """It moves no policy, however far a faster loop has moved it."""
+    agents, rollouts, tokens = experience
+    config = dataclasses.replace(settings(small, "metalstm"), ppo=PPO(num_envs=ENVS, target_kl=1e-9))
+    slow = make_learners(config)[1]
+    slow = dataclasses.replace(slow, loop=dataclasses.replace(slow.loop, epochs=3))
+    moved = jax.tree.map(lambda leaf: 1.5 * leaf, agents["lstm"])
+    _, _, (metrics, _) = slow.update(moved, slow.init(moved), tokens, rollouts["lstm"], jax.random.key(0))
+    assert metrics["slow/kl"] > 1e-9
+    assert metrics["slow/epochs"] == 3
+
+
 @pytest.mark.parametrize(("target", "passes"), [(0.0, 5), (1e9, 5), (1e-9, 2)])
 def test_passes_end_when_the_policy_has_moved_far_enough(small, experience, target, passes):
     """The first pass of one minibatch has not moved yet when it measures, the second has; so many are the same as asked

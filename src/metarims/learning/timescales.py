@@ -54,6 +54,11 @@ class Learner:
         return eqx.partition(agent, group_mask(agent, self.groups))
 
     @property
+    def moves_policy(self) -> bool:
+        """Whether the policy depends on what this timescale trains: the value head alone does not move it."""
+        return self.groups != ("value",)
+
+    @property
     def optimizer(self) -> optax.GradientTransformation:
         return optax.chain(
             optax.clip_by_global_norm(self.loop.max_grad_norm),
@@ -131,7 +136,7 @@ class Learner:
             )
 
         def goes_on(now: _Passes) -> Bool[Array, ""]:
-            far = now.kl > self.ppo.target_kl if self.ppo.target_kl else False
+            far = now.kl > self.ppo.target_kl if self.ppo.target_kl and self.moves_policy else False
             return (now.done < self.loop.epochs) & ~jnp.asarray(far)
 
         zero = jnp.zeros(())

@@ -13,7 +13,7 @@ from metarims.evaluation.curves import Curve, area_under_curve, reach_threshold
 from metarims.evaluation.episodes import Episode
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.evaluation.recording import record_episodes
-from metarims.evaluation.tables import check_actions
+from metarims.evaluation.tables import carries, check_actions
 from metarims.gridworld import make
 from metarims.gridworld.tiles import NUM_TILES, WALL
 from metarims.learning.diagnostics import measure_collapse, measure_information
@@ -90,7 +90,8 @@ def switching_off(trained: Trained, scale: Scale) -> Found:
             cores[f"the best {number}"] = core.with_active(number)
         for where, fewer in cores.items():
             agent = eqx.tree_at(lambda a: a.core, saved.agent, fewer)
-            played = evaluate_jax(agent, make(env), scale.episodes, evaluation_key(saved.seed), greedy=False)
+            key, carry = evaluation_key(saved.seed), carries(saved)
+            played = evaluate_jax(agent, make(env), scale.episodes, key, greedy=False, carry=carry)
             rows.append(Row(saved.seed, "frames for 20 episodes", where, float(20 * played.lengths.mean())))
             rows.append(Row(saved.seed, "success", where, float(played.success.mean())))
     return Found(rows)
@@ -101,7 +102,8 @@ def activity(trained: Trained, scale: Scale) -> Found:
     mark the end of an episode, or a junction."""
     rows, env, raster = [], trained.stages[-1].env, None
     for saved in trained.agents[-1]:
-        episodes = record_episodes(saved.agent, env, scale.episodes, False, "jax", saved.seed)
+        carry = carries(saved)
+        episodes = record_episodes(saved.agent, env, scale.episodes, False, "jax", saved.seed, carry=carry)
         active = [episode.active for episode in episodes]
         ahead = [episode.view[:-1, VIEW // 2, VIEW - 2] for episode in episodes]
         shares = np.concatenate(active).mean(0)
@@ -201,7 +203,8 @@ def values(trained: Trained, scale: Scale) -> Found:
     """The value over nine episodes, and how well it orders the steps of solved ones by how near the end is."""
     rows, env, record = [], trained.stages[-1].env, None
     for saved in trained.agents[-1]:
-        episodes = record_episodes(saved.agent, env, max(9, scale.episodes), False, "jax", saved.seed)
+        number, carry = max(9, scale.episodes), carries(saved)
+        episodes = record_episodes(saved.agent, env, number, False, "jax", saved.seed, carry=carry)
         orders = [_rank_correlation(e.values) for e in episodes if e.rewards.sum() > 0 and len(e.values) > 2]
         if orders:
             rows.append(Row(saved.seed, "rank correlation of value and time", env, float(np.mean(orders))))
@@ -218,7 +221,8 @@ def _evaluate(agents: Sequence[SavedAgent], env: str, scale: Scale, suffix: str)
     level, rows = make(env), []
     for saved in agents:
         check_actions(saved, env, level.num_actions)
-        played = evaluate_jax(saved.agent, level, scale.episodes, evaluation_key(saved.seed), greedy=False)
+        key, carry = evaluation_key(saved.seed), carries(saved)
+        played = evaluate_jax(saved.agent, level, scale.episodes, key, greedy=False, carry=carry)
         rows.append(Row(saved.seed, f"success{suffix}", env, float(played.success.mean())))
         rows.append(Row(saved.seed, f"return{suffix}", env, float(played.returns.mean())))
     return rows
