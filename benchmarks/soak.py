@@ -67,7 +67,7 @@ def train(folder: Path, minutes: float) -> dict[str, Any]:
 
 
 def read_speed(folder: Path) -> dict[str, list[float]]:
-    """Of every chunk the frames per second, and the passes over each frame's data, both loops together.
+    """Of every chunk the frames per second, the passes over each frame's data, both loops together, and success.
 
     Passes become more with time, as rates fall and an update moves the policy less: what is to stay is their product.
     """
@@ -75,12 +75,13 @@ def read_speed(folder: Path) -> dict[str, list[float]]:
         [json.loads(line) for line in (folder / name).read_text().splitlines()]
         for name in ("speed.jsonl", "metrics.jsonl")
     )
-    passes: dict[int, list[float]] = {}
+    rows: dict[int, list[dict[str, Any]]] = {line["chunk"]: [] for line in speed}
     for row in metrics:
-        passes.setdefault(row["chunk"], []).append(row["fast/epochs"] + row["slow/epochs"])
+        rows[row["chunk"]].append(row)
     return {
         "frames_per_second": [line["frames_per_second"] for line in speed],
-        "passes": [float(np.mean(passes[line["chunk"]])) for line in speed],
+        "passes": [float(np.mean([row["fast/epochs"] + row["slow/epochs"] for row in of])) for of in rows.values()],
+        "success": [float(np.mean([row["success"] for row in of])) for of in rows.values()],
     }
 
 
