@@ -29,7 +29,8 @@ from metarims.evaluation.statistics import mean, probability_of_improvement, str
 from metarims.learning.rules import RULES
 from metarims.learning.trainer import Trainer, TrainState
 from metarims.runs.files import write_atomic
-from metarims.runs.training import ChunkReport, train
+from metarims.runs.training import train
+from metarims.runs.watching import ChunkReport
 from metarims.runtime import enable_compile_cache, prevent_deadlock
 from metarims.views.plots import learning_curves, save_figure
 

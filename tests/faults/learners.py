@@ -21,7 +21,8 @@ from metarims.learning.trainer import make_trainer
 from metarims.presets import PRESETS
 from metarims.runs.export import load_agent
 from metarims.runs.stopping import StopRequest
-from metarims.runs.training import ChunkReport, train
+from metarims.runs.training import train
+from metarims.runs.watching import ChunkReport
 
 NEVER = 99
 """More restarts than a seed is given."""

@@ -10,7 +10,7 @@ from rich.console import Console
 from metarims.config import Config
 from metarims.runs.export import load_agent
 from metarims.runs.progress import Progress
-from metarims.runs.training import ChunkReport
+from metarims.runs.watching import ChunkReport
 
 NEVER = 99
 """More restarts than there are."""

@@ -13,7 +13,7 @@ from metarims.config import PPO
 from metarims.errors import UserError
 from metarims.runs import loggers
 from metarims.runs.loggers import Loggers
-from metarims.runs.training import Watchers
+from metarims.runs.watching import Watchers
 
 
 class Killed(BaseException):

@@ -10,7 +10,7 @@ from rich.console import Console
 from metarims.config import Config
 from metarims.runs.parallel import _Board  # pyright: ignore[reportPrivateUsage]
 from metarims.runs.progress import Progress
-from metarims.runs.training import ChunkReport
+from metarims.runs.watching import ChunkReport
 
 CONFIG, RUN = Config(frames=40_000), Path("run")
 LOSSES = [f"{loop}/{term}" for loop in ("fast", "slow") for term in ("policy_loss", "value_loss", "entropy")]

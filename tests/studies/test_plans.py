@@ -9,10 +9,13 @@ from metarims.config import Config
 from metarims.errors import UserError
 from metarims.learning.timescales import make_learners
 from metarims.learning.trainer import make_schedule
-from metarims.studies.catalogue import DOORKEY, SCALES, STUDIES, scale, study
+from metarims.studies.catalogue import STUDIES, study
+from metarims.studies.designs import DOORKEY
 from metarims.studies.folder import claim_folder
-from metarims.studies.plans import Row, change, score_table, score_tables
+from metarims.studies.plans import Row, change
 from metarims.studies.results import Results, read_results
+from metarims.studies.scales import SCALES, scale
+from metarims.studies.scores import score_table, score_tables
 
 PAPERS = {"fig3", "table1", "fig5a", "fig5b", "fig6a", "fig6b", "fig7", "fig8", "fig9", "fig11"}
 

@@ -18,10 +18,11 @@ from metarims.errors import UserError
 from metarims.runs.stopping import StopRequest
 from metarims.runs.training import Outcome
 from metarims.studies import jobs
-from metarims.studies.catalogue import STUDIES, scale
+from metarims.studies.catalogue import STUDIES
 from metarims.studies.folder import claim_folder, error_path, result_path, stage_path
 from metarims.studies.plans import Plan, Stage
 from metarims.studies.running import run_study
+from metarims.studies.scales import scale
 
 IN_EVERY_TEST = ("fig9", "fig7")
 NEEDS_SUCCESS = ("fig11",)

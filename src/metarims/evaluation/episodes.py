@@ -31,3 +31,8 @@ class Episode(NamedTuple):
     communication: Float[np.ndarray, "T M M"]
     terminated: bool
     truncated: bool
+
+    @property
+    def success(self) -> bool:
+        """It terminated with a positive last reward."""
+        return self.terminated and bool(self.rewards[-1] > 0)

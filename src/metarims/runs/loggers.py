@@ -14,7 +14,7 @@ from metarims import __version__
 from metarims.config import Config, to_json
 from metarims.errors import UserError, unknown_name
 from metarims.runs.files import reason, write_atomic
-from metarims.runs.training import ChunkReport
+from metarims.runs.watching import ChunkReport
 
 UPLOAD_SECONDS = 60.0
 """How long Weights & Biases may take to upload what is left of a seed when training has ended."""

@@ -19,7 +19,8 @@ from metarims.config import Config
 from metarims.errors import UserError
 from metarims.runs.progress import duration, outcome
 from metarims.runs.stopping import StopRequest, signals_held, stop_workers
-from metarims.runs.training import ChunkReport, train
+from metarims.runs.training import train
+from metarims.runs.watching import ChunkReport
 from metarims.runtime import usable_cores
 
 POLL_SECONDS = 0.2

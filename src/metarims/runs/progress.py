@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metarims.config import Config
-from metarims.runs.training import ChunkReport
+from metarims.runs.watching import ChunkReport
 
 SMOOTHING = 0.8
 """Weight of the past in the frames per second shown, per chunk."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import equinox as eqx
 import jax
@@ -23,29 +23,10 @@ from metarims.runs.folder import RunFolder
 from metarims.runs.forms import check_form
 from metarims.runs.stopping import StopRequest
 from metarims.runs.trainer import Trainer
+from metarims.runs.watching import ChunkReport, Watcher, Watchers
 
 EPISODE_MEANS = {"return", "success", "episode_length"}
 """Metrics that are undefined (null) in a chunk in which no episode ended."""
-
-
-class ChunkReport(NamedTuple):
-    """What is known after a chunk, for whoever watches."""
-
-    chunk: int
-    env_steps: int
-    """Per seed, so far."""
-    end_steps: int
-    """Per seed, at the end of the run: as many whole chunks as reach ``config.frames``."""
-    frames_per_second: float
-    """Over all seeds, without compile time."""
-    compile_seconds: float
-    """Within this chunk."""
-    rows: list[dict[str, Any]]
-    """The metrics' lines of this chunk, one per seed that still goes on."""
-    seconds: float
-    """Wall-clock time of this chunk, compile time included."""
-    events: tuple[str, ...] = ()
-    """A sentence for each seed that stopped or began anew."""
 
 
 class Mark(TypedDict):
@@ -64,52 +45,6 @@ class Notes(TypedDict):
     speed_bytes: int
     events_bytes: NotRequired[int]
     faults: NotRequired[Standing]
-
-
-@runtime_checkable
-class Watcher(Protocol):
-    """Told what happens; the live table is one, the loggers are another."""
-
-    def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None: ...
-    def chunk(self, report: ChunkReport) -> None: ...
-
-
-@runtime_checkable
-class CompileWatcher(Protocol):
-    """What a watcher may be told beside, because compiling takes minutes."""
-
-    def compiling(self) -> None:
-        """The first program is about to be compiled; ``begin`` comes after it, and before the largest."""
-        ...
-
-    def compiled(self, seconds: float) -> None:
-        """All is ready, and took so long; the first chunk is about to run."""
-        ...
-
-
-class Watchers:
-    """Several watchers as one: each is told, in this order."""
-
-    def __init__(self, *watchers: Watcher):
-        self.watchers = watchers
-
-    def compiling(self) -> None:
-        for watcher in self.watchers:
-            if isinstance(watcher, CompileWatcher):
-                watcher.compiling()
-
-    def compiled(self, seconds: float) -> None:
-        for watcher in self.watchers:
-            if isinstance(watcher, CompileWatcher):
-                watcher.compiled(seconds)
-
-    def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
-        for watcher in self.watchers:
-            watcher.begin(config, env_steps, problems)
-
-    def chunk(self, report: ChunkReport) -> None:
-        for watcher in self.watchers:
-            watcher.chunk(report)
 
 
 class Outcome(NamedTuple):

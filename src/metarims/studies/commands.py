@@ -1,6 +1,6 @@
 """The command line's part that is about studies: list them, run one, report it.
 
-As in ``metarims.cli``, what computes is imported only when a command runs.
+As in ``metarims.commands``, what computes is imported only when a command runs.
 """
 
 import sys
@@ -52,9 +52,10 @@ class StudyRun:
         from rich.console import Console
 
         from metarims.runs.stopping import StopRequest
-        from metarims.studies.catalogue import scale, study
+        from metarims.studies.catalogue import study
         from metarims.studies.results import collect
         from metarims.studies.running import run_study
+        from metarims.studies.scales import scale
 
         chosen, size = study(self.name), scale(self.scale)
         out = self.out or Path("runs") / f"{self.name}-{self.scale}"

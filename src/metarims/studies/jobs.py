@@ -51,7 +51,8 @@ def run_job(job: Job) -> str | None:
     The whole reason stands in ``error.txt``, where that can be written.
     """
     from metarims.runtime import enable_compile_cache, prevent_deadlock
-    from metarims.studies.catalogue import scale, study
+    from metarims.studies.catalogue import study
+    from metarims.studies.scales import scale
 
     prevent_deadlock()
     enable_compile_cache()

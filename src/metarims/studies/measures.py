@@ -1,22 +1,20 @@
 """What is measured of trained agents. A measure takes what training left and the scale, and gives rows per seed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import scipy.stats
-from jaxtyping import Bool, Integer
 
 from metarims.evaluation.curves import Curve, area_under_curve, reach_threshold
-from metarims.evaluation.episodes import Episode
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
+from metarims.evaluation.modules import find_mark, information_beyond_chance, is_at_junction, is_last_step
 from metarims.evaluation.recording import record_episodes
 from metarims.evaluation.tables import carries, check_actions
 from metarims.gridworld import make
-from metarims.gridworld.tiles import NUM_TILES, WALL
-from metarims.learning.diagnostics import measure_collapse, measure_information
+from metarims.learning.diagnostics import measure_collapse
 from metarims.runs.export import SavedAgent
 from metarims.studies.plans import Found, Measure, Row, Scale, Trained
 from metarims.types import VIEW
@@ -25,10 +23,6 @@ KEPT = 0.9
 """Share of the old success at which an agent counts as recovered."""
 ALIVE = 0.01
 """Share of the steps at which a module must act to count as alive."""
-EXCHANGES = 20
-"""Of the sets of episodes, by which it is found what they would tell by chance."""
-FEWEST_SOLVED = 4
-"""Episodes from which it can be told which module marks a moment."""
 
 
 def learning(trained: Trained, scale: Scale) -> Found:
@@ -113,7 +107,7 @@ def activity(trained: Trained, scale: Scale) -> Found:
             "collapse": measure_collapse(jnp.asarray(shares)),
             "information of the set on the tile ahead": information_beyond_chance(active, ahead),
         }
-        solved = [episode for episode in episodes if episode.terminated and episode.rewards.sum() > 0]
+        solved = [episode for episode in episodes if episode.success]
         moments = {"at the last step": is_last_step, "at the junction": is_at_junction}
         for moment, is_then in moments.items():
             mark = find_mark([(episode.active, is_then(episode)) for episode in solved])
@@ -130,82 +124,13 @@ def activity(trained: Trained, scale: Scale) -> Found:
     return Found(rows, {"raster": raster})
 
 
-def information_beyond_chance(
-    active: Sequence[Bool[np.ndarray, "_ M"]], situation: Sequence[Integer[np.ndarray, " _"]]
-) -> float:
-    """Mutual information of the set that acts and the situation (a tile's code), in nats, above what it is on average
-    when the sets of one episode are held against the situations of another: both change slowly, and episodes begin
-    alike, so that they tell of each other by chance. Both are of the same episodes, two at least."""
-    sets = [acts @ 2 ** np.arange(acts.shape[1]) for acts in active]
-    number, codes = len(sets), np.concatenate(situation)
-
-    def information(sets: Sequence[np.ndarray]) -> float:
-        counts = np.zeros((2 ** active[0].shape[1], NUM_TILES))
-        np.add.at(counts, (np.concatenate(sets), codes), 1)
-        return float(measure_information(jnp.asarray(counts)))
-
-    def exchanged(shift: int) -> list[np.ndarray]:
-        """Each episode's sets are another's, from its beginning, and again where that was shorter."""
-        return [np.resize(sets[(index + shift) % number], len(codes)) for index, codes in enumerate(situation)]
-
-    shifts = range(1, number, max(1, number // EXCHANGES))
-    return information(sets) - float(np.mean([information(exchanged(shift)) for shift in shifts]))
-
-
-class Mark(NamedTuple):
-    """How well one module marks a moment of episodes."""
-
-    share: float
-    """At how many of these moments it acts."""
-    lead: float
-    """By how much this is more than at all other steps."""
-
-
-def find_mark(episodes: Sequence[tuple[Bool[np.ndarray, "T M"], Bool[np.ndarray, " T"]]]) -> Mark | None:
-    """The module that marks a moment: chosen by its lead on every second episode, measured on the others.
-
-    Of each episode: who acts, and at which steps it is the moment. Episodes without it, or without other steps, are
-    left out; None where fewer than ``FEWEST_SOLVED`` are left.
-    """
-    episodes = [(active, then) for active, then in episodes if then.any() and not then.all()]
-    if len(episodes) < FEWEST_SOLVED:
-        return None
-
-    def shares(episodes):
-        active = np.concatenate([active for active, _ in episodes])
-        then = np.concatenate([then for _, then in episodes])
-        return active[then].mean(0), active[then].mean(0) - active[~then].mean(0)
-
-    module = np.argmax(shares(episodes[::2])[1])
-    share, lead = shares(episodes[1::2])
-    return Mark(float(share[module]), float(lead[module]))
-
-
-def is_last_step(episode: Episode) -> Bool[np.ndarray, " T"]:
-    """The step that ends the episode."""
-    return np.arange(len(episode.actions)) == len(episode.actions) - 1
-
-
-def is_at_junction(episode: Episode) -> Bool[np.ndarray, " T"]:
-    """Steps at which the agent stands where a hallway ends at a wall and goes on to both sides (the memory tasks).
-
-    The world's border is a wall, so that every neighbour exists. In a memory level this is one of the cells that can be
-    reached.
-    """
-    steps = np.arange(len(episode.actions))
-    x, y = episode.position[:-1].T
-    wall = episode.grid[:-1] == WALL
-    beside = [wall[steps, x, y + 1], wall[steps, x, y - 1]]
-    return wall[steps, x + 1, y] & ~wall[steps, x - 1, y] & ~beside[0] & ~beside[1]
-
-
 def values(trained: Trained, scale: Scale) -> Found:
     """The value over nine episodes, and how well it orders the steps of solved ones by how near the end is."""
     rows, env, record = [], trained.stages[-1].env, None
     for saved in trained.agents[-1]:
         number, carry = max(9, scale.episodes), carries(saved)
         episodes = record_episodes(saved.agent, env, number, False, "jax", saved.seed, carry=carry)
-        orders = [_rank_correlation(e.values) for e in episodes if e.rewards.sum() > 0 and len(e.values) > 2]
+        orders = [_rank_correlation(e.values) for e in episodes if e.success and len(e.values) > 2]
         if orders:
             rows.append(Row(saved.seed, "rank correlation of value and time", env, float(np.mean(orders))))
         if record is None:

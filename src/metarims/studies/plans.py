@@ -7,9 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-from jaxtyping import Float
-
 from metarims.config import Config, from_dict
 from metarims.errors import UserError
 from metarims.presets import preset
@@ -161,58 +158,3 @@ def change(config: Config, settings: Mapping[str, Any]) -> Config:
                 raise UserError(f"settings name {name}: there is no section {part} in the configuration.")
         branch[last] = list(value) if isinstance(value, tuple) else value
     return from_dict(Config, tree)
-
-
-class Tables(NamedTuple):
-    """Numbers that belong together: rows of equal number are of equal seed, columns of equal number of equal task."""
-
-    scores: dict[str, Float[np.ndarray, "S N"]]
-    """Of each name that was asked for; an empty table where nothing was measured."""
-    left_out: str
-    """A part sentence on what was measured of some and not of all, and so is not in the tables; often empty."""
-
-
-def score_tables(rows: Sequence[tuple[str, Row]], asked: Mapping[str, tuple[str, str, Sequence[str] | None]]) -> Tables:
-    """Tables of the seeds and conditions that all have in common; ``asked`` as in ``Question.tables``."""
-    found = {name: _by_seed(rows, label, measured) for name, (label, measured, _) in asked.items()}
-    conditions = {
-        name: tuple(wheres or dict.fromkeys(where for values in found[name].values() for where in values))
-        for name, (_, _, wheres) in asked.items()
-    }
-    free = [conditions[name] for name, (_, _, wheres) in asked.items() if wheres is None]
-    common = [where for where in (free[0] if free else ()) if all(where in others for others in free)]
-    columns = {name: tuple(common) if wheres is None else conditions[name] for name, (_, _, wheres) in asked.items()}
-    whole = [
-        {seed for seed, values in found[name].items() if columns[name] and set(columns[name]) <= set(values)}
-        for name in asked
-    ]
-    seeds = sorted(set.intersection(*whole))
-    scores = {
-        name: np.array([[found[name][seed][where] for where in columns[name]] for seed in seeds], float).reshape(
-            len(seeds), len(columns[name])
-        )
-        for name in asked
-    }
-    missing = [where for where in dict.fromkeys(where for others in free for where in others) if where not in common]
-    lost = sorted({seed for values in found.values() for seed in values} - set(seeds))
-    parts = [f"without {', '.join(missing)}"] * bool(missing)
-    parts += [f"without seed{'s' * (len(lost) > 1)} {', '.join(map(str, lost))}"] * bool(lost and seeds)
-    return Tables(scores, " and ".join(parts))
-
-
-def score_table(
-    rows: Sequence[tuple[str, Row]], label: str, name: str, wheres: Sequence[str] | None
-) -> Float[np.ndarray, "S N"]:
-    """The numbers of one label: a row per seed, a column per condition; an empty one where nothing was measured.
-
-    Seeds that lack a condition are left out, so that those left are whole.
-    """
-    return score_tables(rows, {label: (label, name, wheres)}).scores[label]
-
-
-def _by_seed(rows: Sequence[tuple[str, Row]], label: str, name: str) -> dict[int, dict[str, float]]:
-    found: dict[int, dict[str, float]] = {}
-    for owner, row in rows:
-        if owner == label and row.name == name:
-            found.setdefault(row.seed, {})[row.where] = float(row.value)
-    return found

@@ -12,9 +12,11 @@ import numpy as np
 from metarims.errors import UserError
 from metarims.runs.files import reason, write_atomic
 from metarims.runs.forms import check_form
-from metarims.studies.catalogue import scale, study
+from metarims.studies.catalogue import study
 from metarims.studies.folder import read_about, result_path
-from metarims.studies.plans import Row, Study, score_table, score_tables
+from metarims.studies.plans import Row, Study
+from metarims.studies.scales import scale
+from metarims.studies.scores import score_table, score_tables
 from metarims.studies.verdicts import Verdict, judge
 
 SCORES = "scores.json.gz"

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metarims.evaluation.statistics import mean, profile_band, stratified_interval
-from metarims.studies.plans import score_tables
 from metarims.studies.results import Results
+from metarims.studies.scores import score_tables
 from metarims.views.plots import COLORS, LINE_STYLES, PLAIN, THEMES, learning_curves
 
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")

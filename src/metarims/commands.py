@@ -1,0 +1,327 @@
+"""The commands: train · plot · evaluate · view · envs · params · doctor · demo. Their fields are the flags.
+
+JAX is imported only by the commands that compute, so that help and mistakes answer at once.
+"""
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from metarims.config import Config, Network
+from metarims.errors import UserError
+from metarims.presets import PRESETS
+from metarims.runtime import share_processor
+
+SEED_FAILED = 3
+"""Exit code of a training that ended, but not for every seed: a numerical fault stopped some."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train agents; the same command goes on with a run that was interrupted."""
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Folder of the run (default: runs/AGENT-ENV)."""
+    preset: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(PRESETS) + "}")] = "default"
+    """Where the other flags start from: debug ends in seconds, demo learns in minutes, paper is BabyAI's PPO with the
+    paper's N, k, gamma, lambda and fresh data for the slow loop."""
+    devices: int = 1
+    """Devices that share the work: seeds are divided among them, then shards of environments (--ppo.shards). On a
+    processor a device is a thread."""
+    hosts: int = 1
+    """Processes that train this run together, on one machine or many; each is started with this command and its own
+    --host. --devices counts those of all."""
+    host: int = 0
+    """Which of the processes this is; 0 writes the run's folder."""
+    coordinator: Annotated[str, tyro.conf.arg(metavar="ADDRESS:PORT")] = ""
+    """Where host 0 listens for the others."""
+    log: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[{tensorboard,wandb} ...]")] = ()
+    """Draw every metric there too, a curve per seed: TensorBoard in the run's folder, Weights & Biases with a run per
+    seed. Each is an extra of this package."""
+
+    def run(self, command: str) -> int:
+        from metarims.runs.stopping import StopRequest
+
+        out = self.out or Path("runs") / f"{self.config.agent}-{_file_name(self.config.env)}"
+        with StopRequest() as stop:  # From before the slow imports, so that an early Ctrl-C is as harmless.
+            from metarims.learning.trainer import make_trainer
+            from metarims.runs.hosts import Hosts, leads
+            from metarims.runs.loggers import Loggers
+            from metarims.runs.progress import Progress
+            from metarims.runs.training import train
+            from metarims.runs.watching import Watchers
+
+            share_processor(Hosts(self.hosts, self.host, self.coordinator).connect(self.devices))
+            _enable_cache()
+            make = partial(make_trainer, num_devices=self.devices)
+            if leads():
+                with Loggers(self.log, out) as loggers, Progress() as progress:
+                    outcome = train(self.config, out, Watchers(loggers, progress), make, stop)
+            else:
+                outcome = train(self.config, out, make_trainer=make, stop=stop)
+                return SEED_FAILED if outcome.stopped else 0
+        if not outcome.finished:
+            how = "Stopped and saved" if outcome.env_steps else "Stopped"
+            print(f"{how} at step {outcome.env_steps:,} of {self.config.frames:,}. To go on: {command}")
+            return 0
+        named = f" --env {shlex.quote(self.config.env)}" if ":" in self.config.env else ""  # Files import no modules.
+        condition = ", if it is a MiniGridEnv" if named else ""
+        following = f"Next{condition}: metarims evaluate {shlex.quote(str(out))}{named}"
+        print(f"Finished: {outcome.env_steps:,} steps in {out}. {following}")
+        if outcome.stopped:
+            stopped = f"seed{'s' * (len(outcome.stopped) > 1)} {' '.join(map(str, outcome.stopped))}"
+            print(f"metarims: a numerical fault stopped {stopped}: see {out / 'events.jsonl'}.", file=sys.stderr)
+            return SEED_FAILED
+        return 0
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """Which agents a command is about, and on which task."""
+
+    path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
+    """Folder of a run, or one agent's .safetensors file."""
+    agent: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
+    """An agent that comes with the package, instead of a run: goto-local, doorkey or dynamic-obstacles."""
+    env: str | None = None
+    """Id of the task (default: the one it was trained on; of a mixture, each task)."""
+
+    def find(self, otherwise: str = "") -> Path:
+        """Where the agents are; ``otherwise``: what else could have been asked for."""
+        from metarims import pretrained
+
+        if self.path is not None and self.agent:
+            raise UserError(f"Both {self.path} and --agent {self.agent} are named: leave one out.")
+        if self.path is None and not self.agent:
+            known = ", ".join(pretrained.names())
+            raise UserError(f"Name a run, or an agent that comes with the package (--agent {known}){otherwise}.")
+        return self.path or pretrained.find(self.agent)
+
+
+@dataclass(frozen=True)
+class Evaluate(_Trained):
+    """Measure success, return and length of a run's agents over many episodes, greedy and sampled."""
+
+    episodes: int = 200
+    """Episodes per agent and policy; exactly so many are played, to their ends."""
+    where: Annotated[Literal["farama", "jax"], tyro.conf.arg(name="in")] = "farama"
+    """The real Farama environment, or ours."""
+    policy: Literal["both", "greedy", "sampled"] = "both"
+    """The likeliest action at each step, or one drawn from the policy."""
+    seed: int = 0
+    """Chooses the evaluation levels (which training never draws) and the sampled actions."""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write the results there too."""
+
+    def run(self, command: str) -> int:
+        from metarims.evaluation.tables import evaluate_agents, print_table, write_json
+        from metarims.runs.folder import load_agents
+
+        agents = load_agents(self.find())
+        _enable_cache()
+        policies = ("greedy", "sampled") if self.policy == "both" else (self.policy,)
+        with _says("plays") as tell:
+            results = evaluate_agents(agents, self.env, self.where, self.episodes, policies, self.seed, tell=tell)
+        print_table(results)
+        if self.json:
+            write_json(self.json, results)
+        return 0
+
+
+@dataclass(frozen=True)
+class View(_Trained):
+    """Write one HTML page of episodes: the world, what the agent sees, what its modules do. Open it in a browser."""
+
+    random: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Watch an agent that draws its actions by equal odds: no run is needed, only --env."""
+    episodes: int = 6
+    """Episodes per agent."""
+    where: Annotated[Literal["farama", "jax"] | None, tyro.conf.arg(name="in", metavar="{farama,jax}")] = None
+    """The world to play in: ours (default where it has the task), or the real Farama environment."""
+    policy: Literal["greedy", "sampled"] = "sampled"
+    """The likeliest action at each step, or one drawn from the policy."""
+    seed: int = 0
+    """Chooses the levels and the sampled actions."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """The page (default: episodes.html in the run's folder, or beside the agent; of --agent NAME, runs/NAME.html)."""
+
+    def run(self, command: str) -> int:
+        from metarims.evaluation.recording import record_agents
+        from metarims.runs.folder import load_agents
+
+        if self.random:
+            return self._show_random()
+        path = self.find(otherwise="; or give --env ID --random to watch a random agent")
+        agents = load_agents(path)
+        _enable_cache()
+        env = self.env or agents[0].config.env
+        with _says(f"plays {env}"):
+            place, greedy = self._place(env), self.policy == "greedy"
+            episodes = record_agents(agents, self.env, place, self.episodes, greedy, self.seed)
+        names = [f"{saved.config.agent}, seed {saved.seed}, {self.policy}" for saved in agents]
+        labels = [name for name in names for _ in range(self.episodes)]
+        default = (path if path.is_dir() else path.parent) / "episodes.html"
+        out = self.out or (Path("runs") / f"{self.agent}.html" if self.agent else default)
+        return _write_page(out, episodes, f"{agents[0].config.agent} on {env}", labels)
+
+    def _show_random(self) -> int:
+        from metarims.evaluation.recording import record_random
+
+        if self.env is None:
+            raise UserError("--random needs a task: name it with --env (metarims envs lists them).")
+        if self.path is not None or self.agent:
+            raise UserError(f"--random plays without an agent: leave out {self.path or self.agent}, or --random.")
+        _enable_cache()
+        with _says(f"plays {self.env}"):
+            episodes = record_random(self.env, self._place(self.env), self.episodes, self.seed)
+        out = self.out or Path("runs") / f"random-{_file_name(self.env)}.html"
+        return _write_page(out, episodes, f"A random agent on {self.env}", ["random"] * len(episodes))
+
+    def _place(self, env: str) -> Literal["farama", "jax"]:
+        from metarims.gridworld import is_native
+
+        return self.where or ("jax" if is_native(env) else "farama")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Draw learning curves of runs side by side: each seed thin, the mean of seeds bold, its 95 % interval shaded."""
+
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
+    """Folders of runs; each task has panels of its own."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """The picture, .png, .pdf or .svg (default: learning.png in the run's folder, or beside the first of several)."""
+    metric: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
+    """Draw this metric of metrics.jsonl (default: success and return); docs/metrics.md explains them."""
+
+    def run(self, command: str) -> int:
+        from metarims.runs.files import writing
+        from metarims.views.plots import check_ending, save_figure
+        from metarims.views.run_plot import left_out, plot_runs, read_runs
+
+        if self.out:
+            check_ending(self.out)
+        runs = read_runs(self.paths)
+        figure = plot_runs(runs, self.metric)
+        folder = runs[0].path if len(runs) == 1 else runs[0].path.parent
+        name = f"learning-{_file_name(self.metric)}.png" if self.metric else "learning.png"
+        out = self.out or folder / name
+        with writing("the picture", out.parent, advice="Name another file with --out."):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            save_figure(figure, out)
+        for path in left_out(runs, self.metric):
+            print(f"Note: {path} is not in it: nothing was measured there of {self.metric or 'success or return'}.")
+        print(f"Wrote {out}.")
+        return 0
+
+
+@dataclass(frozen=True)
+class Envs:
+    """List every task: size, time limit, missions, words, and whether it is compiled or stepped on the host."""
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """As JSON, one object per task."""
+
+    def run(self, command: str) -> int:
+        from metarims.gridworld.catalogue import entries, table_lines
+
+        found = entries()
+        if self.json:
+            print(json.dumps([entry._asdict() for entry in found], indent=1))
+            return 0
+        print("\n".join(table_lines(found)))
+        print(
+            f"\n{len(found)} tasks. steps: time limit (+: longer for long missions); -: only playing would tell; "
+            "native: compiled with the agent; host: stepped by Gymnasium."
+        )
+        return 0
+
+
+@dataclass(frozen=True)
+class Params:
+    """Print the agents side by side: parameters of every group, and operations of every part of a step."""
+
+    agents: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Only these (default: all)."""
+    env: str = Config.env
+    """Id of the task: it decides the number of actions and of missions."""
+    network: Network = field(default_factory=Network)
+    """Sizes of the agents."""
+
+    def run(self, command: str) -> int:
+        from metarims.comparison import compare_costs, print_costs
+
+        print_costs(compare_costs(Config(env=self.env, network=self.network), self.agents))
+        return 0
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Print what a bug report needs: versions, devices, compile cache, memory, cores, free disk."""
+
+    def run(self, command: str) -> int:
+        from metarims.runtime import describe
+
+        lines = describe()
+        width = max(len(name) for name, _ in lines)
+        print("\n".join(f"{name:<{width}}  {value}" for name, value in lines))
+        return 0
+
+
+@dataclass(frozen=True)
+class RunDemo:
+    """Train three agents on a small BabyAI task, measure them in the real environment, and write one HTML report."""
+
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/demo")
+    """Folder of the demo's runs and of report.html; finished runs in it are used again."""
+
+    def run(self, command: str) -> int:
+        print("Three agents learn one task of BabyAI, and are then measured.", flush=True)  # Imports take seconds.
+        from metarims.demo import run_demo
+
+        _enable_cache()
+        return run_demo(self.out)
+
+
+def _file_name(env: str) -> str:
+    """An id, or a mixture of several, as part of a file's name."""
+    return re.sub(r"[^\w.+-]+", "-", env)
+
+
+@contextmanager
+def _says(what: str) -> Iterator[Callable[[str], None]]:
+    """On a terminal, say what is going on while it lasts; gives what says something else."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status(escape(what)) as status:
+        yield lambda now: status.update(escape(now))
+
+
+def _write_page(out: Path, episodes: Any, title: str, labels: Sequence[str]) -> int:
+    from metarims.runs.files import writing
+    from metarims.views.episode_page import write_episode_page
+
+    with writing("the page", out.parent, advice="Name another file."):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_episode_page(out, episodes, title, labels)
+    print(f"Wrote {out} ({out.stat().st_size / 2**20:.1f} MiB): open it in a browser.")
+    return 0
+
+
+def _enable_cache() -> None:
+    from metarims.runtime import enable_compile_cache
+
+    problem = enable_compile_cache()
+    if problem:
+        print(f"Note: compiled programs are not kept for next time: {problem}.", file=sys.stderr)

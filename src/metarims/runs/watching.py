@@ -1,0 +1,71 @@
+"""Who watches a training, and what they are told."""
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from metarims.config import Config
+
+
+class ChunkReport(NamedTuple):
+    """What is known after a chunk, for whoever watches."""
+
+    chunk: int
+    env_steps: int
+    """Per seed, so far."""
+    end_steps: int
+    """Per seed, at the end of the run: as many whole chunks as reach ``config.frames``."""
+    frames_per_second: float
+    """Over all seeds, without compile time."""
+    compile_seconds: float
+    """Within this chunk."""
+    rows: list[dict[str, Any]]
+    """The metrics' lines of this chunk, one per seed that still goes on."""
+    seconds: float
+    """Wall-clock time of this chunk, compile time included."""
+    events: tuple[str, ...] = ()
+    """A sentence for each seed that stopped or began anew."""
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """Told what happens; the live table is one, the loggers are another."""
+
+    def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None: ...
+    def chunk(self, report: ChunkReport) -> None: ...
+
+
+@runtime_checkable
+class CompileWatcher(Protocol):
+    """What a watcher may be told beside, because compiling takes minutes."""
+
+    def compiling(self) -> None:
+        """The first program is about to be compiled; ``begin`` comes after it, and before the largest."""
+        ...
+
+    def compiled(self, seconds: float) -> None:
+        """All is ready, and took so long; the first chunk is about to run."""
+        ...
+
+
+class Watchers:
+    """Several watchers as one: each is told, in this order."""
+
+    def __init__(self, *watchers: Watcher):
+        self.watchers = watchers
+
+    def compiling(self) -> None:
+        for watcher in self.watchers:
+            if isinstance(watcher, CompileWatcher):
+                watcher.compiling()
+
+    def compiled(self, seconds: float) -> None:
+        for watcher in self.watchers:
+            if isinstance(watcher, CompileWatcher):
+                watcher.compiled(seconds)
+
+    def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
+        for watcher in self.watchers:
+            watcher.begin(config, env_steps, problems)
+
+    def chunk(self, report: ChunkReport) -> None:
+        for watcher in self.watchers:
+            watcher.chunk(report)

@@ -1,0 +1,109 @@
+"""Which agents train on what in each study, and what is measured of them."""
+
+from collections.abc import Sequence
+
+from metarims.config import GROUPS
+from metarims.presets import preset
+from metarims.studies import measures
+from metarims.studies.plans import Measure, Plan, Scale, Stage
+
+DOORKEY = tuple(f"MiniGrid-DoorKey-{size}x{size}-v0" for size in (5, 6, 8, 16))
+NINE = (
+    "MiniGrid-DoorKey-5x5-v0",
+    "BabyAI-GoToObj-v0",
+    "BabyAI-GoToLocal-v0",
+    "BabyAI-PickupDist-v0",
+    "BabyAI-GoToRedBall-v0",
+    "MiniGrid-PutNear-6x6-N2-v0",
+    "MiniGrid-Fetch-8x8-N3-v0",
+    "MiniGrid-FourRoomsS13-v0",
+    "MiniGrid-MemoryS13Random-v0",
+)
+"""The tasks of Figures 3 and 4."""
+OBSTACLES, PUT_NEAR = "MiniGrid-Dynamic-Obstacles-6x6-v0", "MiniGrid-PutNear-6x6-N2-v0"
+MEMORY = "MiniGrid-MemoryS13Random-v0"
+CURRICULUM = ("BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0", "BabyAI-GoToRedBall-v0", "BabyAI-GoToLocal-v0")
+
+
+def each(agents: Sequence[str], tasks: Sequence[str], scale: Scale, *measure: Measure) -> tuple[Plan, ...]:
+    """Every agent on every task that the scale has time for."""
+    return tuple(Plan(agent, agent, (Stage(task),), measure) for task in tasks[: scale.tasks] for agent in agents)
+
+
+def transfers(scale: Scale) -> tuple[Plan, ...]:
+    """Agents trained on the smallest room and measured in larger ones, and the other way round."""
+    agents = ("metarims", "modular", "vanilla", "metalstm", "metaflip", "slowlr")
+    if scale.name == "smoke":
+        agents = agents[:3]
+    forward = measures.learning, measures.transfer(*DOORKEY)
+    there = each(agents, DOORKEY[:1], scale, *forward)
+    hard, easy = DOORKEY[2], DOORKEY[:2]
+    back = tuple(Plan(f"{a} backward", a, (Stage(hard),), (measures.transfer(hard, *easy),)) for a in agents[:3])
+    return there + back
+
+
+def curriculum(scale: Scale) -> tuple[Plan, ...]:
+    """The last of four tasks, from scratch, and after the three before it."""
+    stages = tuple(Stage(env) for env in (CURRICULUM[:2] if scale.name == "smoke" else CURRICULUM))
+    return tuple(
+        plan
+        for agent in ("metarims", "vanilla")
+        for plan in (
+            Plan(f"{agent} from scratch", agent, stages[-1:], (measures.learning,)),
+            Plan(f"{agent} transferred", agent, stages, (measures.learning,)),
+        )
+    )
+
+
+def sparsity(scale: Scale) -> tuple[Plan, ...]:
+    """How many of five modules act, and how many fast spans a slow one is long."""
+    task = (Stage("BabyAI-GoToObj-v0"),)
+    numbers = (3, 5) if scale.name == "smoke" else range(1, 6)
+    active = tuple(
+        Plan(f"k={k}", "metarims", task, (measures.learning,), {"network.num_modules": 5, "network.num_active": k})
+        for k in numbers
+    )
+    fast = preset(scale.preset).fast
+    slow = tuple(
+        Plan(
+            f"ratio {ratio}",
+            "metarims",
+            task,
+            (measures.learning,),
+            {"slow.span": fast.span * ratio, "slow.rollout": max(fast.rollout, fast.span * ratio)},
+        )
+        for ratio in (1, 2, 4, 8)
+    )
+    return active + slow
+
+
+def forgetting(scale: Scale) -> tuple[Plan, ...]:
+    """Two tasks after each other, and three; the first is measured after each."""
+    a, b, c = (Stage(env) for env in ("BabyAI-GoToRedBallGrey-v0", "BabyAI-GoToObj-v0", "BabyAI-PickupDist-v0"))
+    agents = ("metarims", "modular", "vanilla")
+    pairs = tuple(Plan(agent, agent, (a, b), (measures.kept,)) for agent in agents)
+    if scale.name == "smoke":
+        return pairs
+    return pairs + tuple(Plan(f"{agent}, sequence", agent, (a, b, c), (measures.kept,)) for agent in agents)
+
+
+def adaptation(scale: Scale) -> tuple[Plan, ...]:
+    """A task, then another: with both loops, with the fast one only, and an LSTM."""
+    before, after = "BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0"
+    # The slow loop learns nothing, and must not take frames for itself.
+    frozen = {"rates.attention": 0.0, "rates.value": 0.0, "slow_data": "reuse"}
+    both = (Stage(before), Stage(after))
+    return (
+        Plan("both loops", "metarims", both, (measures.recovery, measures.learning)),
+        Plan("fast loop only", "metarims", (both[0], Stage(after, frozen)), (measures.recovery, measures.learning)),
+        Plan("vanilla", "vanilla", both, (measures.recovery, measures.learning)),
+    )
+
+
+def activities(scale: Scale, tasks: Sequence[str], *measure: Measure) -> tuple[Plan, ...]:
+    """metarims on some tasks, with two null models: sets drawn at random, and an agent that never learns."""
+    frozen = {f"rates.{group}": 0.0 for group in GROUPS}
+    untrained = tuple(
+        Plan("untrained", "metarims", (Stage(task, share=0.0),), (measures.activity,), frozen) for task in tasks
+    )
+    return each(("metarims", "random"), tasks, scale, *measure, measures.activity) + untrained

@@ -1,0 +1,28 @@
+"""The sizes at which every study can run."""
+
+from metarims.errors import unknown_name
+from metarims.studies.plans import Scale
+
+_FRAMES = {
+    "MiniGrid-DoorKey-5x5-v0": (100_000, 1_000_000),
+    "BabyAI-GoToObj-v0": (60_000, 1_000_000),
+    "BabyAI-GoToRedBallGrey-v0": (80_000, 2_000_000),
+    "MiniGrid-DoorKey-16x16-v0": (400_000, 10_000_000),
+}
+"""Environment steps per seed at laptop and paper scale; other tasks take those of ``_OTHERS``."""
+_OTHERS = (300_000, 5_000_000)
+
+SCALES: dict[str, Scale] = {
+    "smoke": Scale("smoke", "debug", 2, 4, lambda env: 1_024, grid=256, learnt=0.0, tasks=2),
+    "laptop": Scale("laptop", "default", 10, 100, lambda env: _FRAMES.get(env, _OTHERS)[0], grid=1_280),
+    "paper": Scale("paper", "paper", 10, 500, lambda env: _FRAMES.get(env, _OTHERS)[1], grid=20_480),
+}
+"""smoke: whether everything works. laptop: hours on two cores, with our defaults, which learn fast.
+paper: BabyAI's PPO with what the paper tells of its own settings; it needs an accelerator."""
+
+
+def scale(name: str) -> Scale:
+    """A scale by name; an unknown one is a ``UserError``."""
+    if name not in SCALES:
+        raise unknown_name("scale", name, SCALES)
+    return SCALES[name]
