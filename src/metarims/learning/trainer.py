@@ -83,6 +83,7 @@ class Trainer:
         side_by_side = jax.default_backend() != "cpu" or isinstance(self.envs, HostWorld)
         self._program = self.layout.spread(self._run_chunk, SHARDED, side_by_side=side_by_side)
         self.run_chunk = self._checked(self._program)
+        self._act = jax.jit(self._collect)  # Traced once, though its shapes are asked for before it is used.
         if isinstance(self.envs, HostWorld) and (config.ppo.shards, num_devices) != (1, 1):
             raise UserError(f"{config.env} is stepped on the host: it needs --ppo.shards 1 and --devices 1.")
         if isinstance(self.envs, HostWorld) and config.on_nan == "restart":
@@ -174,7 +175,7 @@ class Trainer:
     def _run_chunk(self, state: TrainState) -> tuple[TrainState, dict[str, Num[Array, ""]]]:
         learns = jnp.array([[i in phase for i in range(len(self.learners))] for phase in self.schedule])
         learns = jnp.tile(learns, (self.cycles_per_chunk, 1))
-        _, blank, _ = jax.eval_shape(self._collect, state)
+        _, blank, _ = jax.eval_shape(self._act, state)
         longest = max(learner.loop.rollout for learner in self.learners) // self.learners[0].loop.rollout
         history = jax.tree.map(lambda leaf: jnp.zeros((longest * leaf.shape[0], *leaf.shape[1:]), leaf.dtype), blank)
         history = history._replace(last_value=jnp.zeros(blank.last_value.shape))
@@ -193,7 +194,7 @@ class Trainer:
     def _run_phase(self, carry: tuple[TrainState, Rollout], learns: Bool[Array, " timescales"]):
         """Act for one phase, then let the timescales learn whose turn it is; those that wait report zeros."""
         state, history = carry
-        state, rollout, sums = self._collect(state)
+        state, rollout, sums = self._act(state)
         history = append_rollout(history, rollout)
         learned = []
         for index, learner in enumerate(self.learners):
