@@ -33,8 +33,9 @@ class Network:
     """How the mission meets the image: it modulates the tiles' features (FiLM), or is only appended to them."""
     feature_dim: int = 64
     """Width of what the core reads."""
-    normalize_features: bool = True
-    """What the core reads has a root mean square of one. Without it features may grow until learning stalls."""
+    feature_limit: float = 1.0
+    """What the core reads is damped, so that its root mean square stays below this (0: it is left as it is). Without a
+    limit features may grow until learning stalls."""
     lstm_dim: int = 128
     """State of the LSTM core."""
     num_modules: int = 5
@@ -230,7 +231,7 @@ def check(config: Config) -> None:
         if value < 0:
             raise UserError(f"{name} is {value}: it must be zero or more.")
     _check_words(config.words)
-    for name in ("head_dim", "communication_heads", "mission_scale", "key_scale", "message_scale"):
+    for name in ("head_dim", "communication_heads", "mission_scale", "key_scale", "message_scale", "feature_limit"):
         if not 0 <= getattr(net, name) < LARGEST:
             raise UserError(f"network.{name} is {getattr(net, name)}: it must be zero or more.")
     if net.num_active > net.num_modules:

@@ -127,7 +127,7 @@ def make_agent(network: Network, core: str, *, num_actions: int, num_words: int,
         feature_dim=net.feature_dim,
         fusion=net.fusion,
         mission_scale=net.mission_scale,
-        normalized=net.normalize_features,
+        feature_limit=net.feature_limit,
         key=key_encoder,
     )
     recurrent = CORES[core](net, key_core)

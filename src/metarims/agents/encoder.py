@@ -119,9 +119,9 @@ def _modulate_backward(residuals, gradient):
 _modulate.defvjp(_modulate_forward, _modulate_backward)
 
 
-def normalize(x: Float[Array, "*B D"], epsilon: float = 1e-5) -> Float[Array, "*B D"]:
-    """x over its root mean square (Zhang and Sennrich, 2019, without gains)."""
-    return x * jax.lax.rsqrt((x**2).mean(-1, keepdims=True) + epsilon)
+def damp(x: Float[Array, "*B D"], limit: float) -> Float[Array, "*B D"]:
+    """x with its root mean square r made r / sqrt(1 + (r / limit)^2): small ones stay, large ones near the limit."""
+    return x * jax.lax.rsqrt(1 + ((x / limit) ** 2).mean(-1, keepdims=True))
 
 
 class MissionEncoder(eqx.Module):
@@ -169,9 +169,9 @@ class Encoder(eqx.Module):
     from_tiles: Float[Array, "C49 D"]
     from_mission: Float[Array, "H D"]
     bias: Float[Array, " D"]
-    normalized: bool = eqx.field(static=True)
-    """Features have a root mean square of one. Without it they may grow until the core's gates no longer move, and
-    learning stalls (``benchmarks/README.md``)."""
+    feature_limit: float = eqx.field(static=True)
+    """Features' root mean square stays below it (0: they are left as they are). Without a limit they may grow until the
+    core's gates no longer move, and learning stalls (``benchmarks/README.md``)."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class Encoder(eqx.Module):
         feature_dim: int,
         fusion: Literal["film", "concat"],
         mission_scale: float = 1.0,
-        normalized: bool = True,
+        feature_limit: float = 0.0,
         key: PRNGKeyArray,
     ):
         key_tiles, key_mission, key_film, key_image, key_add = jax.random.split(key, 5)
@@ -195,7 +195,7 @@ class Encoder(eqx.Module):
         self.from_tiles = init_fan_in(key_image, (VIEW * VIEW * image_dim, feature_dim))
         self.from_mission = init_fan_in(key_add, (mission_dim, feature_dim), mission_scale)
         self.bias = jnp.zeros(feature_dim)
-        self.normalized = normalized
+        self.feature_limit = feature_limit
 
     def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> Tables:
         """Features of all tiles and of the missions given as words, to be looked up by ``__call__``."""
@@ -222,7 +222,7 @@ class Encoder(eqx.Module):
             tiles = modulate(tiles, *jnp.split(lookup(tables.film, observation.mission), 2, axis=-1))
         image = tiles.reshape(*tiles.shape[:-2], -1) @ self.from_tiles
         features = jax.nn.relu(image + lookup(tables.missions, observation.mission))
-        return normalize(features) if self.normalized else features
+        return damp(features, self.feature_limit) if self.feature_limit else features
 
 
 def cut_patches(image: Integer[Array, "*B 56 56 3"]) -> Integer[Array, "*B 49 192"]:
