@@ -66,6 +66,21 @@ def test_the_figure_tells_agents_apart_twice_and_counts_seeds():
     assert axes.get_xlabel() == "environment steps"
 
 
+def test_the_legend_of_many_agents_stands_beside_their_curves():
+    def legend_and_panel(number):
+        lines = [rows(f"agent {n}", 0, (0, 9), (0.0, 1.0)) for n in range(number)]
+        figure = plots.learning_curves([row for line in lines for row in line])
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        return axes.get_legend().get_window_extent(), axes.get_window_extent(), figure.bbox
+
+    few, panel, _ = legend_and_panel(plots.FEW)
+    assert few.x1 <= panel.x1
+    many, panel, whole = legend_and_panel(plots.FEW + 1)
+    assert panel.x1 <= many.x0
+    assert many.x1 <= whole.x1
+
+
 def test_figures_leave_no_global_state_and_repeat_exactly(tmp_path):
     data = [row for seed in range(3) for row in rows("a", seed, (0, 10), (0.1 * seed, 1.0))]
     before = dict(matplotlib.rcParams)

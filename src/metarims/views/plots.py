@@ -40,6 +40,8 @@ THEMES = {
 }
 PANEL = (6.4, 4.0)
 """Inches of one panel."""
+FEW = 4
+"""Agents whose curves leave room for a legend among them."""
 PLAIN: Any = {"text.parse_math": False}
 """Names are shown as they are: a dollar sign in one begins no formula."""
 _RESAMPLES = 2000
@@ -93,9 +95,11 @@ def learning_curves(
     by_agent = curves(rows, measure)
     if not by_agent:
         raise UserError(f"No row has a finite '{measure}': there is nothing to draw.")
-    figure = Figure(figsize=PANEL, layout="constrained")
+    crowded = len(by_agent) > FEW
+    width, height = PANEL
+    figure = Figure(figsize=(width * (1.4 if crowded else 1), height), layout="constrained")
     figure.patch.set_alpha(0)
-    draw_panel(figure.add_subplot(), by_agent, measure, title, theme)
+    draw_panel(figure.add_subplot(), by_agent, measure, title, theme, legend="beside" if crowded else "inside")
     return figure
 
 
