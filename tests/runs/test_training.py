@@ -13,7 +13,7 @@ from rich.console import Console
 
 from metarims.config import Config
 from metarims.errors import UserError
-from metarims.runs import checkpoints, training
+from metarims.runs import checkpoints, training, watching
 from metarims.runs.folder import describe, read_config
 from metarims.runs.progress import Progress
 from metarims.runs.stopping import StopRequest
@@ -177,7 +177,7 @@ def test_who_watches_is_told_of_compiling_if_it_can_be(tmp_path, train):
 
     heard = []
     with pytest.raises(Killed):
-        train(tmp_path / "run", watcher=training.Watchers(Listener(), kill_after(4)))
+        train(tmp_path / "run", watcher=watching.Watchers(Listener(), kill_after(4)))
     assert heard == ["compiling", "from 0", "compiled", 1, 2, 3, 4]
     heard = []
     train(tmp_path / "run", watcher=Listener())
@@ -185,7 +185,7 @@ def test_who_watches_is_told_of_compiling_if_it_can_be(tmp_path, train):
     heard = []
     train(tmp_path / "run", watcher=Listener())
     assert heard == ["compiling", "from 1200"], "a finished run compiles no more"
-    assert not isinstance(Watcher(), training.CompileWatcher)
+    assert not isinstance(Watcher(), watching.CompileWatcher)
 
 
 def test_compiling_counts_as_part_of_the_first_chunk(tmp_path, train, monkeypatch):
@@ -275,7 +275,7 @@ def test_a_task_without_episodes_has_no_means():
     text = io.StringIO()
     progress = Progress(Console(file=text, width=200))
     progress.begin(Config(env="a+b"), 0, ())
-    progress.chunk(training.ChunkReport(1, 10, 20, 5.0, 0.0, [row], 2.0))
+    progress.chunk(watching.ChunkReport(1, 10, 20, 5.0, 0.0, [row], 2.0))
     assert "success 0.500" in text.getvalue()
     assert "success/a 0.500  success/b -" in text.getvalue()
 
