@@ -182,8 +182,8 @@ class Encoder(eqx.Module):
         mission_dim: int,
         feature_dim: int,
         fusion: Literal["film", "concat"],
+        feature_limit: float,
         mission_scale: float = 1.0,
-        feature_limit: float = 0.0,
         key: PRNGKeyArray,
     ):
         key_tiles, key_mission, key_film, key_image, key_add = jax.random.split(key, 5)
