@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 AGENTS = ("vanilla", "modular", "metarims")
 TASKS = ("MiniGrid-DoorKey-5x5-v0", "BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0")
 EIGHT = {"fast": {"epochs": 8}, "slow": {"epochs": 8}}
-STAYS = {"ppo": {"target_kl": 0.0}}
+STAYS = {"ppo": {"target_kl": 0.0, "rate_horizon": 0}, "network": {"feature_limit": 0.0}}
 TRIALS: dict[str, dict[str, Any]] = {
     "4 epochs, rate stays": STAYS | {"fast": {"epochs": 4}, "slow": {"epochs": 4}},
     "8 epochs, rate stays": STAYS | EIGHT,

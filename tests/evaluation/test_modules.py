@@ -26,7 +26,7 @@ def test_a_module_that_marks_the_end_is_found_and_chance_is_not():
     draw = np.random.default_rng(0)
     mark = modules.find_mark(episodes(draw, [10] * 200, chosen=2))
     assert mark is not None
-    assert mark.share == 1.0
+    assert (mark.module, mark.share) == (2, 1.0)
     assert mark.lead == pytest.approx(0.4, abs=0.05)
     chance = modules.find_mark(episodes(draw, [10] * 200))
     assert chance is not None
@@ -37,7 +37,8 @@ def test_a_module_that_marks_the_end_is_found_and_chance_is_not():
 def test_a_module_that_always_acts_marks_nothing():
     active = np.tile(np.array([True, True, True, False, False]), (8, 1))
     mark = modules.find_mark([(active, np.arange(8) == 7)] * 10)
-    assert mark == (1.0, 0.0)
+    assert mark is not None
+    assert (mark.share, mark.lead) == (1.0, 0.0)
 
 
 def test_a_few_solved_episodes_tell_nothing():
@@ -93,6 +94,9 @@ def test_the_junction_of_a_hallway():
     path = [(1, 3), (2, 3), (2, 2), (2, 3), (3, 3), (4, 3), (5, 3), (6, 3), (6, 3), (6, 2), (6, 1)]
     np.testing.assert_array_equal(np.flatnonzero(modules.is_at_junction(walk(grid, path))), [7, 8])
     np.testing.assert_array_equal(np.flatnonzero(modules.is_last_step(walk(grid, path))), [9])
+    ended = path[:-1]
+    np.testing.assert_array_equal(np.flatnonzero(modules.is_at_junction(walk(grid, ended))), [7])
+    np.testing.assert_array_equal(np.flatnonzero(modules.is_last_step(walk(grid, ended))), [8])
 
 
 def test_the_junction_of_the_memory_task():

@@ -7,7 +7,7 @@ import pytest
 
 from metarims.agents.agent import make_agent
 from metarims.errors import UserError
-from metarims.evaluation.recording import record_agents, record_episodes, record_random
+from metarims.evaluation.recording import record_agents, record_episodes, record_random, replay
 from metarims.gridworld import VOCABULARY, make, tiles, tokenize
 from metarims.gridworld.tiles import AGENT, LAVA, WALL
 from metarims.presets import PRESETS
@@ -53,6 +53,16 @@ def test_shapes_and_ends(episodes, where):
         assert episode.truncated == (steps == level.max_steps and episode.rewards[-1] == 0)
         assert (episode.rewards[:-1] == 0).all()
     assert len({episode.level_seed for episode in episodes}) == len(episodes)
+
+
+def test_an_agent_that_sees_its_own_episodes_again_has_the_same_modules_act(agent):
+    episodes = record_episodes(agent, ENV, 6, greedy=False, seed=3)
+    for episode, active in zip(episodes, replay(agent, ENV, episodes), strict=True):
+        np.testing.assert_array_equal(active, episode.active)
+    other = make_agent(SMALL, "rim", num_actions=7, num_words=len(VOCABULARY), key=jax.random.key(1))
+    found = replay(other, ENV, episodes)
+    assert [len(active) for active in found] == [len(episode.actions) for episode in episodes]
+    assert any((active != episode.active).any() for episode, active in zip(episodes, found, strict=True))
 
 
 def test_codes_are_tile_codes(episodes):

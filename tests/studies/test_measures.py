@@ -61,6 +61,20 @@ def test_only_what_had_been_learnt_can_be_lost(monkeypatch):
     assert numbers(found, "success after stage 2") == {1: 0.7, 2: 0.2}
 
 
+def test_only_agents_that_learnt_the_large_room_can_lose_something_in_the_small_one(monkeypatch):
+    """The first seed succeeds in 0.9 and 0.7; the second, with 0.1 in both, has lost nothing that it had."""
+    success = {("hard", 1): 0.9, ("easy", 1): 0.7, ("hard", 2): 0.1, ("easy", 2): 0.1}
+
+    def evaluate(agents, env, scale, suffix):
+        return [measures.Row(a.seed, "success", env, success[env, a.seed]) for a in agents]
+
+    monkeypatch.setattr(measures, "_evaluate", evaluate)
+    agents = ([types.SimpleNamespace(seed=seed) for seed in (1, 2)],)
+    found = measures.narrowing("hard", "easy")(trained({1: [1.0]}, agents=agents), LAPTOP)
+    assert numbers(found, "success lost") == {1: pytest.approx(0.2)}
+    assert len([row for row in found.rows if row.name == "success"]) == 4
+
+
 @pytest.mark.parametrize(
     ("heights", "expected"),
     [

@@ -76,7 +76,7 @@ def test_a_study_ends_reports_and_does_nothing_twice(name, tmp_path, capsys) -> 
 def test_a_plan_that_fails_is_listed_and_can_be_mended(tmp_path) -> None:
     (plan,) = STUDIES["fig9"].plans(scale("smoke"))
     path = result_path(tmp_path, plan.name)
-    folder = path.parent / "1-BabyAI-GoToObj-v0"
+    folder = stage_path(tmp_path, plan.name, 0, plan.stages[0].env)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("[]")
     done = metarims("study", "run", "fig9", "--scale", "smoke", "--out", str(tmp_path))

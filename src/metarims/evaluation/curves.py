@@ -3,8 +3,8 @@
 Survival is estimated as by Kaplan & Meier (1958), "Nonparametric estimation from incomplete observations".
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Real
@@ -20,6 +20,28 @@ class Curve(NamedTuple):
     """Environment steps so far, strictly increasing."""
     values: Real[np.ndarray, " T"]
     """What was measured there: a return or a success rate."""
+
+
+def whole_curves(metrics: Sequence[Mapping[str, Any]], measure: str) -> dict[int, Curve]:
+    """Of each seed its curve over the whole of a run, from rows with ``seed``, ``env_steps`` and the measure.
+
+    Chunks in which no episode ended are left out. A curve that begins later or ends earlier than others (a numerical
+    fault stopped the seed: its last sound agent stays as it is) goes on level there.
+    """
+    steps = [row["env_steps"] for row in metrics]
+    first, last = min(steps, default=0), max(steps, default=0)
+    points: dict[int, dict[float, float]] = {}
+    for row in metrics:
+        if row.get(measure) is not None:
+            points.setdefault(int(row["seed"]), {})[float(row["env_steps"])] = float(row[measure])
+    curves = {}
+    for seed, known in points.items():
+        heights = list(known.values())
+        whole = {first: heights[0]} | known | ({} if last in known else {last: heights[-1]})
+        frames = np.array(sorted(whole), float)
+        if len(frames) > 1:
+            curves[seed] = Curve(frames, np.array([whole[frame] for frame in frames]))
+    return curves
 
 
 def shared_span(curves: Sequence[Curve]) -> tuple[float, float]:

@@ -42,6 +42,8 @@ def information_beyond_chance(
 class Mark(NamedTuple):
     """How well one module marks a moment of episodes."""
 
+    module: int
+    """Its number, from 0."""
     share: float
     """At how many of these moments it acts."""
     lead: float
@@ -65,7 +67,7 @@ def find_mark(episodes: Sequence[tuple[Bool[np.ndarray, "T M"], Bool[np.ndarray,
 
     module = np.argmax(shares(episodes[::2])[1])
     share, lead = shares(episodes[1::2])
-    return Mark(float(share[module]), float(lead[module]))
+    return Mark(int(module), float(share[module]), float(lead[module]))
 
 
 def is_last_step(episode: Episode) -> Bool[np.ndarray, " T"]:
@@ -76,11 +78,11 @@ def is_last_step(episode: Episode) -> Bool[np.ndarray, " T"]:
 def is_at_junction(episode: Episode) -> Bool[np.ndarray, " T"]:
     """Steps at which the agent stands where a hallway ends at a wall and goes on to both sides (the memory tasks).
 
-    The world's border is a wall, so that every neighbour exists. In a memory level this is one of the cells that can be
-    reached.
+    The world's border is a wall, so that every neighbour exists. In a memory level this is one of the cells that can
+    be reached. The last step is none of them: it leads from there to an object, a moment of its own.
     """
     steps = np.arange(len(episode.actions))
     x, y = episode.position[:-1].T
     wall = episode.grid[:-1] == WALL
     beside = [wall[steps, x, y + 1], wall[steps, x, y - 1]]
-    return wall[steps, x + 1, y] & ~wall[steps, x - 1, y] & ~beside[0] & ~beside[1]
+    return wall[steps, x + 1, y] & ~wall[steps, x - 1, y] & ~beside[0] & ~beside[1] & ~is_last_step(episode)

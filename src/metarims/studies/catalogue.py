@@ -23,12 +23,22 @@ def _compare(
     return Question(Claim(sentence, name, agent, baselines, **claim), tables)
 
 
-_TELLS = _compare(
-    "the active set tells more of the situation than a random one, and than that of an agent which never learnt",
-    "information of the set on the tile ahead",
-    "metarims",
-    "random",
-    "untrained",
+_AHEAD = "information of the set on the tile ahead"
+_TELLS = (
+    _compare("the active set tells more of the situation than one drawn at random", _AHEAD, "metarims", "random"),
+    Question(
+        Claim(
+            "it tells more than the set that the agent's first weights choose at the same steps",
+            _AHEAD,
+            "trained",
+            ("first weights",),
+            paired=True,
+        ),
+        {
+            "trained": ("metarims", _AHEAD, None),
+            "first weights": ("metarims", f"{_AHEAD}, first weights", None),
+        },
+    ),
 )
 
 
@@ -53,23 +63,16 @@ def _marks(moment: str) -> tuple[Question, Question]:
 
 
 def _degradation(agent: str) -> Question:
-    """Of one agent trained on 8x8: its success there, and on 5x5."""
-    hard, easy = designs.DOORKEY[2], designs.DOORKEY[0]
-    return Question(
-        Claim(
-            f"{agent}, trained on 8x8, loses at most a tenth on 5x5",
-            "success",
-            "on 5x5",
-            ("on 8x8",),
-            test="difference",
-            goal=-0.1,
-            aggregate="mean",
-            paired=True,
-        ),
-        {
-            "on 5x5": (f"{agent} backward", "success", (easy,)),
-            "on 8x8": (f"{agent} backward", "success", (hard,)),
-        },
+    """Of one agent that has learnt 8x8: how much less often it succeeds on 5x5."""
+    return _compare(
+        f"{agent}, where it has learnt 8x8, loses at most a tenth of success on 5x5",
+        "success lost",
+        f"{agent} backward",
+        wheres=designs.DOORKEY[:1],
+        test="level",
+        direction="lower",
+        goal=0.1,
+        aggregate="mean",
     )
 
 
@@ -115,7 +118,6 @@ _ALL = (
                 "vanilla",
                 "modular",
                 wheres=designs.DOORKEY[2:3],
-                goal=0.9,
             ),
             _compare(
                 "metarims succeeds in .47 of the more difficult room's episodes",
@@ -134,7 +136,8 @@ _ALL = (
         "fig5a",
         "Curriculum: transferred against from scratch",
         "Figure 5a",
-        "Fine-tuned on a harder task, metarims reuses what it learnt on easier ones better than vanilla does.",
+        "Fine-tuned on a harder task, metarims reuses what it learnt on easier ones better than vanilla does. "
+        "(Only steps on the last task count.)",
         designs.curriculum,
         (
             _compare(
@@ -180,7 +183,9 @@ _ALL = (
         "Module activations",
         "Figure 6b",
         "All modules take part; none is dead.",
-        lambda scale: designs.activities(scale, (designs.OBSTACLES, designs.PUT_NEAR)),
+        lambda scale: designs.activities(
+            scale, (designs.OBSTACLES, designs.PUT_NEAR), ("metarims", "two active", "random")
+        ),
         (
             _compare(
                 "in nine agents of ten no module is dead (each acts at 1 % of the steps or more)",
@@ -190,9 +195,9 @@ _ALL = (
                 goal=0.9,
                 aggregate="mean",
             ),
-            _TELLS,
+            *_TELLS,
         ),
-        ("raster", "points"),
+        ("curves", "raster", "points"),
     ),
     Study(
         "fig7",
@@ -234,8 +239,9 @@ _ALL = (
         "fig9",
         "Switching modules off that win",
         "Figure 9",
-        "Frames for 20 episodes with 3 / 2 / 1 of the winning modules active: 192 / 243 / 2179.",
-        lambda scale: designs.each(("metarims",), ("BabyAI-GoToObj-v0",), scale, measures.switching_off),
+        "Frames for 20 episodes with 3 / 2 / 1 of the winning modules active: 192 / 243 / 2179 (on a task that is not "
+        "named, and in which an episode can take 109 steps: DoorKey-5x5 has 250).",
+        lambda scale: designs.each(("metarims",), designs.DOORKEY[:1], scale, measures.switching_off),
         (
             Question(
                 Claim(
@@ -259,13 +265,21 @@ _ALL = (
         "Modules in the memory hallway",
         "Figures 11 and 12",
         "One module always acts when the goal is near, another at the junction.",
-        lambda scale: designs.activities(scale, (designs.MEMORY,), measures.learning),
+        lambda scale: designs.activities(scale, (designs.MEMORY,), ("metarims", "random")),
         (
             *_marks("at the last step"),
             *_marks("at the junction"),
-            _TELLS,
+            _compare(
+                "in nine agents of ten these are two modules, not one",
+                "another module at the junction",
+                "metarims",
+                test="level",
+                goal=0.9,
+                aggregate="mean",
+            ),
+            *_TELLS,
         ),
-        ("raster", "points"),
+        ("curves", "raster", "points"),
     ),
     Study(
         "forgetting",
@@ -298,6 +312,7 @@ _ALL = (
                 "both loops",
                 "fast loop only",
                 direction="lower",
+                paired=True,
             ),
         ),
         ("curves", "points"),

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from metarims.config import GROUPS
 from metarims.presets import preset
 from metarims.studies import measures
 from metarims.studies.plans import Measure, Plan, Scale, Stage
@@ -38,7 +37,7 @@ def transfers(scale: Scale) -> tuple[Plan, ...]:
     forward = measures.learning, measures.transfer(*DOORKEY)
     there = each(agents, DOORKEY[:1], scale, *forward)
     hard, easy = DOORKEY[2], DOORKEY[:2]
-    back = tuple(Plan(f"{a} backward", a, (Stage(hard),), (measures.transfer(hard, *easy),)) for a in agents[:3])
+    back = tuple(Plan(f"{a} backward", a, (Stage(hard),), (measures.narrowing(hard, *easy),)) for a in agents[:3])
     return there + back
 
 
@@ -56,23 +55,26 @@ def curriculum(scale: Scale) -> tuple[Plan, ...]:
 
 
 def sparsity(scale: Scale) -> tuple[Plan, ...]:
-    """How many of five modules act, and how many fast spans a slow one is long."""
+    """How many of five modules act, and how many fast spans a slow one is long.
+
+    Whatever its span the slow loop waits for the same steps, learns as often and from as much.
+    """
     task = (Stage("BabyAI-GoToObj-v0"),)
     numbers = (3, 5) if scale.name == "smoke" else range(1, 6)
     active = tuple(
         Plan(f"k={k}", "metarims", task, (measures.learning,), {"network.num_modules": 5, "network.num_active": k})
         for k in numbers
     )
-    fast = preset(scale.preset).fast
+    fast, ratios = preset(scale.preset).fast, (1, 2, 4, 8)
     slow = tuple(
         Plan(
             f"ratio {ratio}",
             "metarims",
             task,
             (measures.learning,),
-            {"slow.span": fast.span * ratio, "slow.rollout": max(fast.rollout, fast.span * ratio)},
+            {"slow.span": fast.span * ratio, "slow.rollout": max(fast.rollout, fast.span * ratios[-1])},
         )
-        for ratio in (1, 2, 4, 8)
+        for ratio in ratios
     )
     return active + slow
 
@@ -100,10 +102,23 @@ def adaptation(scale: Scale) -> tuple[Plan, ...]:
     )
 
 
-def activities(scale: Scale, tasks: Sequence[str], *measure: Measure) -> tuple[Plan, ...]:
-    """metarims on some tasks, with two null models: sets drawn at random, and an agent that never learns."""
-    frozen = {f"rates.{group}": 0.0 for group in GROUPS}
-    untrained = tuple(
-        Plan("untrained", "metarims", (Stage(task, share=0.0),), (measures.activity,), frozen) for task in tasks
+def activities(scale: Scale, tasks: Sequence[str], agents: Sequence[str]) -> tuple[Plan, ...]:
+    """Some of three on some tasks: ``metarims``, the null model ``random``, whose sets are drawn by lot, and
+    ``two active``, where other studies have three.
+
+    Where a collision costs what a success gives, agents stand still before they learn anything else: there they are
+    paid for trying.
+    """
+    fewer = {"two active": {"network.num_modules": 5, "network.num_active": 2}}
+    bold = {OBSTACLES: {"ppo.entropy_coef": 0.05}}
+    return tuple(
+        Plan(
+            label,
+            "random" if label == "random" else "metarims",
+            (Stage(task, bold.get(task, {})),),
+            (measures.learning, measures.activity),
+            fewer.get(label, {}),
+        )
+        for task in tasks[: scale.tasks]
+        for label in agents
     )
-    return each(("metarims", "random"), tasks, scale, *measure, measures.activity) + untrained

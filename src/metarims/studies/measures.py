@@ -1,6 +1,6 @@
 """What is measured of trained agents. A measure takes what training left and the scale, and gives rows per seed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -8,13 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from metarims.evaluation.curves import Curve, area_under_curve, reach_threshold
+from metarims.config import Config
+from metarims.evaluation.curves import area_under_curve, reach_threshold, whole_curves
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.evaluation.modules import find_mark, information_beyond_chance, is_at_junction, is_last_step
-from metarims.evaluation.recording import record_episodes
+from metarims.evaluation.recording import record_episodes, replay
 from metarims.evaluation.tables import carries, check_actions
 from metarims.gridworld import make
 from metarims.learning.diagnostics import measure_collapse
+from metarims.learning.trainer import make_trainer
 from metarims.runs.export import SavedAgent
 from metarims.studies.plans import Found, Measure, Row, Scale, Trained
 from metarims.types import VIEW
@@ -29,7 +31,7 @@ def learning(trained: Trained, scale: Scale) -> Found:
     """How fast the last stage was learned: area under the curves of success (S) and return (R), and their ends."""
     rows, stage = [], trained.stages[-1]
     for measure in ("success", "return"):
-        for seed, curve in _curves(trained.metrics[-1], measure).items():
+        for seed, curve in whole_curves(trained.metrics[-1], measure).items():
             rows.append(Row(seed, f"area of {measure}", stage.env, area_under_curve(curve)))
             rows.append(Row(seed, f"last {measure}", stage.env, float(curve.values[-1])))
     return Found(rows)
@@ -40,6 +42,24 @@ def transfer(*envs: str) -> Measure:
 
     def measure(trained: Trained, scale: Scale) -> Found:
         return Found([row for env in envs for row in _evaluate(trained.agents[-1], env, scale, "")])
+
+    return measure
+
+
+def narrowing(hard: str, *easier: str) -> Measure:
+    """Success and return on the task that was trained and on easier ones; and, of agents that had learnt it, what they
+    lose on the easier ones against it."""
+
+    def measure(trained: Trained, scale: Scale) -> Found:
+        rows = list(transfer(hard, *easier)(trained, scale).rows)
+        success = {(row.seed, row.where): row.value for row in rows if row.name == "success"}
+        learnt = [agent.seed for agent in trained.agents[-1] if success[agent.seed, hard] >= scale.learnt]
+        rows += [
+            Row(seed, "success lost", env, success[seed, hard] - success[seed, env])
+            for env in easier
+            for seed in learnt
+        ]
+        return Found(rows)
 
     return measure
 
@@ -63,8 +83,8 @@ def recovery(trained: Trained, scale: Scale) -> Found:
 
     Only of seeds that had learnt the first stage's task.
     """
-    rows, before = [], _curves(trained.metrics[0], "success")
-    for seed, curve in _curves(trained.metrics[-1], "success").items():
+    rows, before = [], whole_curves(trained.metrics[0], "success")
+    for seed, curve in whole_curves(trained.metrics[-1], "success").items():
         old = before[seed].values[-3:].mean() if seed in before else 0.0
         if old >= scale.learnt:
             reach = reach_threshold([curve], KEPT * old)
@@ -93,27 +113,39 @@ def switching_off(trained: Trained, scale: Scale) -> Found:
 
 def activity(trained: Trained, scale: Scale) -> Found:
     """Who acts when: how often each module, what the set that acts says of the tile ahead, and whether single modules
-    mark the end of an episode, or a junction."""
+    mark the end of an episode, or a junction.
+
+    What the set says is also measured of the agent's first weights, which see the same steps: how much there is to say
+    depends on where an agent goes.
+    """
     rows, env, raster = [], trained.stages[-1].env, None
-    for saved in trained.agents[-1]:
+    for saved, untrained in zip(trained.agents[-1], _first_agents(trained.agents[-1][0].config), strict=True):
         carry = carries(saved)
         episodes = record_episodes(saved.agent, env, scale.episodes, False, "jax", saved.seed, carry=carry)
+        unlearnt = replay(untrained, env, episodes)
         active = [episode.active for episode in episodes]
         ahead = [episode.view[:-1, VIEW // 2, VIEW - 2] for episode in episodes]
         shares = np.concatenate(active).mean(0)
         numbers = {
+            "success": np.mean([episode.success for episode in episodes]),
             "share of the least active module": shares.min(),
             "every module acts": shares.min() >= ALIVE,
             "collapse": measure_collapse(jnp.asarray(shares)),
             "information of the set on the tile ahead": information_beyond_chance(active, ahead),
+            "information of the set on the tile ahead, first weights": information_beyond_chance(unlearnt, ahead),
         }
         solved = [episode for episode in episodes if episode.success]
         moments = {"at the last step": is_last_step, "at the junction": is_at_junction}
-        for moment, is_then in moments.items():
-            mark = find_mark([(episode.active, is_then(episode)) for episode in solved])
+        marks = {
+            moment: find_mark([(episode.active, is_then(episode)) for episode in solved])
+            for moment, is_then in moments.items()
+        }
+        for moment, mark in marks.items():
             if mark:
                 numbers[f"share of one module {moment}"] = mark.share
                 numbers[f"lead of one module {moment}"] = mark.lead
+        if all(marks.values()):
+            numbers["another module at the junction"] = len({mark.module for mark in marks.values() if mark}) > 1
         rows += [Row(saved.seed, name, env, float(value)) for name, value in numbers.items()]
         if raster is None:
             raster = {
@@ -142,6 +174,13 @@ def values(trained: Trained, scale: Scale) -> Found:
     return Found(rows, {"values": record})
 
 
+def _first_agents(config: Config) -> list[Any]:
+    """The agents of a run, one per seed, as they were before it."""
+    trainer = make_trainer(config)
+    state = trainer.init()
+    return [trainer.agent(state, index) for index in range(len(config.seeds))]
+
+
 def _evaluate(agents: Sequence[SavedAgent], env: str, scale: Scale, suffix: str) -> list[Row]:
     level, rows = make(env), []
     for saved in agents:
@@ -151,27 +190,6 @@ def _evaluate(agents: Sequence[SavedAgent], env: str, scale: Scale, suffix: str)
         rows.append(Row(saved.seed, f"success{suffix}", env, float(played.success.mean())))
         rows.append(Row(saved.seed, f"return{suffix}", env, float(played.returns.mean())))
     return rows
-
-
-def _curves(metrics: Sequence[Mapping[str, Any]], measure: str) -> dict[int, Curve]:
-    """Of each seed its curve over the whole stage.
-
-    Chunks in which no episode ended are left out. A curve that begins later or ends earlier than others (a numerical
-    fault stopped the seed: its last sound agent stays as it is) goes on level there.
-    """
-    first, last = min(row["env_steps"] for row in metrics), max(row["env_steps"] for row in metrics)
-    points: dict[int, dict[float, float]] = {}
-    for row in metrics:
-        if row.get(measure) is not None:
-            points.setdefault(int(row["seed"]), {})[float(row["env_steps"])] = float(row[measure])
-    curves = {}
-    for seed, known in points.items():
-        heights = list(known.values())
-        whole = {first: heights[0]} | known | ({} if last in known else {last: heights[-1]})
-        frames = np.array(sorted(whole), float)
-        if len(frames) > 1:
-            curves[seed] = Curve(frames, np.array([whole[frame] for frame in frames]))
-    return curves
 
 
 def _rank_correlation(heights: np.ndarray) -> float:

@@ -58,8 +58,6 @@ class Stage(NamedTuple):
     env: str
     settings: Mapping[str, Any] = {}
     """What differs from the plan's settings in this stage."""
-    share: float = 1.0
-    """Of the scale's frames for this task."""
 
 
 class Trained(NamedTuple):
@@ -104,7 +102,7 @@ class Plan:
     def config(self, index: int, scale: Scale) -> Config:
         """The configuration of one of its stages."""
         stage, start = self.stages[index], preset(scale.preset)
-        frames = stage.share * scale.frames(stage.env)
+        frames = scale.frames(stage.env)
         every = scale.grid * max(1, round(min(start.record_every, frames / POINTS) / scale.grid))
         settings = {
             "agent": self.agent,

@@ -32,7 +32,8 @@ def score_tables(rows: Sequence[tuple[str, Row]], asked: Mapping[str, Asked]) ->
     seeds = sorted(set.intersection(*(_whole_seeds(found[name], columns[name]) for name in asked)))
     scores = {name: _table(found[name], seeds, columns[name]) for name in asked}
     lost_conditions = dict.fromkeys(where for others in free.values() for where in others if where not in common)
-    lost_seeds = sorted({seed for measured in found.values() for seed in measured} - set(seeds)) if seeds else []
+    labels = {label for label, _, _ in asked.values()}
+    lost_seeds = sorted({row.seed for label, row in rows if label in labels} - set(seeds)) if seeds else []
     return Tables(scores, _without(list(lost_conditions), lost_seeds))
 
 

@@ -31,13 +31,12 @@ Scores = Mapping[str, Real[np.ndarray, "_ _"]]
 class Claim:
     """What is claimed of a measurement, and the test that decides it from the 95 % bootstrap interval [low, high].
 
-    ===============  =======================  =============================  ============================
-    test             of what                  supported                      not supported
-    ===============  =======================  =============================  ============================
-    ``improvement``  P(agent better)          low > 1/2 and value >= goal    high < max(goal, 1/2)
-    ``difference``   agent's lead             low > goal                     high < goal
-    ``level``        agent alone              low >= goal                    high < goal
-    ===============  =======================  =============================  ============================
+    ===============  =======================  =============  =============
+    test             of what                  supported      not supported
+    ===============  =======================  =============  =============
+    ``improvement``  P(agent better)          low > 1/2      high < 1/2
+    ``level``        agent alone              low >= goal    high < goal
+    ===============  =======================  =============  =============
 
     Else it is undecided at this number of seeds; and so it is with fewer seeds than could ever decide it
     (``can_decide``). With several baselines every comparison must be supported; one that is not supported settles it.
@@ -50,14 +49,13 @@ class Claim:
     agent: str
     baselines: tuple[str, ...] = ()
     """Agents to compare with, each on its own; none for ``level``."""
-    test: Literal["improvement", "difference", "level"] = "improvement"
+    test: Literal["improvement", "level"] = "improvement"
     direction: Literal["higher", "lower"] = "higher"
     """Which scores are better: ``lower`` for frames to a threshold."""
     goal: float | None = None
-    """The stated margin. ``improvement``: a probability, 1/2 if not given. ``difference``: by how much the agent leads,
-    0 if not given; below 0 it may fall behind by so much. ``level``: the score to come up to, or down to."""
+    """Of a ``level``: the score to come up to, or down to."""
     aggregate: str = "IQM"
-    """How ``difference`` and ``level`` make one figure of a table: ``mean``, ``IQM`` or ``median`` (over tasks)."""
+    """How ``level`` makes one figure of a table: ``mean``, ``IQM`` or ``median`` (over tasks)."""
     whole_runs: bool = False
     """One trained agent was measured on all tasks, so its scores are drawn together (``bootstrap_draws``)."""
     paired: bool = False
@@ -69,10 +67,8 @@ class Claim:
             raise unknown_name("aggregate", self.aggregate, AGGREGATES)
         if self.test == "level" and (self.baselines or self.goal is None):
             raise UserError(f"Claim '{self.sentence}' is of a level: give a goal and no baselines.")
-        if self.test != "level" and not self.baselines:
-            raise UserError(f"Claim '{self.sentence}' is of a comparison: name at least one baseline.")
-        if self.test == "improvement" and self.goal is not None and not 0.5 <= self.goal <= 1:
-            raise UserError(f"Claim '{self.sentence}' has goal {self.goal}: a probability from 0.5 to 1 is needed.")
+        if self.test == "improvement" and (not self.baselines or self.goal is not None):
+            raise UserError(f"Claim '{self.sentence}' is of a comparison: name at least one baseline and no goal.")
 
 
 class Comparison(NamedTuple):
@@ -80,7 +76,7 @@ class Comparison(NamedTuple):
 
     baseline: str | None
     interval: Interval
-    """Of the probability, of the lead (above 0 where the agent is better), or of the agent's own figure."""
+    """Of the probability, or of the agent's own figure."""
     outcome: Outcome
     sentence: str
     """What a report prints."""
@@ -121,8 +117,9 @@ def judge(claim: Claim, scores: Scores, rng: Rng = 0, resamples: int = RESAMPLES
     if claim.test == "level":
         comparisons = (_judge_level(claim, better, generator, resamples),)
     else:
-        decide = _judge_improvement if claim.test == "improvement" else _judge_difference
-        comparisons = tuple(decide(claim, baseline, better, generator, resamples) for baseline in claim.baselines)
+        comparisons = tuple(
+            _judge_improvement(claim, baseline, better, generator, resamples) for baseline in claim.baselines
+        )
     return Verdict(claim, _together([comparison.outcome for comparison in comparisons]), comparisons)
 
 
@@ -144,42 +141,21 @@ def can_decide(num_seeds: int, num_baseline_seeds: int | None = None) -> bool:
 def _judge_improvement(
     claim: Claim, baseline: str, better: Scores, rng: np.random.Generator, resamples: int
 ) -> Comparison:
-    """P(agent better than baseline) against one half and the goal."""
+    """P(agent better than baseline) against one half."""
     x, y = better[claim.agent], better[baseline]
     options = {"rng": rng, "resamples": resamples, "whole_runs": claim.whole_runs}
     if claim.paired:
         interval = stratified_interval(mean, (x > y) + (x == y) / 2, **options)
     else:
         interval = stratified_interval(probability_of_improvement, x, y, **options)
-    goal = 0.5 if claim.goal is None else claim.goal
     outcome = _outcome(
-        supported=interval.low > 0.5 and interval.value >= goal,
-        refuted=interval.high < goal,
+        supported=interval.low > 0.5,
+        refuted=interval.high < 0.5,
         enough=can_decide(len(x)) if claim.paired else can_decide(len(x), len(y)),
     )
     relation = ">" if claim.direction == "higher" else "<"
-    stated = "" if claim.goal is None else f", goal {goal:.2f}"
-    pairs = "pairs of equal seeds" if claim.paired else _pairs(x, y)
-    found = f"P({claim.agent} {relation} {baseline}) = {_format(interval)} over {pairs}{stated}"
-    return Comparison(baseline, interval, outcome, f"{found}: {_spoken(outcome, len(x), len(y))}")
-
-
-def _judge_difference(
-    claim: Claim, baseline: str, better: Scores, rng: np.random.Generator, resamples: int
-) -> Comparison:
-    """How far the agent leads in the aggregate, against the goal."""
-    x, y = better[claim.agent], better[baseline]
-    aggregate = AGGREGATES[claim.aggregate]
-    options = {"rng": rng, "resamples": resamples, "whole_runs": claim.whole_runs}
-    if claim.paired:
-        interval = stratified_interval(aggregate, x - y, **options)
-    else:
-        interval = stratified_interval(lambda x, y: aggregate(x) - aggregate(y), x, y, **options)
-    goal = claim.goal or 0.0
-    enough = can_decide(len(x)) if claim.paired else can_decide(len(x), len(y))
-    outcome = _outcome(supported=interval.low > goal, refuted=interval.high < goal, enough=enough)
-    first, second = (claim.agent, baseline) if claim.direction == "higher" else (baseline, claim.agent)
-    found = f"{claim.aggregate} of {first} - {second} = {_format(interval)}, goal > {_number(goal)}"
+    pairs = f"{len(x)} pairs of equal seeds" if claim.paired else _pairs(x, y)
+    found = f"P({claim.agent} {relation} {baseline}) = {_format(interval)} over {pairs}"
     return Comparison(baseline, interval, outcome, f"{found}: {_spoken(outcome, len(x), len(y))}")
 
 
@@ -194,7 +170,8 @@ def _judge_level(claim: Claim, better: Scores, rng: np.random.Generator, resampl
     outcome = _outcome(supported=interval.low >= level, refuted=interval.high < level, enough=can_decide(len(table)))
     shown = interval if higher else Interval(-interval.value, -interval.high, -interval.low)
     relation = ">=" if higher else "<="
-    found = f"{claim.aggregate} of {claim.agent} = {_format(shown)}, goal {relation} {_number(goal)}"
+    runs = f"{len(table)} seed{'s' * (len(table) != 1)}"
+    found = f"{claim.aggregate} of {claim.agent} = {_format(shown)} over {runs}, goal {relation} {_number(goal)}"
     return Comparison(None, shown, outcome, f"{found}: {_spoken(outcome, len(table))}")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from metarims.evaluation.curves import whole_curves
 from metarims.evaluation.statistics import mean, profile_band, stratified_interval
 from metarims.studies.results import Results
 from metarims.studies.scores import score_tables
@@ -32,13 +33,18 @@ def draw(results: Results, theme: str = "light") -> list[Drawn]:
 
 def _curves(results: Results, theme: str) -> Iterator[Drawn]:
     """Success and return while the last stage is learned, a figure per task."""
-    tasks: dict[str, list[dict[str, Any]]] = {}
+    tasks: dict[str, dict[str, Sequence[Mapping[str, Any]]]] = {}
     for plan in results.plans:
-        rows = tasks.setdefault(plan["stages"][-1], [])
-        rows += [{"agent": plan["label"], **row} for row in plan["curves"][-1]]
-    for task, rows in tasks.items():
+        tasks.setdefault(plan["stages"][-1], {})[plan["label"]] = plan["curves"][-1]
+    for task, agents in tasks.items():
         for measure in ("success", "return"):
-            if any(row[measure] is not None for row in rows):
+            rows = [
+                {"agent": label, "seed": seed, "env_steps": frames, measure: value}
+                for label, points in agents.items()
+                for seed, curve in whole_curves(points, measure).items()
+                for frames, value in zip(curve.frames, curve.values, strict=True)
+            ]
+            if rows:
                 yield Drawn(f"{task}: {measure} while training", learning_curves(rows, measure, theme=theme))
 
 
@@ -73,8 +79,8 @@ def _point_figure(groups: Mapping[str, Mapping[str, Sequence[float]]], name: str
             index = labels.index(label)
             color = COLORS[theme][index % len(COLORS[theme])]
             interval = stratified_interval(mean if reached else _middle, np.array(values)[:, None])
-            value, low, high = np.minimum(interval, edge)
-            points = np.minimum(values, edge)
+            value, low, high = interval if reached else np.minimum(interval, edge)
+            points = values if reached else np.minimum(values, edge)
             axes.plot(points, [place] * len(values), MARKS[index % len(MARKS)], color=color, alpha=0.45, markersize=4)
             axes.plot([low, high], [place, place], color=color, linewidth=2)
             mark = {"marker": MARKS[index % len(MARKS)], "color": color, "markersize": 8, "linestyle": ""}
