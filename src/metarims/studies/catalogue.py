@@ -23,6 +23,11 @@ def _compare(
     return Question(Claim(sentence, name, agent, baselines, **claim), tables)
 
 
+def _level(sentence: str, name: str, agent: str, goal: float, wheres: Sequence[str] | None = None, **claim) -> Question:
+    """A claim of one label's mean over seeds and tasks."""
+    return _compare(sentence, name, agent, wheres=wheres, test="level", goal=goal, aggregate="mean", **claim)
+
+
 _AHEAD = "information of the set on the tile ahead"
 _TELLS = (
     _compare("the active set tells more of the situation than one drawn at random", _AHEAD, "metarims", "random"),
@@ -45,13 +50,11 @@ _TELLS = (
 def _marks(moment: str) -> tuple[Question, Question]:
     """One module acts at nearly all such moments, and more so than a module of the random router."""
     return (
-        _compare(
+        _level(
             f"one module acts {moment} of nearly all solved episodes",
             f"share of one module {moment}",
             "metarims",
-            test="level",
-            goal=0.95,
-            aggregate="mean",
+            0.95,
         ),
         _compare(
             f"one module acts {moment} more than elsewhere, compared with sets drawn at random",
@@ -64,15 +67,13 @@ def _marks(moment: str) -> tuple[Question, Question]:
 
 def _degradation(agent: str) -> Question:
     """Of one agent that has learnt 8x8: how much less often it succeeds on 5x5."""
-    return _compare(
+    return _level(
         f"{agent}, where it has learnt 8x8, loses at most a tenth of success on 5x5",
         "success lost",
         f"{agent} backward",
-        wheres=designs.DOORKEY[:1],
-        test="level",
+        0.1,
+        designs.DOORKEY[:1],
         direction="lower",
-        goal=0.1,
-        aggregate="mean",
     )
 
 
@@ -119,14 +120,12 @@ _ALL = (
                 "modular",
                 wheres=designs.DOORKEY[2:3],
             ),
-            _compare(
+            _level(
                 "metarims succeeds in .47 of the more difficult room's episodes",
                 "success",
                 "metarims",
-                wheres=designs.DOORKEY[2:3],
-                test="level",
-                goal=0.47,
-                aggregate="mean",
+                0.47,
+                designs.DOORKEY[2:3],
             ),
             *map(_degradation, ("metarims", "modular", "vanilla")),
         ),
@@ -187,13 +186,11 @@ _ALL = (
             scale, (designs.OBSTACLES, designs.PUT_NEAR), ("metarims", "two active", "random")
         ),
         (
-            _compare(
+            _level(
                 "in nine agents of ten no module is dead (each acts at 1 % of the steps or more)",
                 "every module acts",
                 "metarims",
-                test="level",
-                goal=0.9,
-                aggregate="mean",
+                0.9,
             ),
             *_TELLS,
         ),
@@ -206,13 +203,11 @@ _ALL = (
         "The value rises as the agent comes near its target.",
         lambda scale: designs.each(("metarims",), ("BabyAI-GoToLocalS6N4-v0",), scale, measures.values),
         (
-            _compare(
+            _level(
                 "within an episode the value rises towards its end (rank correlation with time above 0.1)",
                 "rank correlation of value and time",
                 "metarims",
-                test="level",
-                goal=0.1,
-                aggregate="mean",
+                0.1,
             ),
         ),
         ("values", "points"),
@@ -269,13 +264,11 @@ _ALL = (
         (
             *_marks("at the last step"),
             *_marks("at the junction"),
-            _compare(
+            _level(
                 "in nine agents of ten these are two modules, not one",
                 "another module at the junction",
                 "metarims",
-                test="level",
-                goal=0.9,
-                aggregate="mean",
+                0.9,
             ),
             *_TELLS,
         ),
