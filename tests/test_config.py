@@ -1,11 +1,12 @@
 """Settings that cannot work are said in a sentence that names field, value and remedy; the rest survives JSON."""
 
+import copy
 import dataclasses
 import json
 
 import pytest
 
-from metarims.config import PPO, Config, Loop, Network, Rates, from_dict, loops, to_json
+from metarims.config import PPO, Config, Loop, Network, Rates, check, from_dict, loops, to_json
 from metarims.errors import UserError
 from metarims.presets import PRESETS
 
@@ -82,6 +83,22 @@ BAD = [
 def test_what_cannot_work_is_said(changes, sentence):
     with pytest.raises(UserError, match=sentence):
         dataclasses.replace(BASE, **changes)
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "sentence"),
+    [
+        ("", "slow_data", "Reuse", r"^slow_data is 'Reuse': it must be one of fresh, reuse"),
+        ("", "at_episode_end", "Carry", r"^at_episode_end is 'Carry': it must be one of reset, carry"),
+        ("network", "cell", "LSTM", r"^network.cell is 'LSTM': it must be one of lstm, gru"),
+    ],
+)
+def test_names_are_checked_from_python_too(section, name, value, sentence):
+    """The tests' own type checks would refuse these before they are looked at: the fields are set behind their back."""
+    config = copy.deepcopy(BASE)
+    object.__setattr__(getattr(config, section) if section else config, name, value)
+    with pytest.raises(UserError, match=sentence):
+        check(config)
 
 
 def test_a_loop_that_the_agent_does_not_use_is_not_checked():

@@ -196,6 +196,7 @@ def check(config: Config) -> None:
 
     if config.agent not in RULES:
         raise unknown_name("agent", config.agent, RULES)
+    _check_choices(config)
     if not config.seeds:
         raise UserError("seeds is empty: name at least one seed, for example --seeds 0.")
     if len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0 or max(config.seeds) >= 2**31:
@@ -266,6 +267,16 @@ def check(config: Config) -> None:
                 )
     if not 0 < config.slow_factor <= 1:
         raise UserError(f"slow_factor is {config.slow_factor}: it must be greater than 0 and at most 1.")
+
+
+def _check_choices(section: Any, prefix: str = "") -> None:
+    """Names that are one of a few: the command line and files are checked as they are read, Python's own are not."""
+    for name, hint in get_type_hints(type(section)).items():
+        value = getattr(section, name)
+        if dataclasses.is_dataclass(value):
+            _check_choices(value, f"{prefix}{name}.")
+        elif get_origin(hint) is Literal:
+            _convert(hint, value, prefix + name)
 
 
 def _check_words(words: tuple[str, ...]) -> None:

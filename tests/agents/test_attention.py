@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarims.agents.attention import Communication, InputAttention, choose_top_k, softmax
+from metarims.agents.attention import Communication, InputAttention, choose_top_k, rank, softmax
 from metarims.agents.init import init_fan_in
 
 
@@ -53,13 +53,29 @@ def test_input_attention_is_a_softmax_over_the_input_and_the_null_slot(num_heads
     """Null slot: key 0, so its score is 0 whatever the query."""
     attention = jax.eval_shape(lambda key: InputAttention(3, 4, 6, num_heads, 5, 2, key=key), jax.random.key(0))
     queries, keys = 3 * normal(3, 7, num_heads * 5), 3 * normal(7, num_heads * 5)
-    found = np.asarray(attention.weigh(queries, keys))
+    found = np.asarray(jax.nn.sigmoid(attention.score(queries, keys)))
     assert found.shape == (3, 7, num_heads)
     for module, env, head in np.ndindex(found.shape):
         part = slice(5 * head, 5 * head + 5)
         score = float(np.dot(np.float64(queries[module, env, part]), np.float64(keys[env, part]))) / np.sqrt(5)
         exponentials = np.exp([score, 0.0])
         assert found[module, env, head] == pytest.approx(exponentials[0] / exponentials.sum(), abs=1e-6)
+
+
+@pytest.mark.parametrize("num_heads", [1, 3])
+def test_modules_are_ranked_by_their_mean_share_of_attention(num_heads):
+    scores = 3 * normal(6, 40, num_heads)
+    shares = (1 / (1 + np.exp(-np.float64(scores)))).mean(axis=-1)
+    np.testing.assert_array_equal(np.argsort(rank(scores), axis=0), np.argsort(shares, axis=0))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("num_heads", [1, 2])
+def test_shares_that_float32_cannot_tell_apart_are_ranked_all_the_same(num_heads, sign):
+    """From a score of 17 a share is 1, and below -104 it is 0: their order is not that of the modules' numbers."""
+    scores = sign * jnp.array([110.0, 111.0, 120.0, 115.0])[:, None, None] * jnp.ones((4, 1, num_heads))
+    assert len(np.unique(jax.nn.sigmoid(scores))) == 1
+    assert choose_top_k(rank(scores), 2)[:, 0].tolist() == [sign < 0, sign < 0, sign > 0, sign > 0]
 
 
 def communicate_in_loops(weights, hidden, num_heads):

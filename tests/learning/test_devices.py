@@ -68,6 +68,14 @@ def test_shards_take_together_the_step_of_one_program_on_all(small, quick_compil
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-6)
 
 
+def test_shards_draw_sets_of_their_own(small, quick_compilation):
+    """Of the random router: those of two groups of environments have nothing to do with each other."""
+    state = make_trainer(small.config("random", ppo=PPO(num_envs=4, shards=2), seeds=(0, 1))).init()
+    dice = np.asarray(state.actor.core.dice).reshape(-1, 2)
+    assert len(dice) == 2 * 4
+    assert len(np.unique(dice, axis=0)) == len(dice)
+
+
 def test_devices_that_cannot_be_used_are_a_sentence():
     with pytest.raises(UserError, match=r"devices is 9: it must be from 1 to \d+"):
         Layout(1, 1, 9)

@@ -13,7 +13,8 @@ import pytest
 from metarims.agents.agent import select_group
 from metarims.agents.lstm import LSTMState
 from metarims.config import GROUPS, PPO, Config, Loop, Network, Rates, loops
-from metarims.learning.rules import network_of
+from metarims.errors import UserError
+from metarims.learning.rules import RULES, Rule, Timescale, network_of
 from metarims.learning.timescales import make_learners
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -238,6 +239,27 @@ def test_the_value_head_alone_passes_to_the_end(small, experience):
     _, _, (metrics, _) = slow.update(moved, slow.init(moved), tokens, rollouts["lstm"], jax.random.key(0))
     assert metrics["slow/kl"] > 1e-9
     assert metrics["slow/epochs"] == 3
+
+
+def test_a_loop_whose_other_groups_stand_still_moves_no_policy_either(small):
+    """As with fixed attentions; a loop of which nothing moves need not pass on."""
+
+    def moves(rule, **rates):
+        return [learner.moves_policy for learner in make_learners(settings(small, rule, rates=Rates(**rates)))]
+
+    assert moves("metarims") == [True, True]
+    assert moves("metarims", attention=0.0) == [True, False]
+    assert moves("metarims", attention=0.0, value=0.0) == [True, True]
+    assert moves("metalstm") == [True, False]
+
+
+def test_groups_that_do_not_exist_are_refused(small, monkeypatch):
+    with pytest.raises(UserError, match=r"Unknown group 'polcy'\. Did you mean policy"):
+        Timescale("fast", ("modules", "polcy"))
+    nothing = Rule("rim", (Timescale("fast", ("encoder", "modules", "policy", "attention")), Timescale("slow", ())))
+    monkeypatch.setitem(RULES, "idle", nothing)
+    with pytest.raises(UserError, match="The timescale slow of idle trains nothing"):
+        make_learners(settings(small, "idle"))
 
 
 @pytest.mark.parametrize(("target", "passes"), [(0.0, 5), (1e9, 5), (1e-9, 2)])

@@ -48,11 +48,21 @@ class InputAttention(eqx.Module):
         self.value = init_fan_in(key_v, (input_dim, num_heads * value_dim))
         self.num_heads = num_heads
 
-    def weigh(self, queries: Float[Array, "M B hk"], keys: Float[Array, "B hk"]) -> Float[Array, "M B heads"]:
-        """How much each module attends to the input, per head; the rest of one goes to the null slot."""
+    def score(self, queries: Float[Array, "M B hk"], keys: Float[Array, "B hk"]) -> Float[Array, "M B heads"]:
+        """How well the input answers each module, per head; sigmoid of it is the share of attention that the input
+        gets, and the rest of one goes to the null slot."""
         queries = queries.reshape(*queries.shape[:-1], self.num_heads, -1)
         keys = keys.reshape(*keys.shape[:-1], self.num_heads, -1)
-        return jax.nn.sigmoid(jnp.einsum("mbhd,bhd->mbh", queries, keys) * keys.shape[-1] ** -0.5)
+        return jnp.einsum("mbhd,bhd->mbh", queries, keys) * keys.shape[-1] ** -0.5
+
+
+def rank(scores: Float[Array, "M B heads"]) -> Float[Array, "M B"]:
+    """Numbers in the order of the mean share of attention over heads: its logit, which goes on to tell modules apart
+    where float32 has made their shares 0 or 1."""
+    if scores.shape[-1] == 1:
+        return scores[..., 0]
+    attended, missed = jax.nn.log_sigmoid(scores), jax.nn.log_sigmoid(-scores)
+    return jax.nn.logsumexp(attended, axis=-1) - jax.nn.logsumexp(missed, axis=-1)
 
 
 def choose_top_k(scores: Float[Array, "M *B"], num_active: int) -> Bool[Array, "M *B"]:

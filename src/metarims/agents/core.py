@@ -45,7 +45,8 @@ def multiply(x: Float[Array, "*M B I"], weights: Float[Array, "*M I O"]) -> Floa
     """``x @ weights`` for weights that a step applies to what depends on the state.
 
     It is a plain product, but within ``unroll`` the weights' gradient is then computed for the whole span at once; a
-    scan would add it up step by step, a third of a long span's time where batches are small.
+    scan would add it up step by step, a third of a long span's time where batches are small. So the weights must come
+    from the core's parameters alone: gradients through weights that depend on the state or on the input would be lost.
     """
     return (_product.get() or jnp.matmul)(x, weights)
 

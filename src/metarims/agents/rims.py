@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 
-from metarims.agents.attention import Communication, InputAttention, choose_top_k
+from metarims.agents.attention import Communication, InputAttention, choose_top_k, rank
 from metarims.agents.cells import forget_one, step_gru, step_lstm
 from metarims.agents.core import CoreMetrics, multiply, zero_where
 from metarims.agents.init import init_fan_in
@@ -151,10 +151,11 @@ class RIMCore(eqx.Module):
         weights = jnp.concatenate([self.attention.input.query, self.modules.from_hidden], axis=-1)
         products = multiply(hidden, weights)
         queries, recurrent = jnp.split(products, [self.attention.input.query.shape[-1]], axis=-1)
-        attention = self.attention.input.weigh(queries + self.attention.input.query_bias[:, None], read.keys)
+        scores = self.attention.input.score(queries + self.attention.input.query_bias[:, None], read.keys)
+        attention = jax.nn.sigmoid(scores)
         inputs = jnp.einsum("mbh,bmho->mbo", attention, read.gates)
         # Choose.
-        active, dice = self._choose(attention.mean(axis=-1), state.dice)
+        active, dice = self._choose(rank(scores), state.dice)
         act = active[..., None]
         inputs = jnp.where(act, inputs, 0.0) if self.starve_idle else inputs
         # Step. Inactive candidates can be heard, but learn nothing from being heard.
@@ -171,15 +172,15 @@ class RIMCore(eqx.Module):
         return RIMState(hidden, cell, dice), (hidden.reshape(hidden.shape[0], -1), metrics)
 
     def _choose(
-        self, attention: Float[Array, "M B"], dice: UInt32[Array, "B 2"] | None
+        self, scores: Float[Array, "M B"], dice: UInt32[Array, "B 2"] | None
     ) -> tuple[Bool[Array, "M B"], UInt32[Array, "B 2"] | None]:
         if self.num_active == self.num_modules:
-            return jnp.ones(attention.shape, bool), dice
+            return jnp.ones(scores.shape, bool), dice
         if dice is None:
-            return choose_top_k(attention, self.num_active), dice
+            return choose_top_k(scores, self.num_active), dice
         rolls, dice = roll_dice(dice, self.num_modules)
         if self.num_candidates < self.num_modules:
-            rolls = jnp.where(choose_top_k(attention, self.num_candidates), rolls, -1.0)
+            rolls = jnp.where(choose_top_k(scores, self.num_candidates), rolls, -1.0)
         return choose_top_k(rolls, self.num_active), dice
 
     def _step_cells(

@@ -74,9 +74,19 @@ def init_actor(agent: Agent, envs: Worlds, key: PRNGKeyArray) -> Actor:
         env=env,
         observation=observation,
         begins=jnp.ones(envs.num_envs, bool),
-        core=agent.initial_state(envs.num_envs),
+        core=_roll_apart(agent.initial_state(envs.num_envs), key),
         episode_return=jnp.zeros(envs.num_envs),
         episode_length=jnp.zeros(envs.num_envs, jnp.int32),
+    )
+
+
+def _roll_apart(core: State, key: PRNGKeyArray) -> State:
+    """Where a core draws who acts: other draws for each group of environments of a run."""
+    dice = getattr(core, "dice", None)
+    return (
+        core
+        if dice is None
+        else core._replace(dice=dice + jax.random.bits(jax.random.fold_in(key, 1), (2,), jnp.uint32))
     )
 
 

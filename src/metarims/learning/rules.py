@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from metarims.config import GROUPS, Config, Network
+from metarims.errors import unknown_name
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class Timescale:
 
     name: str
     groups: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for group in self.groups:
+            if group not in GROUPS:
+                raise unknown_name("group", group, GROUPS)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from metarims.agents.agent import Agent, group_mask, select_group
 from metarims.config import GROUPS, PPO, Config, Loop, loops
+from metarims.errors import UserError
 from metarims.learning.devices import average
 from metarims.learning.guard import Fault, find_fault, no_fault
 from metarims.learning.ppo import LOSS_TERMS, Spans, compute_loss
@@ -56,7 +57,8 @@ class Learner:
     @property
     def moves_policy(self) -> bool:
         """Whether the policy depends on what this timescale trains: the value head alone does not move it."""
-        return self.groups != ("value",)
+        factors = dict(self.rate_factors)
+        return [group for group in self.groups if factors.get(group, 1)] != ["value"]
 
     @property
     def optimizer(self) -> optax.GradientTransformation:
@@ -136,7 +138,7 @@ class Learner:
             )
 
         def goes_on(now: _Passes) -> Bool[Array, ""]:
-            far = now.kl > self.ppo.target_kl if self.ppo.target_kl and self.moves_policy else False
+            far = ~(now.kl <= self.ppo.target_kl) if self.ppo.target_kl and self.moves_policy else False
             return (now.done < self.loop.epochs) & ~jnp.asarray(far)
 
         zero = jnp.zeros(())
@@ -168,6 +170,8 @@ def make_learners(config: Config, axes: tuple[str, ...] = ()) -> tuple[Learner, 
         if not placed and index in {"fast": (0,), "slow": (1,), "both": (0, 1)}[config.encoder_speed]:
             groups.add("encoder")
         ordered = tuple(group for group in GROUPS if group in groups)
+        if not ordered:
+            raise UserError(f"The timescale {timescale.name} of {config.agent} trains nothing: give it a group.")
         factors = tuple((group, factor) for group, factor in rate_factors(config) if group in groups)
         learners.append(Learner(name, ordered, loop, config.ppo, factors, axes))
     return tuple(learners)
