@@ -7,7 +7,8 @@ import pytest
 
 from metarims.agents.agent import make_agent
 from metarims.errors import UserError
-from metarims.evaluation.recording import record_agents, record_episodes, record_random, replay
+from metarims.evaluation.modules import replay
+from metarims.evaluation.recording import record_agents, record_episodes, record_random
 from metarims.gridworld import VOCABULARY, make, tiles, tokenize
 from metarims.gridworld.tiles import AGENT, LAVA, WALL
 from metarims.presets import PRESETS

@@ -1,15 +1,19 @@
-"""What modules do in recorded episodes: what the set that acts tells, and which module marks a moment."""
+"""What modules do in recorded episodes: what the set that acts tells, which module marks a moment, and who would act
+if another agent saw the same."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Integer
 
 from metarims.evaluation.episodes import Episode
+from metarims.gridworld import make
 from metarims.gridworld.tiles import NUM_TILES, WALL
 from metarims.learning.diagnostics import measure_information
+from metarims.types import VIEW, Observation
 
 EXCHANGES = 20
 """Of the sets of episodes, by which it is found what they would tell by chance."""
@@ -86,3 +90,29 @@ def is_at_junction(episode: Episode) -> Bool[np.ndarray, " T"]:
     wall = episode.grid[:-1] == WALL
     beside = [wall[steps, x, y + 1], wall[steps, x, y - 1]]
     return wall[steps, x + 1, y] & ~wall[steps, x - 1, y] & ~beside[0] & ~beside[1] & ~is_last_step(episode)
+
+
+def replay(agent: Any, env: str, episodes: Sequence[Episode]) -> list[Bool[np.ndarray, "T M"]]:
+    """Which modules of an agent would act if it saw what was seen in these episodes of our world, each begun afresh.
+
+    Of each episode who acts at each of its steps.
+    """
+    level = make(env)
+    rows = {mission: row for row, mission in enumerate(level.missions)}
+    codes = np.zeros((level.max_steps, len(episodes), VIEW, VIEW), np.uint8)
+    direction = np.zeros((level.max_steps, len(episodes)), np.int32)
+    for index, episode in enumerate(episodes):
+        length = len(episode.actions)
+        codes[:length, index], direction[:length, index] = episode.view[:-1], episode.direction[:-1]
+    mission = np.tile([rows[episode.mission] for episode in episodes], (level.max_steps, 1))
+    active = np.asarray(_replay(agent, level, Observation(*map(jnp.asarray, (codes, direction, mission)))))
+    return [active[: len(episode.actions), index] for index, episode in enumerate(episodes)]
+
+
+@eqx.filter_jit
+def _replay(agent, level, observation):
+    num_envs = observation.mission.shape[1]
+    begins = jnp.zeros(observation.mission.shape, bool)
+    tables = agent.tables(jnp.asarray(level.mission_tokens))
+    _, output = agent.unroll(tables, observation, agent.initial_state(num_envs), begins)
+    return output.metrics.active

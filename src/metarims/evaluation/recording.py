@@ -20,7 +20,6 @@ from metarims.gridworld.registry import tasks
 from metarims.gridworld.tiles import CODE
 from metarims.gridworld.world import World
 from metarims.runs.export import SavedAgent
-from metarims.types import VIEW, Observation
 
 LEVEL_KEYS = 1
 """Folded into an evaluation's key for the levels of recorded episodes."""
@@ -137,32 +136,6 @@ def record_episodes(
             for index, mission in enumerate(played.missions)
         ]
     return episodes
-
-
-def replay(agent: Any, env: str, episodes: Sequence[Episode]) -> list[Bool[np.ndarray, "T M"]]:
-    """Which modules of an agent would act if it saw what was seen in these episodes of our world, each begun afresh.
-
-    Of each episode who acts at each of its steps.
-    """
-    level = make(env)
-    rows = {mission: row for row, mission in enumerate(level.missions)}
-    codes = np.zeros((level.max_steps, len(episodes), VIEW, VIEW), np.uint8)
-    direction = np.zeros((level.max_steps, len(episodes)), np.int32)
-    for index, episode in enumerate(episodes):
-        length = len(episode.actions)
-        codes[:length, index], direction[:length, index] = episode.view[:-1], episode.direction[:-1]
-    mission = np.tile([rows[episode.mission] for episode in episodes], (level.max_steps, 1))
-    active = np.asarray(_replay(agent, level, Observation(*map(jnp.asarray, (codes, direction, mission)))))
-    return [active[: len(episode.actions), index] for index, episode in enumerate(episodes)]
-
-
-@eqx.filter_jit
-def _replay(agent, level, observation):
-    num_envs = observation.mission.shape[1]
-    begins = jnp.zeros(observation.mission.shape, bool)
-    tables = agent.tables(jnp.asarray(level.mission_tokens))
-    _, output = agent.unroll(tables, observation, agent.initial_state(num_envs), begins)
-    return output.metrics.active
 
 
 class JaxStage:

@@ -83,11 +83,9 @@ def init_actor(agent: Agent, envs: Worlds, key: PRNGKeyArray) -> Actor:
 def _roll_apart(core: State, key: PRNGKeyArray) -> State:
     """Where a core draws who acts: other draws for each group of environments of a run."""
     dice = getattr(core, "dice", None)
-    return (
-        core
-        if dice is None
-        else core._replace(dice=dice + jax.random.bits(jax.random.fold_in(key, 1), (2,), jnp.uint32))
-    )
+    if dice is None:
+        return core
+    return core._replace(dice=dice + jax.random.bits(jax.random.fold_in(key, 1), (2,), jnp.uint32))
 
 
 def collect_rollout(

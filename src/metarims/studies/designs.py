@@ -72,7 +72,7 @@ def sparsity(scale: Scale) -> tuple[Plan, ...]:
             "metarims",
             task,
             (measures.learning,),
-            {"slow.span": fast.span * ratio, "slow.rollout": max(fast.rollout, fast.span * ratios[-1])},
+            {"slow.span": fast.span * ratio, "slow.rollout": fast.span * ratios[-1]},
         )
         for ratio in ratios
     )

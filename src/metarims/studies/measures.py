@@ -11,8 +11,8 @@ import scipy.stats
 from metarims.config import Config
 from metarims.evaluation.curves import area_under_curve, reach_threshold, whole_curves
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
-from metarims.evaluation.modules import find_mark, information_beyond_chance, is_at_junction, is_last_step
-from metarims.evaluation.recording import record_episodes, replay
+from metarims.evaluation.modules import find_mark, information_beyond_chance, is_at_junction, is_last_step, replay
+from metarims.evaluation.recording import record_episodes
 from metarims.evaluation.tables import carries, check_actions
 from metarims.gridworld import make
 from metarims.learning.diagnostics import measure_collapse
@@ -136,16 +136,15 @@ def activity(trained: Trained, scale: Scale) -> Found:
         }
         solved = [episode for episode in episodes if episode.success]
         moments = {"at the last step": is_last_step, "at the junction": is_at_junction}
-        marks = {
-            moment: find_mark([(episode.active, is_then(episode)) for episode in solved])
-            for moment, is_then in moments.items()
-        }
-        for moment, mark in marks.items():
+        marking = []
+        for moment, is_then in moments.items():
+            mark = find_mark([(episode.active, is_then(episode)) for episode in solved])
             if mark:
                 numbers[f"share of one module {moment}"] = mark.share
                 numbers[f"lead of one module {moment}"] = mark.lead
-        if all(marks.values()):
-            numbers["another module at the junction"] = len({mark.module for mark in marks.values() if mark}) > 1
+                marking.append(mark.module)
+        if len(marking) == len(moments):
+            numbers["another module at the junction"] = len(set(marking)) > 1
         rows += [Row(saved.seed, name, env, float(value)) for name, value in numbers.items()]
         if raster is None:
             raster = {
