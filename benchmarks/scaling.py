@@ -96,11 +96,13 @@ def show(cells: list[dict[str, Any]]) -> None:
 
 
 def main(what: tuple[str, ...] = tuple(SIZES), seconds: float = 5.0, cell: tuple[str, str, int] | None = None) -> None:
-    """Measure and show. ``what``: what grows; ``seconds``: of each cell; ``cell``: measure this one alone."""
+    """Measure and show. ``what``: what grows (other tables stay as they were); ``seconds``: of each cell; ``cell``:
+    measure this one alone."""
     if cell:
         print(json.dumps(measure(*cell, seconds)))
         return
-    cells = []
+    known = json.loads(SCORES.read_text())["cells"] if SCORES.exists() else []
+    cells = [cell for cell in known if cell["what"] not in what]
     for name in what:
         for agent in AGENTS:
             for size in SIZES[name] if (agent, name) != ("vanilla", "modules") else ():
@@ -108,8 +110,8 @@ def main(what: tuple[str, ...] = tuple(SIZES), seconds: float = 5.0, cell: tuple
                 done = subprocess.run([sys.executable, __file__, *alone], capture_output=True, text=True, check=True)
                 cells.append(json.loads(done.stdout.splitlines()[-1]))
                 print(cells[-1], flush=True)
-    about = {"machine": describe_machine(), "task": TASK, "command": " ".join(["python", *sys.argv])}
-    SCORES.write_text(json.dumps(about | {"cells": cells}, indent=1) + "\n")
+                about = {"machine": describe_machine(), "task": TASK, "command": " ".join(["python", *sys.argv])}
+                SCORES.write_text(json.dumps(about | {"cells": cells}, indent=1) + "\n")
     show(cells)
 
 

@@ -95,6 +95,8 @@ class _Trained:
     """An agent that comes with the package, instead of a run: goto-local, doorkey or dynamic-obstacles."""
     env: str | None = None
     """Id of the task (default: the one it was trained on; of a mixture, each task)."""
+    best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Of a run, the agents that had the highest return before a checkpoint, instead of the last ones."""
 
     def find(self, otherwise: str = "") -> Path:
         """Where the agents are; ``otherwise``: what else could have been asked for."""
@@ -127,7 +129,7 @@ class Evaluate(_Trained):
         from metarims.evaluation.tables import evaluate_agents, print_table, write_json
         from metarims.runs.folder import load_agents
 
-        agents = load_agents(self.find())
+        agents = load_agents(self.find(), best=self.best)
         _enable_cache()
         policies = ("greedy", "sampled") if self.policy == "both" else (self.policy,)
         with _says("plays") as tell:
@@ -162,7 +164,7 @@ class View(_Trained):
         if self.random:
             return self._show_random()
         path = self.find(otherwise="; or give --env ID --random to watch a random agent")
-        agents = load_agents(path)
+        agents = load_agents(path, best=self.best)
         _enable_cache()
         env = self.env or agents[0].config.env
         with _says(f"plays {env}"):
@@ -179,8 +181,9 @@ class View(_Trained):
 
         if self.env is None:
             raise UserError("--random needs a task: name it with --env (metarims envs lists them).")
-        if self.path is not None or self.agent:
-            raise UserError(f"--random plays without an agent: leave out {self.path or self.agent}, or --random.")
+        if self.path is not None or self.agent or self.best:
+            named = self.path or self.agent or "--best"
+            raise UserError(f"--random plays without an agent: leave out {named}, or --random.")
         _enable_cache()
         with _says(f"plays {self.env}"):
             episodes = record_random(self.env, self._place(self.env), self.episodes, self.seed)

@@ -89,7 +89,12 @@ def _run_chunk(state):
         loss, gradient = jax.value_and_grad(lambda t: jnp.sum((t.weight - noise) ** 2))(tiny)
         updates, opt = OPTIMISER.update(gradient, state["opt"])
         tiny = optax.apply_updates(tiny, updates)
-        metrics = {"return": noise[0], "success": jnp.where(noise[1] > 1, jnp.nan, 0.5), "fast/value_loss": loss}
+        metrics = {
+            "episodes": 10,
+            "return": noise[0],
+            "success": jnp.where(noise[1] > 1, jnp.nan, 0.5),
+            "fast/value_loss": loss,
+        }
         metrics |= {"fault/update": 0, "fault/term": 0, "fault/value": 0.0}
         return state | {"tiny": tiny, "opt": opt, "key": key, "count": state["count"] + 1}, metrics
 

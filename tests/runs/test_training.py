@@ -2,6 +2,7 @@ import dataclasses
 import io
 import json
 import os
+import shutil
 import signal
 import threading
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 from rich.console import Console
+from safetensors.numpy import load_file
 
 from metarims.config import Config
 from metarims.errors import UserError
@@ -63,9 +65,27 @@ def test_a_run_leaves_config_metrics_checkpoints_and_agents(tmp_path, train):
     assert any(row["success"] is None for row in rows), "an undefined success rate is null"
     assert checkpoints.chunks(tmp_path / "run/checkpoints") == [9, 12], "the last two are kept"
     assert sorted(path.name for path in (tmp_path / "run/agents").iterdir()) == [
+        "best-seed-3.safetensors",
+        "best-seed-5.safetensors",
         "seed-3.safetensors",
         "seed-5.safetensors",
     ]
+
+
+def test_the_agent_with_the_highest_return_before_a_checkpoint_is_kept(tmp_path, fake, train):
+    """A checkpoint comes every third chunk; the agent of that moment stands for the three."""
+    train(tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    for seed in (3, 5):
+        returns = np.array([row["return"] for row in rows if row["seed"] == seed]).reshape(4, 3).mean(1)
+        chunk = 3 * (1 + int(returns.argmax()))
+        train(tmp_path / "short", dataclasses.replace(fake.SMALL, frames=100 * chunk))
+        kept, expected = (
+            load_file(tmp_path / name)
+            for name in (f"run/agents/best-seed-{seed}.safetensors", f"short/agents/seed-{seed}.safetensors")
+        )
+        np.testing.assert_equal(kept, expected)
+        shutil.rmtree(tmp_path / "short")
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 4, 6, 11, 12])

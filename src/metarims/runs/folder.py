@@ -29,8 +29,9 @@ class RunFolder:
 
     ``config.json`` the settings; ``metrics.jsonl`` one line per seed and chunk; ``speed.jsonl`` wall-clock figures;
     ``events.jsonl`` one line per numerical fault, if there was any; ``checkpoints/`` whole training states;
-    ``agents/seed-N.safetensors`` the trained agents; ``run.lock`` the claim; ``tensorboard/``, ``wandb/`` and
-    ``wandb.json`` what ``--log`` leaves; ``damaged/`` what an earlier training left, where none of its checkpoints was
+    ``agents/seed-N.safetensors`` the trained agents; ``agents/best-seed-N.safetensors`` those with the highest return
+    on the way; ``run.lock`` the claim; ``tensorboard/``, ``wandb/`` and ``wandb.json`` what ``--log`` leaves;
+    ``damaged/`` what an earlier training left, where none of its checkpoints was
     whole.
     """
 
@@ -64,6 +65,9 @@ class RunFolder:
     @property
     def agents(self) -> Path:
         return self.path / "agents"
+
+    def agent(self, seed: int, *, best: bool = False) -> Path:
+        return _agent_file(self.path, seed, best=best)
 
     @property
     def checkpoints(self) -> Path:
@@ -246,16 +250,30 @@ def _flag(name: str, value: Any) -> str:
     return f"--{name.replace('_', '-')} {_say(value)}".rstrip()
 
 
-def load_agents(path: str | Path) -> "list[SavedAgent]":
-    """The agents of a run's folder, one per seed in the run's order, or the one in a .safetensors file."""
+def load_agents(path: str | Path, *, best: bool = False) -> "list[SavedAgent]":
+    """The agents of a run's folder, one per seed in the run's order, or the one in a .safetensors file.
+
+    ``best``: those with the highest return on the way, instead of the last ones.
+    """
     from metarims.runs.export import load_agent
 
     path = Path(path)
     if not path.is_dir():
+        if best:
+            raise UserError(f"--best chooses among the agents of a run's folder, and {path} is none: leave it out.")
         return [load_agent(path)]
     config = read_config(path)
-    files = [path / "agents" / f"seed-{seed}.safetensors" for seed in config.seeds]
+    files = [_agent_file(path, seed, best=best) for seed in config.seeds]
     missing = [file for file in files if not file.exists()]
+    if missing and best:
+        raise UserError(
+            f"{path} has no best agent yet ({missing[0].name} is missing): they are chosen every "
+            f"{config.checkpoint_every} chunks (checkpoint_every). Leave --best out for the last ones."
+        )
     if missing:
         raise UserError(f"{path} has no trained agent yet ({missing[0].name} is missing): train it to a checkpoint.")
     return [load_agent(file) for file in files]
+
+
+def _agent_file(run: Path, seed: int, *, best: bool) -> Path:
+    return run / "agents" / f"{'best-' * best}seed-{seed}.safetensors"

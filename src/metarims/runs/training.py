@@ -15,6 +15,7 @@ from metarims.config import Config
 from metarims.errors import UserError
 from metarims.gridworld.missions import VOCABULARY
 from metarims.runs import checkpoints, hosts, records
+from metarims.runs.best import BestAgents, Bests
 from metarims.runs.compiling import CompileClock
 from metarims.runs.export import SavedAgent, save_agent
 from metarims.runs.faults import FaultGuard, Standing
@@ -45,6 +46,7 @@ class Notes(TypedDict):
     speed_bytes: int
     events_bytes: NotRequired[int]
     faults: NotRequired[Standing]
+    best: NotRequired[Bests]
 
 
 class Outcome(NamedTuple):
@@ -97,6 +99,7 @@ class _Run:
         self.state: Any = None
         self.checkpoints = Path(hosts.share(str(folder.checkpoints.absolute())))
         self.guard = FaultGuard(trainer, config)
+        self.best = BestAgents(config.seeds)
         self._open_logs()
 
     def go(self) -> Outcome:
@@ -110,7 +113,10 @@ class _Run:
         while not ends:
             self._run_chunk()
             ends = self._ends()  # Once per chunk: a stop that comes later is met, and saved, after the next one.
-            if ends or self.chunk % self.config.checkpoint_every == 0:
+            regular = self.chunk % self.config.checkpoint_every == 0
+            if regular:
+                self.best.judge(self.env_steps)
+            if ends or regular:
                 self._save()
         return Outcome(self._finished, self.env_steps, self.guard.stopped_seeds)
 
@@ -153,6 +159,7 @@ class _Run:
             self.state = found.state
             self.chunk, self.env_steps = found.notes["chunk"], found.notes["env_steps"]
             self.guard.restore(found.notes.get("faults"))
+            self.best.restore(found.notes.get("best"))
             problems += self.guard.reminders()
             if not self._finished:
                 state, note = self.trainer.resume(found.state)
@@ -187,6 +194,9 @@ class _Run:
             check_form(notes, Notes, "notes")
         except UserError as error:
             return f"its {str(error).rstrip('.')}"
+        for name in ("faults", "best"):
+            if any(len(of_seeds) != len(self.config.seeds) for of_seeds in notes.get(name, {}).values()):
+                return f"its notes.{name} tells of other seeds"
         if self.metrics.begins_with(notes["metrics"]):
             return None
         return "the lines of metrics.jsonl that go with it are damaged or missing"
@@ -210,6 +220,7 @@ class _Run:
         self.chunk += 1
         self.env_steps += self.trainer.frames_per_chunk
         rows = [self._row(index, self.config.seeds[index], values) for index in self.guard.going]
+        self.best.add(rows)
         frames_per_second = self.trainer.frames_per_chunk * len(rows) / max(seconds - compile_seconds, 1e-9)
         sentences = tuple(event.text for event in events)
         report = ChunkReport(
@@ -256,6 +267,7 @@ class _Run:
             "speed_bytes": self.speed.num_bytes,
             "events_bytes": self.events.num_bytes,
             "faults": self.guard.notes(),
+            "best": self.best.standing,
         }
         with writing("a checkpoint", self.folder.path):
             checkpoints.save(self.checkpoints, self.chunk, self.trainer.keep(self.state), notes)
@@ -263,13 +275,16 @@ class _Run:
         self.saved_steps = self.env_steps
 
     def _export(self) -> None:
+        """Write the agents as they are now, and once more as the best where they are that."""
         words = self.trainer.words
         counts, special = (self.trainer.level.num_actions, len(words)), () if words == VOCABULARY else words
+        best = self.best.at(self.env_steps)
         with writing("the trained agents", self.folder.path):
             for index, seed in enumerate(self.config.seeds):
                 agent, env_steps = self.trainer.agent(self.state, index), self.guard.steps_of(index, self.env_steps)
                 known = SavedAgent(agent, self.folder.config, seed, env_steps, *counts, words=special)
-                save_agent(self.folder.agents / f"seed-{seed}.safetensors", known)
+                for path in (self.folder.agent(seed), *[self.folder.agent(seed, best=True)] * (index in best)):
+                    save_agent(path, known)
 
 
 @contextmanager

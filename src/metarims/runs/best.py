@@ -1,0 +1,61 @@
+"""Which agent of each seed was the best on the way: the one with the highest return in training before a checkpoint."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+
+class Bests(TypedDict):
+    """Where the search stands, as a checkpoint holds it: one entry per seed in each list."""
+
+    returns: list[float | None]
+    """Mean return of the best stretch between two checkpoints."""
+    env_steps: list[int]
+    """Steps of the agent at that stretch's end."""
+    sums: list[float]
+    """Returns of the episodes that ended in the running stretch, ..."""
+    episodes: list[int]
+    """... and their number."""
+
+
+class BestAgents:
+    """Judges stretches of training, from one regular checkpoint to the next.
+
+    Checkpoints that a stop makes end no stretch, so that a run which was stopped keeps the same agents as one which was
+    not. Returns of training say how good the policy was while it still changed; they cost nothing.
+    """
+
+    def __init__(self, seeds: Sequence[int]):
+        self.seeds = list(seeds)
+        self.standing: Bests = {
+            "returns": [None] * len(seeds),
+            "env_steps": [0] * len(seeds),
+            "sums": [0.0] * len(seeds),
+            "episodes": [0] * len(seeds),
+        }
+
+    def restore(self, notes: Bests | None) -> None:
+        """Take up what a checkpoint held."""
+        if notes is not None:
+            self.standing = notes
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Count the episodes of a chunk, one row of metrics per seed."""
+        for row in rows:
+            index = self.seeds.index(row["seed"])
+            if row["episodes"]:
+                self.standing["sums"][index] += row["return"] * row["episodes"]
+                self.standing["episodes"][index] += row["episodes"]
+
+    def judge(self, env_steps: int) -> None:
+        """End the stretch: the agents of these steps are the best so far where no stretch had a higher return."""
+        now = self.standing
+        for index, count in enumerate(now["episodes"]):
+            if count:
+                found, best = now["sums"][index] / count, now["returns"][index]
+                if best is None or found >= best:
+                    now["returns"][index], now["env_steps"][index] = found, env_steps
+            now["sums"][index], now["episodes"][index] = 0.0, 0
+
+    def at(self, env_steps: int) -> list[int]:
+        """The places of the seeds whose best agent is that of these steps."""
+        return [index for index, steps in enumerate(self.standing["env_steps"]) if steps == env_steps > 0]
