@@ -4,8 +4,12 @@ import ast
 import contextlib
 import io
 import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -122,6 +126,47 @@ def check_metarims(arguments):
 def test_a_wrong_command_is_noticed(line, capsys):
     with pytest.raises((AssertionError, UserError, SystemExit)):
         check_command(shlex.split(line))
+
+
+def shortened(words):
+    """The same command, small enough to run here; None where other tests run it, or it needs what is not here."""
+    program, *arguments = words[1:] if words[0] == "srun" else words
+    if program == "python" and "examples/custom_rule.py" in arguments:
+        program, start = arguments[1], [sys.executable, "examples/custom_rule.py"]
+    elif program == "metarims":
+        program, start = arguments[0], [sys.executable, "-m", "metarims.cli"]
+    else:
+        return None
+    rest = arguments[arguments.index(program) + 1 :]
+    if program == "demo" or rest[:1] == ["run"] or "--hosts" in rest or rest == ["report", "runs/table1-laptop"]:
+        return None
+    if program == "train" and "--help" not in rest:
+        rest = ["debug" if word == "demo" else word for word in rest]
+        preset = [] if "--preset" in rest else ["--preset", "debug"]
+        rest = [*preset, *rest, "--frames", "640"]
+    if program in ("evaluate", "view"):
+        rest += ["--episodes", "2"]
+    return [*start, program, *rest]
+
+
+def pages_with_commands():
+    for page in PAGES:
+        lines = [line for block in blocks(page, *SHELL) for line in block.splitlines()]
+        found = [shlex.split(re.sub(r"^\w+=\S* ", "", line), comments=True) for line in lines]
+        if commands := [short for words in found if words and (short := shortened(words))]:
+            yield pytest.param(commands, id=name(page))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("commands", pages_with_commands())
+def test_the_commands_of_a_page_work_one_after_another(commands, tmp_path):
+    """Each with few frames and episodes, in an empty folder that holds no more than the checkout's own."""
+    for folder in ("benchmarks", "examples"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    environment = os.environ | {"WANDB_MODE": "offline", "JAX_DISABLE_MOST_OPTIMIZATIONS": "true", "PYTHONPATH": "."}
+    for words in commands:
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
 
 
 # Programs

@@ -144,7 +144,7 @@ def test_verdicts_follow_the_numbers(metarims, others, outcome) -> None:
     level = verdicts["metarims succeeds in .47 of the more difficult room's episodes"]
     assert level is not None
     assert level.outcome == ("supported" if metarims > 0.5 else "not supported")
-    assert verdicts["metarims, where it has learnt 8x8, loses at most a tenth of success on 5x5"] is None
+    assert verdicts["metarims, where it has learnt a larger room, loses at most a tenth of success on 5x5"] is None
 
 
 def test_a_verdict_says_what_it_does_not_speak_of() -> None:

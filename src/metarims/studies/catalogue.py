@@ -66,9 +66,9 @@ def _marks(moment: str) -> tuple[Question, Question]:
 
 
 def _degradation(agent: str) -> Question:
-    """Of one agent that has learnt 8x8: how much less often it succeeds on 5x5."""
+    """Of one agent that has learnt a larger room: how much less often it succeeds on 5x5."""
     return _level(
-        f"{agent}, where it has learnt 8x8, loses at most a tenth of success on 5x5",
+        f"{agent}, where it has learnt a larger room, loses at most a tenth of success on 5x5",
         "success lost",
         f"{agent} backward",
         0.1,

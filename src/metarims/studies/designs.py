@@ -30,14 +30,18 @@ def each(agents: Sequence[str], tasks: Sequence[str], scale: Scale, *measure: Me
 
 
 def transfers(scale: Scale) -> tuple[Plan, ...]:
-    """Agents trained on the smallest room and measured in larger ones, and the other way round."""
+    """Agents trained on the smallest room and measured in larger ones, and the other way round.
+
+    The way back begins in the largest room that the scale has time to learn.
+    """
     agents = ("metarims", "modular", "vanilla", "metalstm", "metaflip", "slowlr")
     if scale.name == "smoke":
         agents = agents[:3]
     forward = measures.learning, measures.transfer(*DOORKEY)
     there = each(agents, DOORKEY[:1], scale, *forward)
-    hard, easy = DOORKEY[2], DOORKEY[:2]
-    back = tuple(Plan(f"{a} backward", a, (Stage(hard),), (measures.narrowing(hard, *easy),)) for a in agents[:3])
+    largest = 2 if scale.name == "paper" else 1
+    hard, easier = DOORKEY[largest], DOORKEY[:largest]
+    back = tuple(Plan(f"{a} backward", a, (Stage(hard),), (measures.narrowing(hard, *easier),)) for a in agents[:3])
     return there + back
 
 
