@@ -305,7 +305,9 @@ def test_notes_that_are_not_of_a_run_are_damage(tmp_path, train, snapshot):
     whole = snapshot(tmp_path / "run")
     path = tmp_path / "run/checkpoints/00000012/manifest.json"
     manifest = json.loads(path.read_text())["manifest"]
-    for part, wrong in (("metrics", {"bytes": "all"}), ("faults", {"restarts": 3}), ("chunk", None)):
+    of_one_seed = {name: values[:1] for name, values in manifest["notes"]["best"].items()}
+    damage = ("metrics", {"bytes": "all"}), ("faults", {"restarts": 3}), ("best", of_one_seed), ("chunk", None)
+    for part, wrong in damage:
         path.write_bytes(checkpoints.seal(manifest | {"notes": manifest["notes"] | {part: wrong}}))
         train(tmp_path / "run")
         assert snapshot(tmp_path / "run") == whole

@@ -188,6 +188,7 @@ def test_a_plan_that_ends_as_a_stop_comes_is_stopped(tmp_path):
     assert f"stopped   {plan.name}" in said
 
 
+@pytest.mark.usefixtures("quick_compilation")
 def test_a_result_that_cannot_be_written_is_a_reason(tmp_path, monkeypatch):
     def full(path, data):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -201,6 +202,7 @@ def test_a_result_that_cannot_be_written_is_a_reason(tmp_path, monkeypatch):
     assert "no space is left on the disk" in why
 
 
+@pytest.mark.usefixtures("quick_compilation")
 def test_a_fault_of_ours_is_told_in_a_line_and_kept_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(runtime, "enable_compile_cache", lambda: None)
     monkeypatch.setattr(jobs, "run_plan", lambda *_: {}["first\nsecond"])

@@ -1,6 +1,6 @@
 """Which agent of each seed was the best on the way: the one with the highest return in training before a checkpoint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 
@@ -26,6 +26,8 @@ class BestAgents:
 
     def __init__(self, seeds: Sequence[int]):
         self.seeds = list(seeds)
+        self.agents: list[Any] = []
+        """One per seed; what stands there before the first stretch has ended is no best."""
         self.standing: Bests = {
             "returns": [None] * len(seeds),
             "env_steps": [0] * len(seeds),
@@ -33,8 +35,9 @@ class BestAgents:
             "episodes": [0] * len(seeds),
         }
 
-    def restore(self, notes: Bests | None) -> None:
+    def restore(self, agents: Sequence[Any], notes: Bests | None = None) -> None:
         """Take up what a checkpoint held."""
+        self.agents = list(agents)
         if notes is not None:
             self.standing = notes
 
@@ -46,16 +49,16 @@ class BestAgents:
                 self.standing["sums"][index] += row["return"] * row["episodes"]
                 self.standing["episodes"][index] += row["episodes"]
 
-    def judge(self, env_steps: int) -> None:
-        """End the stretch: the agents of these steps are the best so far where no stretch had a higher return."""
+    def judge(self, env_steps: int, agent: Callable[[int], Any]) -> None:
+        """End the stretch: the agents of these steps are the best so far where no stretch had a higher return.
+
+        ``agent``: gives them, by the place of their seed.
+        """
         now = self.standing
         for index, count in enumerate(now["episodes"]):
             if count:
                 found, best = now["sums"][index] / count, now["returns"][index]
                 if best is None or found >= best:
                     now["returns"][index], now["env_steps"][index] = found, env_steps
+                    self.agents[index] = agent(index)
             now["sums"][index], now["episodes"][index] = 0.0, 0
-
-    def at(self, env_steps: int) -> list[int]:
-        """The places of the seeds whose best agent is that of these steps."""
-        return [index for index, steps in enumerate(self.standing["env_steps"]) if steps == env_steps > 0]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
@@ -115,7 +116,7 @@ class _Run:
             ends = self._ends()  # Once per chunk: a stop that comes later is met, and saved, after the next one.
             regular = self.chunk % self.config.checkpoint_every == 0
             if regular:
-                self.best.judge(self.env_steps)
+                self.best.judge(self.env_steps, partial(self.trainer.agent, self.state))
             if ends or regular:
                 self._save()
         return Outcome(self._finished, self.env_steps, self.guard.stopped_seeds)
@@ -143,8 +144,9 @@ class _Run:
         self.watchers.compiling()
         with _naming_memory():
             beginning = self.trainer.init()
-        kept = self.trainer.keep(beginning)
-        leaves = [leaf for leaf in jax.tree.leaves(beginning) if eqx.is_array(leaf)]
+        self.best.restore([self.trainer.agent(beginning, index) for index in range(len(self.config.seeds))])
+        kept = self._kept_of(beginning)
+        leaves = [leaf for leaf in jax.tree.leaves(kept) if eqx.is_array(leaf)]
         num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         check_space(folder.path, (checkpoints.KEEP + 1) * num_bytes)
         checkpoints.clear_scratch(folder.checkpoints)
@@ -156,13 +158,13 @@ class _Run:
         if found.state is None:
             self.state = jax.tree.map(_strong, beginning)
         else:
-            self.state = found.state
+            self.state = found.state["training"]
             self.chunk, self.env_steps = found.notes["chunk"], found.notes["env_steps"]
             self.guard.restore(found.notes.get("faults"))
-            self.best.restore(found.notes.get("best"))
+            self.best.restore(found.state["best"], found.notes.get("best"))
             problems += self.guard.reminders()
             if not self._finished:
-                state, note = self.trainer.resume(found.state)
+                state, note = self.trainer.resume(self.state)
                 self.state = jax.tree.map(_strong, state)
                 problems += (note,) * bool(note)
         with writing("metrics", folder.path):
@@ -171,6 +173,10 @@ class _Run:
             self.events.cut(found.notes.get("events_bytes", 0))
         self.saved_steps = self.env_steps
         self.watchers.begin(self.config, self.env_steps, problems)
+
+    def _kept_of(self, state: Any) -> dict[str, Any]:
+        """What a checkpoint holds; the best agents, too, so that all exported ones can be written anew from it."""
+        return {"training": self.trainer.keep(state), "best": self.best.agents}
 
     def _set_aside(self) -> tuple[str, ...]:
         """Keep what is here though no checkpoint can be gone on from, and say so; nothing where nothing was trained."""
@@ -270,21 +276,22 @@ class _Run:
             "best": self.best.standing,
         }
         with writing("a checkpoint", self.folder.path):
-            checkpoints.save(self.checkpoints, self.chunk, self.trainer.keep(self.state), notes)
+            checkpoints.save(self.checkpoints, self.chunk, self._kept_of(self.state), notes)
         self._export()
         self.saved_steps = self.env_steps
 
     def _export(self) -> None:
-        """Write the agents as they are now, and once more as the best where they are that."""
+        """Write the agents as they are now, and the best on the way."""
         words = self.trainer.words
         counts, special = (self.trainer.level.num_actions, len(words)), () if words == VOCABULARY else words
-        best = self.best.at(self.env_steps)
         with writing("the trained agents", self.folder.path):
             for index, seed in enumerate(self.config.seeds):
-                agent, env_steps = self.trainer.agent(self.state, index), self.guard.steps_of(index, self.env_steps)
-                known = SavedAgent(agent, self.folder.config, seed, env_steps, *counts, words=special)
-                for path in (self.folder.agent(seed), *[self.folder.agent(seed, best=True)] * (index in best)):
-                    save_agent(path, known)
+                last = self.trainer.agent(self.state, index), self.guard.steps_of(index, self.env_steps)
+                best = self.best.agents[index], self.best.standing["env_steps"][index]
+                for (agent, env_steps), is_best in ((last, False), (best, True)):
+                    known = SavedAgent(agent, self.folder.config, seed, env_steps, *counts, words=special)
+                    if env_steps or not is_best:
+                        save_agent(self.folder.agent(seed, best=is_best), known)
 
 
 @contextmanager

@@ -62,6 +62,8 @@ def run_job(job: Job) -> str | None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             size = scale(job.scale)
+            if size.brief:
+                jax.config.update("jax_disable_most_optimizations", True)
             result = run_plan(plans_of(study(job.study), size)[job.plan], size, folder, stop)
             if result is not None:
                 with writing("the result", path.parent):

@@ -39,6 +39,8 @@ class Scale:
     """Success from which a task counts as learnt, where a measurement makes sense only then."""
     tasks: int | None = None
     """At most so many tasks of a study that compares agents over several."""
+    brief: bool = False
+    """Its programs run but for a moment: they are compiled without optimisation, in two thirds of the time."""
 
 
 class Row(NamedTuple):

@@ -13,7 +13,7 @@ _FRAMES = {
 _OTHERS = (300_000, 5_000_000)
 
 SCALES: dict[str, Scale] = {
-    "smoke": Scale("smoke", "debug", 2, 4, lambda env: 1_024, grid=256, learnt=0.0, tasks=2),
+    "smoke": Scale("smoke", "debug", 2, 4, lambda env: 1_024, grid=256, learnt=0.0, tasks=2, brief=True),
     "laptop": Scale("laptop", "default", 10, 100, lambda env: _FRAMES.get(env, _OTHERS)[0], grid=1_280),
     "paper": Scale("paper", "paper", 10, 500, lambda env: _FRAMES.get(env, _OTHERS)[1], grid=20_480),
 }
