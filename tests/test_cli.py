@@ -142,7 +142,9 @@ def test_the_same_command_goes_on_to_the_same_bits(run, tmp_path):
     assert metarims("train", *half).returncode == 0
     done = spawn("train", *SMALL, "--seeds", 0, 1, "--out", tmp_path / "run", before=CHECKED)
     assert "going on from step 1,024" in done.stdout
-    for name in ("config.json", "metrics.jsonl", "agents/seed-0.safetensors", "agents/seed-1.safetensors"):
+    agents = [f"agents/{name}" for name in sorted(path.name for path in (out / "agents").glob("*.safetensors"))]
+    assert len(agents) == 4, "the last and the best of both seeds"
+    for name in ("config.json", "metrics.jsonl", *agents):
         assert (tmp_path / "run" / name).read_bytes() == (out / name).read_bytes(), name
 
 
@@ -226,6 +228,20 @@ def test_one_agents_file_elsewhere_needs_no_flags(run, tmp_path):
     done = metarims("evaluate", moved, "--env", "BabyAI-GoToLocalS5N2-v0", "--in", "jax", "--episodes", 5)
     assert done.returncode == 0, done.stderr
     assert "vanilla on BabyAI-GoToLocalS5N2-v0" in done.stdout
+
+
+def test_the_best_agents_on_the_way_can_be_asked_for(run, tmp_path):
+    out, _ = run
+    files = [out / f"agents/best-seed-{seed}.safetensors" for seed in (0, 1)]
+    flags = ("--in", "jax", "--episodes", 8, "--policy", "sampled", "--json", tmp_path / "found.json")
+    done = metarims("evaluate", out, "--best", *flags)
+    assert done.returncode == 0, done.stderr
+    together = [result["episode_return"] for result in json.loads((tmp_path / "found.json").read_text())]
+    assert metarims("evaluate", files[0], *flags).returncode == 0
+    assert json.loads((tmp_path / "found.json").read_text())[0]["episode_return"] == together[0]
+    refused = metarims("evaluate", files[0], "--best")
+    assert refused.returncode == 2
+    assert "leave it out" in refused.stderr
 
 
 def test_view_writes_one_page(run, tmp_path):

@@ -282,16 +282,19 @@ class _Run:
 
     def _export(self) -> None:
         """Write the agents as they are now, and the best on the way."""
-        words = self.trainer.words
-        counts, special = (self.trainer.level.num_actions, len(words)), () if words == VOCABULARY else words
+        best_steps = self.best.standing["env_steps"]
         with writing("the trained agents", self.folder.path):
             for index, seed in enumerate(self.config.seeds):
-                last = self.trainer.agent(self.state, index), self.guard.steps_of(index, self.env_steps)
-                best = self.best.agents[index], self.best.standing["env_steps"][index]
-                for (agent, env_steps), is_best in ((last, False), (best, True)):
-                    known = SavedAgent(agent, self.folder.config, seed, env_steps, *counts, words=special)
-                    if env_steps or not is_best:
-                        save_agent(self.folder.agent(seed, best=is_best), known)
+                env_steps = self.guard.steps_of(index, self.env_steps)
+                self._write_agent(self.trainer.agent(self.state, index), seed, env_steps)
+                if best_steps[index]:
+                    self._write_agent(self.best.agents[index], seed, best_steps[index], best=True)
+
+    def _write_agent(self, agent: Any, seed: int, env_steps: int, *, best: bool = False) -> None:
+        words = self.trainer.words
+        counts, special = (self.trainer.level.num_actions, len(words)), () if words == VOCABULARY else words
+        known = SavedAgent(agent, self.folder.config, seed, env_steps, *counts, words=special)
+        save_agent(self.folder.agent(seed, best=best), known)
 
 
 @contextmanager
