@@ -14,8 +14,9 @@ from metarims.agents.agent import select_group
 from metarims.agents.lstm import LSTMState
 from metarims.config import GROUPS, PPO, Config, Loop, Network, Rates, loops
 from metarims.errors import UserError
+from metarims.learning.ppo import compute_loss, precompute
 from metarims.learning.rules import RULES, Rule, Timescale, network_of
-from metarims.learning.timescales import make_learners
+from metarims.learning.timescales import Learner, cut_spans, make_learners
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -283,3 +284,27 @@ def test_passes_end_when_the_policy_has_moved_far_enough(small, experience, targ
         assert eqx.tree_equal(after, expected)
     for name, value in means.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("core", "groups"), [("rim", ("attention", "value")), ("lstm", ("value",)), ("rim", ("value",))]
+)
+def test_what_is_computed_once_for_all_passes_changes_neither_loss_nor_gradient(experience, core, groups):
+    """Where the encoder, or the core as well, is frozen."""
+    agents, rollouts, tokens = experience
+    learner = Learner("slow", groups, Loop(span=STEPS, rollout=STEPS), PPO(num_envs=ENVS))
+    own, frozen = learner.split(agents[core])
+    plain = cut_spans(rollouts[core], STEPS, PPO())
+    ready = jax.jit(lambda agent: precompute(agent, tokens, plain, groups))(agents[core])
+    assert (ready.features is None, ready.thoughts is None) == (
+        (True, False) if groups == ("value",) else (False, True)
+    )
+
+    @jax.jit
+    def differentiate(own, spans):
+        return jax.value_and_grad(lambda own: compute_loss(eqx.combine(own, frozen), tokens, spans, PPO())[0])(own)
+
+    (loss, gradient), (expected_loss, expected) = differentiate(own, ready), differentiate(own, plain)
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+    for found, wanted in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarims.config import PPO, Config, Loop, loops
+from metarims.config import GROUPS, PPO, Config, Loop, loops
 from metarims.learning import timescales
 from metarims.learning.ppo import LOSS_TERMS
 from metarims.learning.rollout import Rollout
@@ -150,7 +150,7 @@ def test_every_epoch_covers_every_span_once_in_an_order_of_its_own(small, monkey
     terms = dict.fromkeys(LOSS_TERMS, jnp.zeros(()))
     monkeypatch.setattr(timescales, "compute_loss", lambda agent, *_: (agent.value.bias.sum(), dict(terms)))
     loop = Loop(span=4, rollout=16, epochs=3, minibatches=4)
-    learner, agent = timescales.Learner("fast", ("value",), loop, PPO()), small.random_agent("lstm")
+    learner, agent = timescales.Learner("fast", GROUPS, loop, PPO()), small.random_agent("lstm")
     words = jnp.ones((1, 2), int)
     update = jax.jit(lambda rollout, key: learner.update(agent, learner.init(agent), words, rollout, key)[2])
     jax.block_until_ready(update(coded_rollout(16, 4), jax.random.key(0)))

@@ -1,5 +1,6 @@
 """Proximal policy optimisation on spans of recurrent experience (Schulman et al., 2017; paper, equation 1)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from metarims.agents.agent import Agent
-from metarims.agents.core import State
+from metarims.agents.core import State, unroll
 from metarims.config import PPO
 from metarims.learning.devices import mean
 from metarims.learning.rollout import take_log_prob
@@ -29,6 +30,31 @@ class Spans(NamedTuple):
     returns: Float[Array, "L P"]
     core: State
     """The recurrent state before each span: leading axis P."""
+    features: Float[Array, "L P D"] | None = None
+    """What the encoder makes of the observations, and ..."""
+    thoughts: Float[Array, "L P O"] | None = None
+    """... the core of these, where that is known (``precompute``)."""
+
+
+def precompute(
+    agent: Agent, mission_tokens: Int[Array, "num_missions L"], spans: Spans, groups: Sequence[str]
+) -> Spans:
+    """The spans with what is the same in every pass over them, while only these groups of parameters change.
+
+    The loss and its gradient stay what they are; a loop that leaves the encoder alone need not see, and one that
+    leaves the core alone need not think, more than once.
+    """
+    if "encoder" in groups:
+        return spans
+    features = agent.encoder(agent.tables(mission_tokens), spans.observation)
+    if "modules" in groups or "attention" in groups:
+        return spans._replace(features=features)
+    return spans._replace(thoughts=think(agent, features, spans))
+
+
+def think(agent: Agent, features: Float[Array, "L P D"], spans: Spans) -> Float[Array, "L P O"]:
+    """What the core makes of features, span by span."""
+    return unroll(agent.core, features, spans.core, spans.begins)[1][0]
 
 
 def compute_loss(
@@ -38,11 +64,16 @@ def compute_loss(
 
     With ``axes`` (of shards) it is this shard's; the minibatch's is the mean over shards.
     """
-    _, output = agent.unroll(agent.tables(mission_tokens), spans.observation, spans.core, spans.begins)
-    ratio = jnp.exp(take_log_prob(output.logits, spans.action) - spans.log_prob)
+    thoughts = spans.thoughts
+    if thoughts is None:
+        known = spans.features
+        features = agent.encoder(agent.tables(mission_tokens), spans.observation) if known is None else known
+        thoughts = think(agent, features, spans)
+    logits, value = agent.policy(thoughts), agent.value(thoughts)[..., 0]
+    ratio = jnp.exp(take_log_prob(logits, spans.action) - spans.log_prob)
     policy_loss = compute_policy_loss(ratio, spans.advantage, ppo.clip, normalize=ppo.normalize_advantages, axes=axes)
-    value_loss = compute_value_loss(output.value, spans.value, spans.returns, ppo.clip if ppo.clip_value else None)
-    log_probs = jax.nn.log_softmax(output.logits)
+    value_loss = compute_value_loss(value, spans.value, spans.returns, ppo.clip if ppo.clip_value else None)
+    log_probs = jax.nn.log_softmax(logits)
     entropy = -(jnp.exp(log_probs) * log_probs).sum(-1).mean()
     loss = policy_loss + ppo.value_coef * value_loss - ppo.entropy_coef * entropy
     kl = (ratio - 1 - jnp.log(ratio)).mean()

@@ -14,7 +14,7 @@ from metarims.config import GROUPS, PPO, Config, Loop, loops
 from metarims.errors import UserError
 from metarims.learning.devices import average
 from metarims.learning.guard import Fault, find_fault, no_fault
-from metarims.learning.ppo import LOSS_TERMS, Spans, compute_loss
+from metarims.learning.ppo import LOSS_TERMS, Spans, compute_loss, precompute
 from metarims.learning.returns import compute_advantages
 from metarims.learning.rollout import Rollout
 from metarims.learning.rules import RULES, rate_factors
@@ -98,7 +98,7 @@ class Learner:
         the fault is the first. Each shard gives its part to every minibatch; all take the same step, by the mean of
         their gradients.
         """
-        spans = cut_spans(rollout, self.loop.span, self.ppo)
+        spans = precompute(agent, mission_tokens, cut_spans(rollout, self.loop.span, self.ppo), self.groups)
         moments = measure_moments(spans.value, spans.returns)
         num_spans = spans.begins.shape[1]
         own: Any
