@@ -306,7 +306,12 @@ def test_notes_that_are_not_of_a_run_are_damage(tmp_path, train, snapshot):
     path = tmp_path / "run/checkpoints/00000012/manifest.json"
     manifest = json.loads(path.read_text())["manifest"]
     of_one_seed = {name: values[:1] for name, values in manifest["notes"]["best"].items()}
-    damage = ("metrics", {"bytes": "all"}), ("faults", {"restarts": 3}), ("best", of_one_seed), ("chunk", None)
+    damage = (
+        ("metrics", {"bytes": "all"}),
+        ("faults", {"restarts": 3}),
+        ("best", of_one_seed | {"more": 1}),
+        ("chunk", None),
+    )
     for part, wrong in damage:
         path.write_bytes(checkpoints.seal(manifest | {"notes": manifest["notes"] | {part: wrong}}))
         train(tmp_path / "run")

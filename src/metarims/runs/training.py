@@ -200,8 +200,9 @@ class _Run:
             check_form(notes, Notes, "notes")
         except UserError as error:
             return f"its {str(error).rstrip('.')}"
-        for name in ("faults", "best"):
-            if any(len(of_seeds) != len(self.config.seeds) for of_seeds in notes.get(name, {}).values()):
+        for name, form in (("faults", Standing), ("best", Bests)):
+            lists = [notes[name][part] for part in form.__required_keys__] if name in notes else []
+            if any(len(of_seeds) != len(self.config.seeds) for of_seeds in lists):
                 return f"its notes.{name} tells of other seeds"
         if self.metrics.begins_with(notes["metrics"]):
             return None
