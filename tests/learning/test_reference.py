@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarims.agents.agent import Agent, AgentOutput
-from metarims.agents.core import unroll
+from metarims.agents.agent import Agent
 from metarims.agents.lstm import LSTMState
 from metarims.config import PPO, Loop
 from metarims.learning.returns import compute_advantages
@@ -54,10 +53,8 @@ class Reader(Agent):
     def tables(self, mission_tokens):  # pyright: ignore[reportIncompatibleMethodOverride]
         return None
 
-    def unroll(self, tables, observation, state, begins):
-        x = THEIRS["features"].reshape(-1, NUM_FEATURES)[observation.mission]
-        state, (x, metrics) = unroll(self.core, x, state, begins)
-        return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
+    def encode(self, tables, observation):
+        return THEIRS["features"].reshape(-1, NUM_FEATURES)[observation.mission]
 
 
 def make_reader(like):

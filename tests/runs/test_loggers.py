@@ -52,7 +52,7 @@ def log(train):
 def metrics(out, seed):
     """By env_steps, the defined metrics of a seed in metrics.jsonl."""
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    names = ("return", "success", "fast/value_loss")
+    names = ("episodes", "return", "success", "fast/value_loss")
     return {
         row["env_steps"]: {name: row[name] for name in names if row[name] is not None}
         for row in rows

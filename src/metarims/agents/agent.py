@@ -67,9 +67,13 @@ class Agent(eqx.Module):
         """The recurrent state with a fresh beginning where an episode has ended."""
         return self.core.reset(state, done)
 
+    def encode(self, tables: Tables, observation: Observation | Pixels) -> Float[Array, "*B D"]:
+        """What the core reads of observations."""
+        return self.encoder(tables, observation)
+
     def step(self, tables: Tables, observation: Observation | Pixels, state: State) -> tuple[State, AgentOutput]:
         """One step of a batch of environments."""
-        read = self.core.read(self.encoder(tables, observation))
+        read = self.core.read(self.encode(tables, observation))
         state, (x, metrics) = self.core.step(read, state)
         return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
 
@@ -77,7 +81,7 @@ class Agent(eqx.Module):
         self, tables: Tables, observation: Observation, state: State, begins: Bool[Array, "T B"]
     ) -> tuple[State, AgentOutput]:
         """A span of steps (leading axes T B); where ``begins``, the state is reset before the step."""
-        state, (x, metrics) = unroll(self.core, self.encoder(tables, observation), state, begins)
+        state, (x, metrics) = unroll(self.core, self.encode(tables, observation), state, begins)
         return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
 
 

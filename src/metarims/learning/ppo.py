@@ -46,7 +46,7 @@ def precompute(
     """
     if "encoder" in groups:
         return spans
-    features = agent.encoder(agent.tables(mission_tokens), spans.observation)
+    features = agent.encode(agent.tables(mission_tokens), spans.observation)
     if "modules" in groups or "attention" in groups:
         return spans._replace(features=features)
     return spans._replace(thoughts=think(agent, features, spans))
@@ -67,7 +67,7 @@ def compute_loss(
     thoughts = spans.thoughts
     if thoughts is None:
         known = spans.features
-        features = agent.encoder(agent.tables(mission_tokens), spans.observation) if known is None else known
+        features = agent.encode(agent.tables(mission_tokens), spans.observation) if known is None else known
         thoughts = think(agent, features, spans)
     logits, value = agent.policy(thoughts), agent.value(thoughts)[..., 0]
     ratio = jnp.exp(take_log_prob(logits, spans.action) - spans.log_prob)

@@ -164,7 +164,7 @@ class WeightsAndBiases:
 LOGGERS = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
 
 
-def _figures(row: dict[str, Any], report: ChunkReport) -> dict[str, float]:
+def _figures(row: dict[str, Any], report: ChunkReport) -> dict[str, float | int]:
     """The metrics of one seed that are defined in this chunk, and the speed of all seeds together."""
     names = [name for name, value in row.items() if name not in ("seed", "chunk", "env_steps") and value is not None]
     return {name: row[name] for name in names} | {"frames_per_second": report.frames_per_second}
