@@ -11,7 +11,7 @@ import tyro
 from metarims.commands import Doctor, Envs, Evaluate, Params, Plot, RunDemo, Train, View
 from metarims.errors import UserError, one_line, unknown_name
 from metarims.presets import preset as find_preset
-from metarims.runtime import prevent_deadlock, silence_alarms
+from metarims.runtime import prevent_deadlock, settle_memory, silence_alarms
 from metarims.studies.commands import StudyList, StudyReport, StudyRun
 
 
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seeds that a numerical fault stopped, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     prevent_deadlock()
+    settle_memory()
     silence_alarms()
     try:
         code = _parse(arguments).run(shlex.join(["metarims", *arguments]))

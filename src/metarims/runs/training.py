@@ -26,6 +26,7 @@ from metarims.runs.forms import check_form
 from metarims.runs.stopping import StopRequest
 from metarims.runs.trainer import Trainer
 from metarims.runs.watching import ChunkReport, Watcher, Watchers
+from metarims.runtime import release_memory
 
 EPISODE_MEANS = {"return", "success", "episode_length"}
 """Metrics that are undefined (null) in a chunk in which no episode ended."""
@@ -213,6 +214,7 @@ class _Run:
         self.began = time.perf_counter(), self.clock.seconds
         with _naming_memory():
             self.guard.compile(self.state)
+        release_memory()
         self.watchers.compiled(time.perf_counter() - self.began[0])
 
     def _run_chunk(self) -> None:

@@ -50,11 +50,12 @@ def run_job(job: Job) -> str | None:
 
     The whole reason stands in ``error.txt``, where that can be written.
     """
-    from metarims.runtime import enable_compile_cache, prevent_deadlock
+    from metarims.runtime import enable_compile_cache, prevent_deadlock, settle_memory
     from metarims.studies.catalogue import study
     from metarims.studies.scales import scale
 
     prevent_deadlock()
+    settle_memory()
     enable_compile_cache()
     folder = Path(job.folder)
     path, error_file = result_path(folder, job.plan), error_path(folder, job.plan)
