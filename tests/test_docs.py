@@ -143,7 +143,7 @@ def shortened(words):
     if program == "train" and "--help" not in rest:
         rest = ["debug" if word == "demo" else word for word in rest]
         preset = [] if "--preset" in rest else ["--preset", "debug"]
-        rest = [*preset, *rest, "--frames", "640"]
+        rest = [*preset, *rest, "--frames", "4096"]
     if program in ("evaluate", "view"):
         rest += ["--episodes", "2"]
     return [*start, program, *rest]
