@@ -31,8 +31,7 @@ class RunFolder:
     ``events.jsonl`` one line per numerical fault, if there was any; ``checkpoints/`` whole training states;
     ``agents/seed-N.safetensors`` the trained agents; ``agents/best-seed-N.safetensors`` those with the highest return
     on the way; ``run.lock`` the claim; ``tensorboard/``, ``wandb/`` and ``wandb.json`` what ``--log`` leaves;
-    ``damaged/`` what an earlier training left, where none of its checkpoints was
-    whole.
+    ``damaged/`` what an earlier training left, where none of its checkpoints was whole.
     """
 
     def __init__(self, path: str | Path, config: Config):

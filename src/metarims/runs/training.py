@@ -146,7 +146,7 @@ class _Run:
         with _naming_memory():
             beginning = self.trainer.init()
         self.best.restore([self.trainer.agent(beginning, index) for index in range(len(self.config.seeds))])
-        kept = self._kept_of(beginning)
+        kept = self._checkpoint_of(beginning)
         leaves = [leaf for leaf in jax.tree.leaves(kept) if eqx.is_array(leaf)]
         num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         check_space(folder.path, (checkpoints.KEEP + 1) * num_bytes)
@@ -175,7 +175,7 @@ class _Run:
         self.saved_steps = self.env_steps
         self.watchers.begin(self.config, self.env_steps, problems)
 
-    def _kept_of(self, state: Any) -> dict[str, Any]:
+    def _checkpoint_of(self, state: Any) -> dict[str, Any]:
         """What a checkpoint holds; the best agents, too, so that all exported ones can be written anew from it."""
         return {"training": self.trainer.keep(state), "best": self.best.agents}
 
@@ -279,7 +279,7 @@ class _Run:
             "best": self.best.standing,
         }
         with writing("a checkpoint", self.folder.path):
-            checkpoints.save(self.checkpoints, self.chunk, self._kept_of(self.state), notes)
+            checkpoints.save(self.checkpoints, self.chunk, self._checkpoint_of(self.state), notes)
         self._export()
         self.saved_steps = self.env_steps
 
