@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarims.agents.attention import Communication, InputAttention, choose_top_k, rank, softmax
+from metarims.agents.attention import Communication, InputAttention, choose_top_k, match, rank, softmax
 from metarims.agents.init import init_fan_in
 
 
@@ -138,3 +138,17 @@ def test_softmax_and_its_gradient_are_jaxs_and_large_scores_do_not_overflow(size
         np.testing.assert_allclose(
             gradient(softmax, scale * scores), gradient(jax.nn.softmax, scale * scores), atol=1e-5
         )
+
+
+def test_matching_and_its_gradient_are_those_of_the_sum_over_a_heads_numbers():
+    query, key, weights = normal(3, 2, 4, 8), normal(5, 2, 4, 8), normal(2, 4, 3, 5)
+
+    def formula(query, key):
+        return (query[:, None] * key[None]).sum(-1).transpose(2, 3, 0, 1)
+
+    def gradient(function):
+        return jax.grad(lambda pair: (function(*pair) * weights).sum())((query, key))
+
+    np.testing.assert_allclose(match(query, key), formula(query, key), atol=1e-5)
+    for ours, theirs in zip(gradient(match), gradient(formula), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)

@@ -7,7 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarims.agents.encoder import PATCH, TILE_MEAN, TILE_WHITENING, Encoder, cut_patches, lookup, modulate
+from metarims.agents.encoder import (
+    PATCH,
+    TILE_MEAN,
+    TILE_WHITENING,
+    WHITE_ATLAS,
+    Encoder,
+    convolve_atlas,
+    cut_patches,
+    lookup,
+    modulate,
+)
 from metarims.gridworld import VOCABULARY, make, sight
 from metarims.gridworld.farama import FaramaBatch, world_from_farama
 from metarims.gridworld.tiles import TILE_ATLAS
@@ -126,6 +136,13 @@ def test_whitened_tiles_are_told_apart_equally_well():
     pixels = TILE_ATLAS.reshape(-1, PATCH) / 255
     before, after = distances(pixels), distances((pixels - TILE_MEAN) @ TILE_WHITENING)
     assert after.max() / after.min() < 5 < 15 < before.max() / before.min()
+
+
+def test_the_written_gradient_of_the_first_layer_is_the_one_of_a_product():
+    draw = np.random.default_rng(2)
+    kernel, weights = (jnp.asarray(draw.normal(size=(rows, 5)), jnp.float32) for rows in (192, 60))
+    found = jax.grad(lambda kernel: (convolve_atlas(kernel) * weights).sum())(kernel)
+    np.testing.assert_allclose(found, WHITE_ATLAS.T @ np.asarray(weights), rtol=1e-4, atol=1e-4)
 
 
 def test_lookup_has_the_gradient_of_indexing():

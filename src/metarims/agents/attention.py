@@ -100,6 +100,29 @@ def _columns(x: Float[Array, "*B N"]) -> list[Float[Array, "*B 1"]]:
     return jnp.split(x, x.shape[-1], axis=-1)
 
 
+@jax.custom_vjp
+def match(query: Float[Array, "M B heads d"], key: Float[Array, "N B heads d"]) -> Float[Array, "B heads M N"]:
+    """Products of each module's query with each module's key.
+
+    The keys' gradient is written out as a product with the modules' axis last: left alone, XLA's CPU compiler sums it
+    number by number, and training takes a sixth longer.
+    """
+    return jnp.einsum("mbhd,nbhd->bhmn", query, key)
+
+
+def _match_forward(query, key):
+    return match(query, key), (query, key)
+
+
+def _match_backward(residuals, gradient):
+    query, key = residuals
+    key_bar = jnp.moveaxis(query, 0, -1) @ gradient  # B heads d N
+    return jnp.einsum("bhmn,nbhd->mbhd", gradient, key), jnp.moveaxis(key_bar, -1, 0)
+
+
+match.defvjp(_match_forward, _match_backward)
+
+
 class Communication(eqx.Module):
     """Active modules ask all modules, and add the answer to their state (paper, section 2.1).
 
@@ -138,7 +161,7 @@ class Communication(eqx.Module):
         weights = jnp.concatenate([self.query, self.key, self.value], axis=-1)
         projected = multiply(hidden, weights)
         query, key, value = jnp.split(projected.reshape(*hidden.shape[:2], 3 * self.num_heads, -1), 3, axis=2)
-        scores = jnp.einsum("mbhd,nbhd->bhmn", query, key) * query.shape[-1] ** -0.5
+        scores = match(query, key) * query.shape[-1] ** -0.5
         attention = softmax(scores)
         heard = jnp.einsum("bhmn,nbhd->mbhd", attention, value).reshape(*hidden.shape[:2], -1)
         message = multiply(heard, self.output)

@@ -20,9 +20,6 @@ from metarims.types import TILE, VIEW, Observation, Pixels
 
 PATCH = TILE * TILE * 3
 
-LONG_MISSION = 16
-"""Words up to which reading is written out, which runs faster; a loop over 72 words so takes minutes to compile."""
-
 
 class Tables(NamedTuple):
     """What an agent computes once per call: features of every tile and of every mission that can occur."""
@@ -49,6 +46,21 @@ def _whiten_tiles(epsilon: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
 TILE_MEAN, TILE_WHITENING = _whiten_tiles()
 WHITE_ATLAS = (TILE_ATLAS.reshape(-1, PATCH) / 255 - TILE_MEAN).astype(np.float32) @ TILE_WHITENING
 """The pixels of every tile, whitened: rows [60, 192]."""
+
+
+@jax.custom_vjp
+def convolve_atlas(kernel: Float[Array, "192 C"]) -> Float[Array, "60 C"]:
+    """The first convolution on every tile that exists.
+
+    The gradient finds the atlas transposed already: left alone, XLA's CPU compiler sums it number by number.
+    """
+    return jnp.asarray(WHITE_ATLAS) @ kernel
+
+
+convolve_atlas.defvjp(
+    lambda kernel: (convolve_atlas(kernel), None),
+    lambda _, gradient: (jnp.asarray(np.ascontiguousarray(WHITE_ATLAS.T)) @ gradient,),
+)
 
 
 def lookup(table: Float[Array, "R D"], rows: Integer[Array, "*B"]) -> Float[Array, "*B D"]:
@@ -149,11 +161,7 @@ class MissionEncoder(eqx.Module):
             new = step_gru(x, hidden @ self.from_hidden, hidden)
             return jnp.where(token[:, None] > 0, new, hidden), None
 
-        if tokens.shape[1] > LONG_MISSION:
-            return jax.lax.scan(read, hidden, (jnp.swapaxes(inputs, 0, 1), tokens.T))[0]
-        for i in range(tokens.shape[1]):
-            hidden, _ = read(hidden, (inputs[:, i], tokens[:, i]))
-        return hidden
+        return jax.lax.scan(read, hidden, (jnp.swapaxes(inputs, 0, 1), tokens.T))[0]
 
 
 class Encoder(eqx.Module):
@@ -201,7 +209,7 @@ class Encoder(eqx.Module):
         """Features of all tiles and of the missions given as words, to be looked up by ``__call__``."""
         missions = self.mission(mission_tokens)
         film = None if self.film is None else missions @ self.film
-        tiles = jnp.asarray(WHITE_ATLAS) @ self.tile_kernel + self.tile_bias
+        tiles = convolve_atlas(self.tile_kernel) + self.tile_bias
         return Tables(tiles, film, missions @ self.from_mission + self.bias)
 
     def _convolve(self, patches: Integer[Array, "*B 192"]) -> Float[Array, "*B C"]:
