@@ -11,6 +11,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.legend import Legend
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from metarims.errors import UserError
@@ -194,12 +195,15 @@ def _dress(axes: Axes, measure: str, title: str, colors: Mapping[str, str]) -> N
 
 
 def _explain(axes: Axes, colors: Mapping[str, str], beside: bool) -> None:
-    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "best"}
-    legend = axes.legend(
-        frameon=False, labelcolor=colors["ink"], fontsize=9, handlelength=3.2, alignment="left", **place
-    )
+    legend = draw_legend(axes, colors, beside, handlelength=3.2, alignment="left")
     legend.set_title("mean of seeds, each seed thin, 95 % interval", prop=FontProperties(size=8))
     legend.get_title().set_color(colors["muted"])
+
+
+def draw_legend(axes: Axes, colors: Mapping[str, str], beside: bool, **style: Any) -> Legend:
+    """The legend where it covers least, or beside the axes."""
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "best"}
+    return axes.legend(frameon=False, labelcolor=colors["ink"], fontsize=9, **style, **place)
 
 
 def short_steps(steps: float) -> str:

@@ -12,7 +12,7 @@ from metarims.evaluation.curves import whole_curves
 from metarims.evaluation.statistics import mean, profile_band, stratified_interval
 from metarims.studies.results import Results
 from metarims.studies.scores import score_tables
-from metarims.views.plots import COLORS, FEW, LINE_STYLES, PLAIN, THEMES, learning_curves
+from metarims.views.plots import COLORS, FEW, LINE_STYLES, PLAIN, THEMES, draw_legend, learning_curves
 
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 """A second sign of the label beside its colour."""
@@ -185,7 +185,6 @@ def _finish(axes: Axes, ink: Mapping[str, str], grid: Literal["x", "y", ""], leg
         spine.set_color(ink["line"])
     if legend:
         crowded = len(axes.get_legend_handles_labels()[1]) > FEW
-        place: Any = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if crowded else {"loc": "best"}
         if crowded and isinstance(axes.figure, Figure):
             axes.figure.set_figwidth(1.4 * axes.figure.get_figwidth())
-        axes.legend(frameon=False, labelcolor=ink["ink"], fontsize=9, **place)
+        draw_legend(axes, ink, beside=crowded)
