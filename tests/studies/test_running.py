@@ -21,6 +21,7 @@ from metarims.studies import jobs
 from metarims.studies.catalogue import STUDIES
 from metarims.studies.folder import claim_folder, error_path, result_path, stage_path
 from metarims.studies.plans import Plan, Stage
+from metarims.studies.results import collect
 from metarims.studies.running import run_study
 from metarims.studies.scales import scale
 
@@ -159,6 +160,40 @@ def test_a_result_of_other_settings_is_refused_before_anything_runs(tmp_path, ch
     with pytest.raises(UserError, match=rf"holds a result of {re.escape(name)} .*{message}.* with --out"):
         run_faked(tmp_path, workers)
     assert workers.jobs == []
+
+
+def test_a_new_folder_goes_on_from_collected_results(tmp_path):
+    """The one file is enough to go on elsewhere: only plans that are missing in it are given away."""
+    name = write_result(tmp_path / "first")
+    fresh = tmp_path / "second" / "scores.json.gz"
+    fresh.parent.mkdir()
+    fresh.write_bytes(collect(tmp_path / "first").read_bytes())
+    assert run_faked(fresh.parent, FakeWorkers(None))[0].finished == (name,)
+    assert result_path(fresh.parent, name).read_bytes() == result_path(tmp_path / "first", name).read_bytes()
+    result_path(fresh.parent, name).unlink()
+    workers = FakeWorkers(lambda job: Ending("failed", "why"))
+    assert run_faked(fresh.parent, workers)[0].failed == (name,), "a result that was removed is run again"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"study": "fig7"}, "holds the study fig7 at scale smoke, not fig9 at scale smoke: name another folder"),
+        ({"plans": [{"plan": "another"}]}, "holds results of another, no plan of fig9: move it away"),
+        ({"plans": [{"label": 3}]}, r"plans\[0\].label is 3: it must be text"),
+    ],
+)
+def test_collected_results_of_something_else_are_refused_and_kept(tmp_path, change, message):
+    write_result(tmp_path / "first")
+    found = json.loads(gzip.decompress(collect(tmp_path / "first").read_bytes()))
+    if "plans" in change:
+        change = {"plans": [found["plans"][0] | change["plans"][0]]}
+    path = tmp_path / "second" / "scores.json.gz"
+    path.parent.mkdir()
+    path.write_bytes(gzip.compress(json.dumps(found | change).encode()))
+    with pytest.raises(UserError, match=message):
+        run_faked(path.parent, FakeWorkers(None))
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_the_reason_of_a_failure_is_todays(tmp_path):

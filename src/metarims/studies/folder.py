@@ -9,7 +9,7 @@ DIR/runs/PLAN/error.txt     why it failed, until it succeeds
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,36 @@ from metarims.runs.files import write_atomic
 from metarims.runs.folder import contrast, differences
 from metarims.studies.plans import Plan, Scale, Study
 
+ABOUT = "study.json"
+
+
+def is_claimed(folder: Path) -> bool:
+    """Whether a study was begun in the folder."""
+    return (folder / ABOUT).exists()
+
 
 def claim_folder(folder: Path, study: Study, scale: Scale) -> None:
     """Make the study's folder, or check that it is this study's at this scale."""
-    path, about = folder / "study.json", {"study": study.name, "scale": scale.name}
-    if path.exists():
-        found = read_about(folder)
-        if {name: found[name] for name in about} != about:
-            raise UserError(
-                f"{folder} holds the study {found['study']} at scale {found['scale']}, not {study.name} at scale "
-                f"{scale.name}: name another folder with --out."
-            )
+    if is_claimed(folder):
+        check_study(folder, read_about(folder), study, scale)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(about).encode())
+    about = {"study": study.name, "scale": scale.name}
+    write_atomic(folder / ABOUT, json.dumps(about).encode())
+
+
+def check_study(path: Path, found: Mapping[str, str], study: Study, scale: Scale) -> None:
+    """Raise ``UserError`` unless what was found at a path is of this study at this scale."""
+    if (found["study"], found["scale"]) != (study.name, scale.name):
+        raise UserError(
+            f"{path} holds the study {found['study']} at scale {found['scale']}, not {study.name} at scale "
+            f"{scale.name}: name another folder with --out."
+        )
 
 
 def read_about(folder: Path) -> dict[str, str]:
     """Which study a folder holds, and at which scale."""
-    path = folder / "study.json"
+    path = folder / ABOUT
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         return {name: str(about[name]) for name in ("study", "scale")}

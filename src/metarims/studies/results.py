@@ -13,8 +13,8 @@ from metarims.errors import UserError
 from metarims.runs.files import reason, write_atomic
 from metarims.runs.forms import check_form
 from metarims.studies.catalogue import study
-from metarims.studies.folder import read_about, result_path
-from metarims.studies.plans import Row, Study
+from metarims.studies.folder import check_study, read_about, result_path
+from metarims.studies.plans import Row, Scale, Study, plans_of
 from metarims.studies.scales import scale
 from metarims.studies.scores import score_table, score_tables
 from metarims.studies.verdicts import Verdict, judge
@@ -148,6 +148,24 @@ def collect(folder: Path) -> Path:
     path = folder / SCORES
     write_atomic(path, gzip.compress(json.dumps(whole).encode(), mtime=0))
     return path
+
+
+def unpack(folder: Path, study: Study, scale: Scale) -> None:
+    """Write the results in a folder's collected file each to its place, so that these plans are not run again.
+
+    A file of another study or scale, or with plans the study does not have, is a ``UserError``: nothing is written.
+    """
+    path = folder / SCORES
+    found = read_results(path)
+    check_study(path, {"study": found.study.name, "scale": found.scale}, study, scale)
+    plans = plans_of(study, scale)
+    strange = [plan["plan"] for plan in found.plans if plan["plan"] not in plans]
+    if strange:
+        raise UserError(f"{path} holds results of {', '.join(strange)}, no plan of {study.name}: move it away.")
+    for plan in found.plans:
+        place = result_path(folder, plan["plan"])
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(place, json.dumps(plan).encode())
 
 
 def _read_plan(path: Path, name: str) -> Mapping[str, Any]:

@@ -8,10 +8,10 @@ from rich.console import Console
 
 from metarims.runs.stopping import StopRequest
 from metarims.studies.board import Board
-from metarims.studies.folder import check_settings, claim_folder, error_path, result_path
+from metarims.studies.folder import check_settings, claim_folder, error_path, is_claimed, result_path
 from metarims.studies.jobs import Job
 from metarims.studies.plans import Scale, Study, plans_of
-from metarims.studies.results import read_results
+from metarims.studies.results import SCORES, read_results, unpack
 from metarims.studies.workers import Workers
 
 POLL_SECONDS = 0.2
@@ -29,8 +29,11 @@ class Ended(NamedTuple):
 def run_study(study: Study, scale: Scale, folder: Path, workers: Workers, console: Console, stop: StopRequest) -> Ended:
     """Let the workers run what is not finished yet; what fails is listed, and the rest goes on.
 
-    Raises ``UserError``, before anything runs, for a result that is damaged or was made with other settings.
+    A new folder may begin with the collected results of another: their plans are finished. Raises ``UserError``, before
+    anything runs, for a result that is damaged or was made with other settings.
     """
+    if (folder / SCORES).exists() and not is_claimed(folder):
+        unpack(folder, study, scale)
     claim_folder(folder, study, scale)
     plans = plans_of(study, scale)
     for result in read_results(folder).plans:
