@@ -184,7 +184,7 @@ class Config:
     """Chunks between two checkpoints; a killed run loses at most these."""
     on_nan: Literal["stop", "restart"] = "stop"
     """What a seed does whose loss becomes NaN or explodes (gradient norm above 1e6): it stops with its last good agent,
-    or goes on from that with other random numbers, at most 3 times. The other seeds go on either way."""
+    or goes on from that with other actions drawn, at most 3 times. The other seeds go on either way."""
 
     def __post_init__(self):
         check(self)

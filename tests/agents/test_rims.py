@@ -9,6 +9,7 @@ import pytest
 
 from metarims.agents.core import unroll
 from metarims.agents.rims import RIMCore, RIMState
+from metarims.errors import UserError
 
 INPUT, WIDTH, ENVS, STEPS = 6, 4, 3, 7
 
@@ -318,6 +319,15 @@ def test_of_the_modules_that_win_some_are_drawn_anew_at_each_step():
     ranks = np.argsort(-np.asarray(winners.input_attention), axis=-1)[:, :3]
     by_rank = np.take_along_axis(chosen, ranks, axis=-1).sum(0)
     assert (np.abs(by_rank - 4000 / 3) < 150).all()
+
+
+def test_of_sets_that_are_drawn_fewer_are_drawn_too():
+    """Those that attend most may not be among those that act now."""
+    core = RIMCore(INPUT, 5, 3, WIDTH, router="random", key=jax.random.key(0))
+    with pytest.raises(UserError, match="sets of this core are drawn"):
+        core.with_active(2)
+    fewer = core.with_active(2, drawn=True)
+    assert (fewer.num_candidates, fewer.num_active) == (5, 2)
 
 
 def test_agents_draw_other_sets():

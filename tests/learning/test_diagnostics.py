@@ -97,6 +97,12 @@ def test_certain_attention_has_no_entropy_and_one_module_no_collapse():
     assert "modules/collapse" not in record
 
 
+def test_modules_that_do_not_talk_have_no_entropy_of_talking():
+    activity = measure_activity(metrics([[1, 0]], communication=jnp.zeros((1, 2, 2))), seen([1]))
+    assert activity is not None
+    assert np.isnan(activity.communication_entropy)
+
+
 def test_an_agent_without_modules_has_no_activity():
     assert measure_activity(metrics(np.zeros((3, 0))), seen([1, 1, 1])) is None
 

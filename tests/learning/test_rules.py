@@ -182,6 +182,23 @@ def test_the_rate_of_a_group_that_the_agent_lacks_changes_nothing(small, experie
     assert eqx.tree_equal(update(Rates(attention=0.5)), update(Rates()))
 
 
+def test_a_group_at_rate_zero_takes_no_part_in_the_step(small, experience):
+    """The others move as if a learner without it had trained them: its gradient is in no norm and fills no moment."""
+    agents, rollouts, tokens = experience
+    agent = agents["lstm"]
+    (held,) = make_learners(settings(small, "vanilla", rates=Rates(value=0.0)))
+    without = dataclasses.replace(held, groups=tuple(group for group in held.groups if group != "value"))
+    ours, theirs = (
+        jax.jit(learner.update)(agent, learner.init(agent), tokens, rollouts["lstm"], jax.random.key(0))
+        for learner in (held, without)
+    )
+    assert eqx.tree_equal(ours[0].value, agent.value)
+    assert eqx.tree_equal(ours[0], theirs[0], rtol=1e-6, atol=1e-9)
+    assert not eqx.tree_equal(ours[0].policy, agent.policy)
+    assert ours[2][0]["fast/grad_norm/value"] == 0
+    np.testing.assert_allclose(ours[2][0]["fast/grad_norm"], theirs[2][0]["fast/grad_norm"], rtol=1e-6)
+
+
 def test_a_third_timescale_stretches_the_second_as_it_stretches_the_first():
     spans = [(name, loop.span, loop.rollout) for name, loop in loops(Config(agent="threespeeds"))]
     assert spans == [("fast", 20, 40), ("slow", 80, 80), ("slower", 320, 320)]

@@ -27,7 +27,8 @@ class AgentOutput(NamedTuple):
 
 
 class Head(eqx.Module):
-    """A linear map, or a perceptron with one hidden layer; small last weights keep first outputs near zero."""
+    """A linear map, or a perceptron with one hidden layer; a small ``scale`` of the last weights keeps first outputs
+    near zero."""
 
     hidden: Float[Array, "I H"] | None
     hidden_bias: Float[Array, " H"] | None
@@ -148,13 +149,19 @@ def select_group(agent: Any, group: str) -> Any:
     return getattr(agent.core if group in ("modules", "attention") else agent, group)
 
 
+def change_group(agent: Any, group: str, change: Callable[[Any], Any]) -> Any:
+    """The agent (or a tree of its shape) with each leaf of one group changed; of a group that it lacks (an LSTM has no
+    attention) nothing."""
+    if select_group(agent, group) is None:
+        return agent
+    return eqx.tree_at(lambda a: select_group(a, group), agent, jax.tree.map(change, select_group(agent, group)))
+
+
 def group_mask(agent: Agent, groups: tuple[str, ...]) -> Agent:
     """A tree of the agent's shape: True at the arrays of these groups, False elsewhere."""
     mask = jax.tree.map(lambda _: False, agent)
-    for group in GROUPS:
-        if group in groups and select_group(agent, group) is not None:
-            subtree = select_group(agent, group)
-            mask = eqx.tree_at(lambda a, g=group: select_group(a, g), mask, jax.tree.map(lambda _: True, subtree))
+    for group in groups:
+        mask = change_group(mask, group, lambda _: True)
     return mask
 
 

@@ -21,7 +21,8 @@ class CoreMetrics(NamedTuple):
     input_attention: Float[Array, "*B M"]
     """Attention of each module to the input rather than to the null slot, mean over heads."""
     communication: Float[Array, "*B M M"]
-    """Attention of each module (first M) to the others' candidate states (second M), mean over heads."""
+    """Attention of each module (first M) to all modules' candidate states, its own too (second M), mean over heads.
+    What an idle module attends to has no effect; zeros where modules do not talk."""
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ from metarims.agents.attention import Communication, InputAttention, choose_top_
 from metarims.agents.cells import forget_one, step_gru, step_lstm
 from metarims.agents.core import CoreMetrics, multiply, zero_where
 from metarims.agents.init import init_fan_in
+from metarims.errors import UserError
 
 Router = Literal["attention", "random", "all"]
 """Who acts: the modules that attend most to the input (the method), a set drawn at random, or all."""
@@ -120,7 +121,12 @@ class RIMCore(eqx.Module):
 
     def with_active(self, num_active: int, *, drawn: bool = False) -> "RIMCore":
         """The same weights, of which fewer modules act at a step: of those that act now the ones that attend most, or
-        some that are drawn anew at each step."""
+        some that are drawn anew at each step.
+
+        Where sets are drawn already, fewer can only be drawn too; otherwise a ``UserError``.
+        """
+        if self.num_candidates > self.num_active and not drawn:
+            raise UserError("The sets of this core are drawn: fewer cannot be those that attend most; say drawn=True.")
         core = copy.copy(self)
         object.__setattr__(core, "num_active", num_active)
         object.__setattr__(core, "num_candidates", self.num_candidates if drawn else num_active)

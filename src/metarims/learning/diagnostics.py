@@ -21,9 +21,10 @@ class Activity(NamedTuple):
     attention: Float[Array, " M"]
     """Attention to the input rather than to the null slot."""
     input_entropy: Float[Array, ""]
-    """Of that choice, mean over modules; nats."""
+    """Of that choice (of its mean over heads), mean over modules; nats."""
     communication_entropy: Float[Array, ""]
-    """Of the active modules' attention to all modules, mean over the active; nats."""
+    """Of the active modules' attention to all modules (of its mean over heads), mean over the active; nats. NaN where
+    modules do not talk."""
     meetings: Float[Array, "sets tiles"]
     """How often each set of active modules (a binary number, module 0 lowest) stood before each tile."""
 
@@ -35,12 +36,12 @@ def measure_activity(metrics: CoreMetrics, observation: Observation) -> Activity
         return None
     active = metrics.active.astype(jnp.float32)
     share = metrics.input_attention
-    heard = _entropy(metrics.communication)
+    heard = jnp.where(metrics.communication.any(-1), _entropy(metrics.communication), jnp.nan)
     return Activity(
         active=active.sum(0),
         attention=share.sum(0),
         input_entropy=(_entropy(jnp.stack([share, 1 - share], axis=-1))).mean(-1).sum(),
-        communication_entropy=((heard * active).sum(-1) / active.sum(-1)).sum(),
+        communication_entropy=(jnp.where(metrics.active, heard, 0).sum(-1) / active.sum(-1)).sum(),
         meetings=_count_meetings(metrics, observation),
     )
 

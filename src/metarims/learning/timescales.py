@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from metarims.agents.agent import Agent, group_mask, select_group
+from metarims.agents.agent import Agent, change_group, group_mask, select_group
 from metarims.config import GROUPS, PPO, Config, Loop, loops
 from metarims.errors import UserError
 from metarims.learning.devices import average
@@ -55,10 +55,15 @@ class Learner:
         return eqx.partition(agent, group_mask(agent, self.groups))
 
     @property
+    def moving(self) -> tuple[str, ...]:
+        """The groups owned but for those that a rate of zero holds where they are."""
+        factors = dict(self.rate_factors)
+        return tuple(group for group in self.groups if factors.get(group, 1))
+
+    @property
     def moves_policy(self) -> bool:
         """Whether the policy depends on what this timescale trains: the value head alone does not move it."""
-        factors = dict(self.rate_factors)
-        return [group for group in self.groups if factors.get(group, 1)] != ["value"]
+        return self.moving != ("value",)
 
     @property
     def optimizer(self) -> optax.GradientTransformation:
@@ -98,7 +103,7 @@ class Learner:
         the fault is the first. Each shard gives its part to every minibatch; all take the same step, by the mean of
         their gradients.
         """
-        spans = precompute(agent, mission_tokens, cut_spans(rollout, self.loop.span, self.ppo), self.groups)
+        spans = precompute(agent, mission_tokens, cut_spans(rollout, self.loop.span, self.ppo), self.moving)
         moments = measure_moments(spans.value, spans.returns)
         num_spans = spans.begins.shape[1]
         own: Any
@@ -112,6 +117,7 @@ class Learner:
                 return compute_loss(eqx.combine(own, frozen), mission_tokens, batch, self.ppo, self.axes)
 
             (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(own)
+            gradient = self._hold(gradient)
             metrics, gradient, pooled = average((metrics, gradient, moments), self.axes)
             metrics["explained_variance"] = explained_variance(pooled)
             metrics["grad_norm"] = optax.global_norm(gradient)
@@ -150,13 +156,16 @@ class Learner:
         metrics[f"{self.name}/learning_rate"] = jnp.float32(self.loop.learning_rate * rate)
         return eqx.combine(end.own, frozen), end.optimizer, (metrics, end.fault)
 
+    def _hold(self, gradient: Any) -> Any:
+        """The gradient without groups that do not move, so that they take no part in its norm."""
+        for group in set(self.groups) - set(self.moving):
+            gradient = change_group(gradient, group, jnp.zeros_like)
+        return gradient
+
     def _scale_groups(self, updates: Any, rate: Float[Array, ""] | float) -> Any:
         updates = jax.tree.map(lambda leaf: leaf * rate, updates)
         for group, factor in self.rate_factors:
-            if select_group(updates, group) is None:  # An LSTM has no attention.
-                continue
-            subtree = jax.tree.map(lambda leaf, f=factor: leaf * f, select_group(updates, group))
-            updates = eqx.tree_at(lambda a, g=group: select_group(a, g), updates, subtree)
+            updates = change_group(updates, group, lambda leaf, f=factor: leaf * f)
         return updates
 
 

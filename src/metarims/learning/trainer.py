@@ -111,7 +111,8 @@ class Trainer:
         return self._checked(jax.jit(jax.vmap(self._begin_anew), compiler_options=RUN_ONCE))(kept), note
 
     def renew(self, state: TrainState, numbers: Sequence[int]) -> TrainState:
-        """The same state with other random numbers from here on; ``numbers``: one per seed, which say what others."""
+        """The same state with other actions and minibatches drawn from here on; ``numbers``: one per seed, which say
+        what others. Levels come in the order in which they would have come."""
         fresh = jax.vmap(_renew_key)(state.key, jnp.array(numbers))
         return self._place(state._replace(key=fresh))
 
