@@ -21,9 +21,11 @@ from metarims.evaluation.curves import (
 from metarims.evaluation.statistics import (
     bootstrap_draws,
     bootstrap_interval,
+    exact_interval,
     interquartile_mean,
     mean,
     median_of_tasks,
+    paired_wins,
     performance_profile,
     probability_of_improvement,
     profile_band,
@@ -64,6 +66,24 @@ def test_wilson_by_hand():
     value, low, high = wilson_interval(8, 10)
     assert value == 0.8
     assert (low, high) == pytest.approx((centre - half, centre + half), abs=1e-6)
+
+
+def test_the_exact_interval_by_hand():
+    """Of ten of ten the low end p has p^10 = 0.025; of nine of ten 10 p^9 (1 - p) + p^10 is 0.025."""
+    value, low, high = exact_interval(10, 10)
+    assert (value, high) == (1, 1)
+    assert low**10 == pytest.approx(0.025)
+    value, low, high = exact_interval(9, 10)
+    assert 10 * low**9 * (1 - low) + low**10 == pytest.approx(0.025)
+    assert 1 - high**10 == pytest.approx(0.025)
+    assert exact_interval(0, 10) == pytest.approx((0, 0, 1 - exact_interval(10, 10).low))
+
+
+def test_wins_of_pairs_by_hand():
+    x, y = np.array([[1, 2], [3, np.inf]]), np.array([[0, 2], [4, np.inf]])
+    np.testing.assert_array_equal(paired_wins(x, y), [[1, 0.5], [0, 0.5]])
+    with pytest.raises(UserError, match="Tables of 2 and 1 tasks"):
+        paired_wins(x, y[:, :1])
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 1), (0, 200), (200, 200), (1, 3), (199, 200)])

@@ -106,10 +106,12 @@ def test_tables_that_are_compared_hold_the_same_tasks_and_seeds() -> None:
 
 
 def test_a_seed_of_which_nothing_was_measured_is_named_though_there_is_one_table() -> None:
-    """It has other numbers, so that it was there."""
+    """It has other numbers, so that it was there; or it is known to have been trained."""
     rows = [("a", Row(seed, "success", "x", 1.0)) for seed in (0, 1)]
     rows += [("a", Row(seed, "area", "x", 1.0)) for seed in (0, 1, 2)]
     assert score_tables(rows, {"a": ("a", "success", None)}).left_out == "without seed 2"
+    trained = {"a": {0, 1, 2, 3}, "b": {9}}
+    assert score_tables(rows, {"a": ("a", "success", None)}, trained).left_out == "without seeds 2, 3"
 
 
 def test_slow_spans_are_compared_at_equal_numbers_of_equal_updates() -> None:
@@ -126,6 +128,7 @@ def transfer_results(metarims: float, others: float) -> Results:
         {
             "label": label,
             "rows": [[s, "success", DOORKEY[2], float(center + draw.normal(0, 0.02))] for s in range(10)],
+            "configs": [{"seeds": list(range(10))}],
         }
         for label, center in (("metarims", metarims), ("modular", others), ("vanilla", others))
     ]

@@ -25,7 +25,8 @@ def first(folder):
     [
         ({"rows": [[0, "success", "x"]]}, r"rows\[0\] has 3 entries"),
         ({"label": 3}, "label is 3: it must be text"),
-        ({"curves": []}, "has 1 stages and 0 curves"),
+        ({"curves": []}, "has 1 stages, 0 curves and 1 configs"),
+        ({"configs": [{"seeds": 3}]}, r"configs\[0\].seeds is 3: it must be a list"),
         ({"plan": "another"}, "is the result of another, not of"),
         ({"records": {"raster": {"active": [[[1], [1, 0]]], "env": "x", "seed": 0}}}, "as many modules at every step"),
         ({"records": {"values": [1]}}, "records.values has no values"),

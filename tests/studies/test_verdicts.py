@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from metarims.errors import UserError
-from metarims.evaluation.statistics import mean, probability_of_improvement, stratified_interval
+from metarims.evaluation.statistics import exact_interval, mean, probability_of_improvement, stratified_interval
 from metarims.studies.verdicts import Claim, can_decide, judge
 
 
@@ -171,9 +171,33 @@ def test_a_level_that_is_just_in_the_interval_is_undecided():
     assert verdict.outcome == "undecided"
 
 
+@pytest.mark.parametrize(
+    ("shares", "seeds", "tasks", "outcome"),
+    [(10, 10, 1, "undecided"), (36, 36, 1, "supported"), (6, 10, 1, "not supported"), (7, 10, 1, "undecided")],
+)
+def test_a_share_has_an_exact_interval(shares, seeds, tasks, outcome):
+    """Nine of ten: 0.9^10 = 0.35 and 0.9^36 = 0.02; with nine of ten six or fewer of ten come with p = 0.013, seven
+    with p = 0.07. A bootstrap of ten of ten would be certain."""
+    asked = level(0.9, aggregate="mean", yes_or_no=True)
+    scores = {"metarims": runs(*[1] * shares, *[0] * (seeds - shares))}
+    verdict = judge(asked, scores)
+    assert verdict.outcome == outcome
+    assert verdict.comparisons[0].interval == exact_interval(shares, seeds)
+    with pytest.raises(UserError, match="all scores must be 1 or 0"):
+        judge(asked, {"metarims": runs(0.5, 1)})
+
+
+def test_agents_of_several_tasks_count_each_in_a_share():
+    verdict = judge(level(0.5, aggregate="mean", yes_or_no=True), {"metarims": np.ones((3, 2))})
+    assert verdict.comparisons[0].interval == exact_interval(6, 6)
+    assert "over 3 seeds on 2 tasks" in verdict.sentence
+
+
 def test_nothing_is_printed_without_a_minus():
     verdict = judge(level(0.0, direction="lower"), {"metarims": runs(*[0] * 6)}, resamples=20)
     assert verdict.sentence == "IQM of metarims = 0.00 [0.00, 0.00] over 6 seeds, goal <= 0.00: supported"
+    nearly = judge(level(0.1, direction="lower"), {"metarims": runs(*[-0.002] * 6)}, resamples=20)
+    assert "= 0.00 [0.00, 0.00]" in nearly.sentence
 
 
 def test_a_level_within_the_interval_is_undecided():
@@ -213,7 +237,7 @@ def test_one_agent_under_two_conditions_is_compared_seed_by_seed():
     unpaired = against(every, 1.1 * every, claim(direction="lower"))
     assert unpaired.outcome == "undecided"
     paired = against(every, 1.1 * every, claim(direction="lower", paired=True))
-    assert paired.sentence == "P(metarims < modular) = 1.00 [1.00, 1.00] over 10 pairs of equal seeds: supported"
+    assert paired.sentence == "P(metarims < modular) = 1.00 [0.69, 1.00] over 10 pairs of equal seeds: supported"
 
 
 @pytest.mark.parametrize(
@@ -225,6 +249,14 @@ def test_pairs_decide_as_a_sign_test_does(ahead, outcome):
     never = against([np.inf] * 10, [np.inf] * 10, claim(paired=True))
     assert never.comparisons[0].interval == (0.5, 0.5, 0.5)
     assert against([1] * 5, [0] * 5, claim(paired=True)).outcome == "undecided", "five pairs show nothing"
+
+
+@pytest.mark.parametrize(("ahead", "pairs", "outcome"), [(6, 6, "supported"), (6, 7, "undecided"), (7, 8, "undecided")])
+def test_few_pairs_decide_as_a_sign_test_does(ahead, pairs, outcome):
+    """6 of 6 have p = 0.03, 6 of 7 0.125, 7 of 8 0.07; of seven a bootstrap would leave out 1/2 too soon."""
+    verdict = against([1] * ahead + [0] * (pairs - ahead), [0.5] * pairs, claim(paired=True))
+    assert verdict.outcome == outcome
+    assert verdict.comparisons[0].interval == exact_interval(ahead, pairs)
 
 
 def test_equal_agents_are_seldom_told_apart():
@@ -260,6 +292,8 @@ def test_verdicts_are_reproducible():
         (lambda: against([1, np.nan], [1, 2]), "run 1 on task 0 is NaN"),
         (lambda: against([], [1, 2]), "0 runs x 1 tasks"),
         (lambda: judge(level(1.0), {"metarims": runs(1, np.inf)}), "infinite"),
+        (lambda: level(1.0, yes_or_no=True), "is of a share"),
+        (lambda: against([np.nan] * 6, [1] * 6, claim(paired=True)), "run 0 on task 0 is NaN"),
         (lambda: against([1, 2], [1], claim(paired=True)), "metarims has 2 and modular has 1"),
         (lambda: judge(claim("moduler"), {"metarims": runs(1), "modular": runs(1)}), "Did you mean modular"),
     ],

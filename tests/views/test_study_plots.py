@@ -27,6 +27,14 @@ def test_curves_of_all_seeds_go_to_the_end_though_a_fault_stopped_one():
     assert list(mean.get_ydata()) == [0.0, 0.5, 0.75, 0.75]
 
 
+def test_points_show_what_a_claim_is_held_against_though_it_has_another_name():
+    """The set that first weights choose is measured of the same agents."""
+    ahead = "information of the set on the tile ahead"
+    rows = [[seed, name, "task", 0.1] for seed in range(3) for name in (ahead, f"{ahead}, first weights")]
+    drawn = [shown for shown in draw(results("fig11", "metarims", rows)) if shown.caption.startswith(ahead)]
+    assert [shown.figure.axes[0].get_legend_handles_labels()[1] for shown in drawn] == [["metarims", "first weights"]]
+
+
 def test_points_stand_where_they_are_also_below_nought():
     """Nothing is cut off where every seed came to a number."""
     name = "rank correlation of value and time"

@@ -40,6 +40,13 @@ def wilson_interval(successes: int, trials: int, confidence: float = CONFIDENCE)
     return Interval(successes / trials, float(found.low), float(found.high))
 
 
+def exact_interval(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
+    """A proportion with the exact interval (Clopper & Pearson, 1934), which leaves out a p only where so many successes
+    or more, or so many or fewer, would have come with a probability of at most (1 - ``confidence``) / 2."""
+    found = scipy.stats.binomtest(successes, trials).proportion_ci(confidence, method="exact")
+    return Interval(successes / trials, float(found.low), float(found.high))
+
+
 def seed_interval(values: Float[np.ndarray, " S"], confidence: float = CONFIDENCE) -> Interval:
     """A mean over independent seeds with Student's t interval; with one seed the ends are NaN."""
     mean = float(np.mean(values))
@@ -92,11 +99,16 @@ def probability_of_improvement(x: Real[np.ndarray, "Sx N"], y: Real[np.ndarray, 
     For each task the mean over all Sx Sy pairs of 1[x > y] + 1[x = y] / 2, which is Mann and Whitney's U / (Sx Sy)
     (Agarwal et al., 2021). Only the order counts: a run that never reached a threshold may score inf.
     """
-    if known_scores(x).shape[1] != known_scores(y).shape[1]:
-        raise UserError(f"Tables of {x.shape[1]} and {y.shape[1]} tasks: compare runs on the same tasks.")
+    _check_tasks(x, y)
     above = x[:, None] > y[None]
     level = x[:, None] == y[None]
     return float(np.mean(above + 0.5 * level))
+
+
+def paired_wins(x: Real[np.ndarray, "S N"], y: Real[np.ndarray, "S _"]) -> Float[np.ndarray, "S N"]:
+    """1 where a run of X scores above the run of Y in its row, on the same task; 1/2 where they score alike."""
+    _check_tasks(x, y)
+    return (x > y) + (x == y) / 2
 
 
 def performance_profile(scores: Real[np.ndarray, "S N"], thresholds: Real[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
@@ -199,6 +211,11 @@ def known_scores(scores: Real[np.ndarray, "S N"]) -> Real[np.ndarray, "S N"]:
         run, task = np.argwhere(np.isnan(scores))[0]
         raise UserError(f"The score of run {run} on task {task} is NaN: leave out runs that failed.")
     return scores
+
+
+def _check_tasks(x: Real[np.ndarray, "_ _"], y: Real[np.ndarray, "_ _"]) -> None:
+    if known_scores(x).shape[1] != known_scores(y).shape[1]:
+        raise UserError(f"Tables of {x.shape[1]} and {y.shape[1]} tasks: compare runs on the same tasks.")
 
 
 def _finite(scores: Real[np.ndarray, "S N"]) -> Real[np.ndarray, "S N"]:

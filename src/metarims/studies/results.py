@@ -47,6 +47,12 @@ class Heights(TypedDict):
     seed: int
 
 
+class Settings(TypedDict):
+    """What is read of a stage's configuration."""
+
+    seeds: list[int]
+
+
 class PlanResult(TypedDict):
     """What ``jobs.run_plan`` wrote down of a plan."""
 
@@ -57,7 +63,7 @@ class PlanResult(TypedDict):
     records: dict[str, Any]
     curves: list[list[Point]]
     stopped: list[int]
-    configs: list[dict[str, Any]]
+    configs: list[Settings]
     seconds: float
     commit: str
     date: str
@@ -106,11 +112,19 @@ class Results(NamedTuple):
         return [(plan["label"], Row(*row)) for plan in self.plans for row in plan["rows"]]
 
     @property
+    def trained(self) -> dict[str, set[int]]:
+        """Of each label the seeds of its agents."""
+        found: dict[str, set[int]] = {}
+        for plan in self.plans:
+            found.setdefault(plan["label"], set()).update(plan["configs"][-1]["seeds"])
+        return found
+
+    @property
     def verdicts(self) -> list[Judged]:
         """Each claim with its verdict, on the tasks and seeds that were measured of all its agents."""
         found = []
         for question in self.study.questions:
-            tables = score_tables(self.rows, question.tables)
+            tables = score_tables(self.rows, question.tables, self.trained)
             complete = all(table.size for table in tables.scores.values())
             same = len({table.shape[1] for table in tables.scores.values()}) == 1
             verdict = judge(question.claim, tables.scores) if complete and same else None
@@ -188,8 +202,9 @@ def _read_json(path: Path, content: bytes) -> Any:
 def _checked(plan: Any, where: str) -> Mapping[str, Any]:
     """A plan's result, after a look at whether it is one: it may come from anywhere."""
     check_form(plan, PlanResult, where)
-    if not plan["stages"] or len(plan["stages"]) != len(plan["curves"]):
-        raise UserError(f"{where} has {len(plan['stages'])} stages and {len(plan['curves'])} curves: one each is due.")
+    numbers = [len(plan[name]) for name in ("stages", "curves", "configs")]
+    if not plan["stages"] or len(set(numbers)) > 1:
+        raise UserError("{} has {} stages, {} curves and {} configs: one each is due.".format(where, *numbers))
     for name, form in (("raster", Raster), ("values", Heights)):
         if plan["records"].get(name) is not None:
             check_form(plan["records"][name], form, f"{where}.records.{name}")

@@ -1,6 +1,6 @@
 """Score tables: what was measured of several agents, where all of them were measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +23,13 @@ class Tables(NamedTuple):
     """A part sentence on what was measured of some and not of all, and so is not in the tables; often empty."""
 
 
-def score_tables(rows: Sequence[tuple[str, Row]], asked: Mapping[str, Asked]) -> Tables:
-    """Tables of the seeds and conditions that all have in common; ``asked`` as in ``Question.tables``."""
+def score_tables(
+    rows: Sequence[tuple[str, Row]], asked: Mapping[str, Asked], trained: Mapping[str, Collection[int]] | None = None
+) -> Tables:
+    """Tables of the seeds and conditions that all have in common; ``asked`` as in ``Question.tables``.
+
+    ``trained``: of each label its seeds, so that those are named too of which nothing was measured at all.
+    """
     found = {name: _find(rows, label, measured) for name, (label, measured, _) in asked.items()}
     free = {name: _conditions(found[name]) for name, (_, _, wheres) in asked.items() if wheres is None}
     common = _in_all(list(free.values()))
@@ -33,7 +38,9 @@ def score_tables(rows: Sequence[tuple[str, Row]], asked: Mapping[str, Asked]) ->
     scores = {name: _table(found[name], seeds, columns[name]) for name in asked}
     lost_conditions = dict.fromkeys(where for others in free.values() for where in others if where not in common)
     labels = {label for label, _, _ in asked.values()}
-    lost_seeds = sorted({row.seed for label, row in rows if label in labels} - set(seeds)) if seeds else []
+    known = {row.seed for label, row in rows if label in labels}
+    known |= {seed for label in labels for seed in (trained or {}).get(label, ())}
+    lost_seeds = sorted(known - set(seeds)) if seeds else []
     return Tables(scores, _without(list(lost_conditions), lost_seeds))
 
 

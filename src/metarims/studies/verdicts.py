@@ -13,9 +13,12 @@ from metarims.evaluation.statistics import (
     RESAMPLES,
     Interval,
     Rng,
+    exact_interval,
     interquartile_mean,
+    known_scores,
     mean,
     median_of_tasks,
+    paired_wins,
     probability_of_improvement,
     stratified_interval,
 )
@@ -29,7 +32,7 @@ Scores = Mapping[str, Real[np.ndarray, "_ _"]]
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed of a measurement, and the test that decides it from the 95 % bootstrap interval [low, high].
+    """What is claimed of a measurement, and the test that decides it from the 95 % interval [low, high].
 
     ===============  =======================  =============  =============
     test             of what                  supported      not supported
@@ -39,7 +42,9 @@ class Claim:
     ===============  =======================  =============  =============
 
     Else it is undecided at this number of seeds; and so it is with fewer seeds than could ever decide it
-    (``can_decide``). With several baselines every comparison must be supported; one that is not supported settles it.
+    (``can_decide``). The interval is a bootstrap's over seeds, but an exact one where all that counts of a seed is
+    yes or no: of these a bootstrap knows too little (ten of ten would be certain). With several baselines every
+    comparison must be supported; one that is not supported settles it.
     """
 
     sentence: str
@@ -56,6 +61,8 @@ class Claim:
     """Of a ``level``: the score to come up to, or down to."""
     aggregate: str = "IQM"
     """How ``level`` makes one figure of a table: ``mean``, ``IQM`` or ``median`` (over tasks)."""
+    yes_or_no: bool = False
+    """A ``level`` of the share of agents of which something is so: all scores are 1 or 0."""
     whole_runs: bool = False
     """One trained agent was measured on all tasks, so its scores are drawn together (``bootstrap_draws``)."""
     paired: bool = False
@@ -67,6 +74,8 @@ class Claim:
             raise unknown_name("aggregate", self.aggregate, AGGREGATES)
         if self.test == "level" and (self.baselines or self.goal is None):
             raise UserError(f"Claim '{self.sentence}' is of a level: give a goal and no baselines.")
+        if self.yes_or_no and (self.test, self.aggregate, self.direction) != ("level", "mean", "higher"):
+            raise UserError(f"Claim '{self.sentence}' is of a share: give the level that a mean is to come up to.")
         if self.test == "improvement" and (not self.baselines or self.goal is not None):
             raise UserError(f"Claim '{self.sentence}' is of a comparison: name at least one baseline and no goal.")
 
@@ -100,8 +109,8 @@ class Verdict(NamedTuple):
 def judge(claim: Claim, scores: Scores, rng: Rng = 0, resamples: int = RESAMPLES) -> Verdict:
     """The verdict on a claim from each agent's score table [seeds, tasks]; rows of equal number are of equal seed.
 
-    An agent without scores, an empty table, a NaN score, and a paired claim about unequal numbers of seeds are a
-    ``UserError``.
+    An agent without scores, an empty table, a NaN score, a paired claim about unequal numbers of seeds, and a share
+    whose scores are not all 1 or 0 are a ``UserError``.
     """
     for name in (claim.agent, *claim.baselines):
         if name not in scores:
@@ -145,7 +154,9 @@ def _judge_improvement(
     x, y = better[claim.agent], better[baseline]
     options = {"rng": rng, "resamples": resamples, "whole_runs": claim.whole_runs}
     if claim.paired:
-        interval = stratified_interval(mean, (x > y) + (x == y) / 2, **options)
+        wins = paired_wins(x, y)
+        apart = not claim.whole_runs or wins.shape[1] == 1
+        interval = _share(wins) if apart and _is_yes_or_no(wins) else stratified_interval(mean, wins, **options)
     else:
         interval = stratified_interval(probability_of_improvement, x, y, **options)
     outcome = _outcome(
@@ -162,8 +173,13 @@ def _judge_improvement(
 def _judge_level(claim: Claim, better: Scores, rng: np.random.Generator, resamples: int) -> Comparison:
     """The agent's own aggregate against the goal."""
     table = better[claim.agent]
-    aggregate = AGGREGATES[claim.aggregate]
-    interval = stratified_interval(aggregate, table, rng=rng, resamples=resamples, whole_runs=claim.whole_runs)
+    if claim.yes_or_no:
+        if not _is_yes_or_no(table):
+            raise UserError(f"Claim '{claim.sentence}' is of a share: all scores must be 1 or 0.")
+        interval = _share(table)
+    else:
+        options = {"rng": rng, "resamples": resamples, "whole_runs": claim.whole_runs}
+        interval = stratified_interval(AGGREGATES[claim.aggregate], table, **options)
     higher = claim.direction == "higher"
     goal = claim.goal or 0.0
     level = goal if higher else -goal
@@ -171,8 +187,19 @@ def _judge_level(claim: Claim, better: Scores, rng: np.random.Generator, resampl
     shown = interval if higher else Interval(-interval.value, -interval.high, -interval.low)
     relation = ">=" if higher else "<="
     runs = f"{len(table)} seed{'s' * (len(table) != 1)}"
+    if claim.yes_or_no and table.shape[1] > 1:
+        runs += f" on {table.shape[1]} tasks"
     found = f"{claim.aggregate} of {claim.agent} = {_format(shown)} over {runs}, goal {relation} {_number(goal)}"
     return Comparison(None, shown, outcome, f"{found}: {_spoken(outcome, len(table))}")
+
+
+def _is_yes_or_no(table: np.ndarray) -> bool:
+    return bool(np.isin(known_scores(table), (0, 1)).all())
+
+
+def _share(table: np.ndarray) -> Interval:
+    """How many of all are 1; agents of one seed on several tasks were trained apart, and count as several."""
+    return exact_interval(int(table.sum()), table.size)
 
 
 def _outcome(*, supported: bool, refuted: bool, enough: bool) -> Outcome:
@@ -213,5 +240,5 @@ def _format(interval: Interval) -> str:
 
 
 def _number(value: float) -> str:
-    """Two decimals for rates and returns, none for frames."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value + 0.0:,.2f}"  # + 0.0: minus nought is nought
+    """Two decimals for rates and returns, none for frames; nothing is printed without a minus."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:z,.2f}"

@@ -2,6 +2,7 @@
 
 import html
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,20 +121,21 @@ def _row(label: str, name: str, where: str, values: np.ndarray) -> str:
 
 
 def _made_with(results: Results) -> tuple[dict[str, str], dict[str, str]]:
-    def together(name: str) -> str:
-        return ", ".join(dict.fromkeys(str(plan[name]) for plan in results.plans))
+    def together(name: str, parts: Sequence[Mapping[str, Any]] = results.plans) -> str:
+        return ", ".join(dict.fromkeys(str(part[name]) for part in parts if name in part))
 
     facts: dict[str, Any] = {"command": f"metarims study run {results.study.name} --scale {results.scale}"}
     if results.plans:
         facts |= {"commit": together("commit"), "made": together("date")}
-        facts |= results.plans[0]["versions"]
+        versions = [plan["versions"] for plan in results.plans]
+        facts |= {name: together(name, versions) for name in dict.fromkeys(name for part in versions for name in part)}
         facts["training and measuring"] = f"{sum(plan['seconds'] for plan in results.plans):,.0f} s, all plans added up"
     settings = {plan["plan"]: json.dumps(plan["configs"], indent=1) for plan in results.plans}
     return {name: str(value) for name, value in facts.items()}, settings
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:z.3f}"
 
 
 def _text(value: Any) -> str:

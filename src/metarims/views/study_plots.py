@@ -49,16 +49,23 @@ def _curves(results: Results, theme: str) -> Iterator[Drawn]:
 
 
 def _points(results: Results, theme: str) -> Iterator[Drawn]:
-    """For each number that a claim is about: every seed a point, the mean with its 95 % bootstrap interval.
+    """For each number that a claim is about, of all labels, and what else it is held against under the claim's names:
+    every seed a point, the mean with its 95 % bootstrap interval.
 
     Of numbers that some seeds never came to (frames until they recover) the median takes the mean's place, and these
     seeds stand at the right edge.
     """
-    for name in dict.fromkeys(question.claim.measurement for question in results.study.questions):
+    named: dict[str, dict[tuple[str, str], str]] = {}
+    for question in results.study.questions:
+        measured = question.claim.measurement
+        others = {(label, name): key for key, (label, name, _) in question.tables.items() if name != measured}
+        named.setdefault(measured, {}).update(others)
+    for name, known in named.items():
         groups: dict[str, dict[str, list[float]]] = {}
         for label, row in results.rows:
-            if row.name == name:
-                groups.setdefault(row.where, {}).setdefault(label, []).append(row.value)
+            shown = label if row.name == name else known.get((label, row.name))
+            if shown:
+                groups.setdefault(row.where, {}).setdefault(shown, []).append(row.value)
         if not groups:
             continue
         reached = all(np.isfinite(values).all() for group in groups.values() for values in group.values())
