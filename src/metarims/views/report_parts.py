@@ -37,8 +37,8 @@ def results_table(agents: Sequence[AgentResult]) -> str:
 </table>
 </div>
 <p class="table-note">Success rate with Wilson’s 95 % interval over all seeds’ episodes; the scale below each number
-runs from 0 to 1. Frames are environment steps per seed, over both loops; frames per second are those of all seeds together,
-without compilation. Steps per episode: greedy, in Farama’s environment where it was played.</p>"""
+runs from 0 to 1. Frames are environment steps per seed, over both loops; frames per second are those of all seeds
+together, without compilation. Steps per episode: greedy, in Farama’s environment where it was played.</p>"""
 
 
 def figures(metrics: Sequence[Mapping[str, Any]], env: str) -> str:
