@@ -16,7 +16,8 @@ import equinox as eqx
 import jax
 import pytest
 
-from metarims import cli, presets
+from metarims import __version__, cli, presets
+from metarims.commands import program
 from metarims.runs.training import Outcome
 from metarims.runtime import cache_folder, enable_compile_cache
 
@@ -331,11 +332,14 @@ def test_params_puts_agents_of_equal_cost_together(capsys):
         (("view", "here", "--random", "--env", "BabyAI-GoToObj-v0"), "leave out here, or --random"),
         (("view", "--random", "--env", "BabyAI-GoToObjj-v0"), "Did you mean BabyAI-GoToObj-v0"),
         (("view", "--random", "--env", "BabyAI-BossLevel-v0", "--in", "jax"), "view it with --in farama"),
-        (("study", "run", "fig99"), "metarims study list lists all"),
-        (("train", "--env", "qqq"), "Unknown environment 'qqq'. metarims envs lists all"),
+        (("study", "run", "fig99"), "metarims study list lists them all"),
+        (("train", "--env", "qqq"), "Unknown environment 'qqq'. metarims envs lists them all"),
         (("train", "--env", "BabyAI-GoToObj-v0+BabyAI-GoToObj-v0"), "occurs twice in the mixture"),
         (("train", "--env", "BabyAI-GoToObj-v0*x+BabyAI-GoToLocal-v0"), "weight of BabyAI-GoToObj-v0 is 'x'"),
         (("train", "--env", "BabyAI-GoToObj-v0+BabyAI-GoTo-v0"), "leave it out of the mixture"),
+        (("train", "--env", "BabyAI-GoToObj-v0+"), "has a part without a name: write ID+ID"),
+        (("evaluate", "nowhere", "--json", "."), "--json . is a folder: name a file in it"),
+        (("plot", "nowhere", "--out", "."), "--out . is a folder: name a file in it"),
         (("study", "report", "x" * 5000), "cannot be used: file name too long"),
         (("view", "--env", "BabyAI-GoToObj-v0", "--random", "--episodes", "9" * 30), "at most 10,000 can be played"),
         (("study", "run", "fig9", "--workers", "-1"), "workers is -1: it must be 1 or more, or 0 for the default"),
@@ -357,13 +361,38 @@ def test_bad_input_is_one_sentence_and_exit_code_two(capsys, tmp_path, monkeypat
     assert not (tmp_path / "runs").exists(), "nothing is written for bad input"
 
 
-@pytest.mark.parametrize("written", ["2048", "2_048", "2.048e3"])
-def test_whole_numbers_as_people_write_them(written, monkeypatch, tmp_path):
+@pytest.mark.parametrize(("written", "seeds"), [("2048", ["0", "1e1"]), ("2_048", ["0,10"]), ("2.048e3", ["0,", "10"])])
+def test_whole_numbers_as_people_write_them(written, seeds, monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr("metarims.runs.training.train", lambda config, *_: asked.append(config) or Outcome(True, 0))
-    arguments = ("train", "--frames", written, "--seeds", "0", "1e1", "--out", tmp_path / "run")
+    arguments = ("train", "--frames", written, "--seeds", *seeds, "--out", tmp_path / "run")
     assert metarims(*arguments).returncode == 0
     assert (asked[0].frames, asked[0].seeds) == (2048, (0, 10))
+
+
+def test_a_reader_that_leaves_ends_no_training(tmp_path):
+    """As ``metarims train | head -1`` does: nothing more is said, and all is saved."""
+    words = ["train", "--preset", "debug", "--frames", "2048", "--out", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "metarims.cli", *words]
+    environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as training:
+        assert training.stdout is not None
+        training.stdout.readline()
+        training.stdout.close()
+        assert training.wait(timeout=300) == 0
+    assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) > 1
+    assert list((tmp_path / "run/agents").iterdir())
+
+
+def test_a_program_of_ones_own_is_the_one_that_goes_on(monkeypatch):
+    """A script that adds a rule and calls ``main``: metarims alone does not know the rule."""
+    for argument, expected in (("/bin/metarims", "metarims"), ("my rule.py", "python 'my rule.py'")):
+        monkeypatch.setattr(sys, "argv", [argument])
+        assert program() == expected
+
+
+def test_the_version_is_told():
+    assert metarims("--version") == (0, f"metarims {__version__}\n", "")
 
 
 def test_bad_requests_on_a_good_run(capsys, run):

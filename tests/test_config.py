@@ -4,9 +4,10 @@ import copy
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
-from metarims.config import PPO, Config, Loop, Network, Rates, check, from_dict, loops, to_json
+from metarims.config import PPO, Config, Loop, Network, Rates, from_dict, loops, to_json
 from metarims.errors import UserError
 from metarims.presets import PRESETS
 
@@ -85,22 +86,6 @@ def test_what_cannot_work_is_said(changes, sentence):
         dataclasses.replace(BASE, **changes)
 
 
-@pytest.mark.parametrize(
-    ("section", "name", "value", "sentence"),
-    [
-        ("", "slow_data", "Reuse", r"^slow_data is 'Reuse': it must be one of fresh, reuse"),
-        ("", "at_episode_end", "Carry", r"^at_episode_end is 'Carry': it must be one of reset, carry"),
-        ("network", "cell", "LSTM", r"^network.cell is 'LSTM': it must be one of lstm, gru"),
-    ],
-)
-def test_names_are_checked_from_python_too(section, name, value, sentence):
-    """The tests' own type checks would refuse these before they are looked at: the fields are set behind their back."""
-    config = copy.deepcopy(BASE)
-    object.__setattr__(getattr(config, section) if section else config, name, value)
-    with pytest.raises(UserError, match=sentence):
-        check(config)
-
-
 def test_a_loop_that_the_agent_does_not_use_is_not_checked():
     config = dataclasses.replace(BASE, agent="vanilla", **slow(span=7))
     assert [name for name, _ in loops(config)] == ["fast"]
@@ -130,6 +115,49 @@ def test_every_field_survives_json():
     again = from_dict(Config, json.loads(to_json(config)))
     assert again == config
     assert isinstance(again.seeds, tuple)
+
+
+def from_python(**changes):
+    """A configuration as Python makes it where nobody checks types, as these tests do: behind their back.
+    ``ppo__gamma``: of a section."""
+    config = copy.deepcopy(BASE)
+    for name, value in changes.items():
+        section, _, field = name.rpartition("__")
+        object.__setattr__(getattr(config, section) if section else config, field, value)
+    config.__post_init__()
+    return config
+
+
+def test_settings_from_python_are_what_a_file_would_hold():
+    odd = {"frames": 2e5, "seeds": range(2), "record_every": np.int64(512), "slow_factor": np.float32(0.5)}
+    config = from_python(**odd, ppo__gamma=1, ppo__num_envs=64.0)
+    assert from_dict(Config, json.loads(to_json(config))) == config
+    found = config.frames, config.seeds, config.record_every, config.slow_factor, config.ppo.num_envs, config.ppo.gamma
+    assert found == (200_000, (0, 1), 512, 0.5, 64, 1)
+    assert [type(value) for value in found] == [int, tuple, int, float, int, float]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"frames": "100"}, r"^frames is '100': it must be of type int"),
+        ({"frames": 1.5}, r"^frames is 1.5: it must be of type int"),
+        ({"frames": float("nan")}, r"^frames is nan: it must be of type int"),
+        ({"seeds": 3}, r"^seeds is 3: it must be a list"),
+        ({"seeds": ["x"]}, r"^seeds\[0\] is 'x': it must be of type int"),
+        ({"words": "walk"}, r"^words is 'walk': it must be a list"),
+        ({"agent": None}, r"^agent is None: it must be of type str"),
+        ({"env": 5}, r"^env is 5: it must be of type str"),
+        ({"slow_data": "Reuse"}, r"^slow_data is 'Reuse': it must be one of fresh, reuse"),
+        ({"network__cell": "LSTM"}, r"^network.cell is 'LSTM': it must be one of lstm, gru"),
+        ({"network": {"num_modules": 5}}, r"^network is \{'num_modules': 5\}: it must be a Network"),
+        ({"ppo__gamma": "a"}, r"^ppo.gamma is 'a': it must be of type float"),
+        ({"ppo__clip_value": 1}, r"^ppo.clip_value is 1: it must be of type bool"),
+    ],
+)
+def test_settings_of_another_type_from_python_are_a_sentence(changes, sentence):
+    with pytest.raises(UserError, match=sentence):
+        from_python(**changes)
 
 
 def nested(depth):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from metarims.commands import Doctor, Envs, Evaluate, Params, Plot, RunDemo, Train, View
+from metarims.commands import Doctor, Envs, Evaluate, Params, Plot, RunDemo, Train, Version, View, program
 from metarims.errors import UserError, one_line, unknown_name
 from metarims.presets import preset as find_preset
 from metarims.runtime import prevent_deadlock, settle_memory, silence_alarms
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settle_memory()
     silence_alarms()
     try:
-        code = _parse(arguments).run(shlex.join(["metarims", *arguments]))
+        code = _parse(arguments).run(f"{program()} {shlex.join(arguments)}")
         sys.stdout.flush()
     except UserError as error:
         print(f"metarims: {error}", file=sys.stderr)
@@ -46,6 +46,8 @@ COMMANDS = ("train", "evaluate", "view", "plot", "envs", "params", "study", "doc
 
 
 def _parse(arguments: list[str]) -> Any:
+    if arguments == ["--version"]:
+        return Version()
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         raise unknown_name("command", arguments[0], COMMANDS)
     start = Train(find_preset(_preset_name(arguments)))
@@ -78,10 +80,9 @@ def _parse(arguments: list[str]) -> Any:
 
 
 def _whole_numbers(asked: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
-    """How flags that are integers are read: also as 1e6 and 1_000_000."""
+    """How flags that are integers are read: also as 1e6 and 1_000_000; several of them also with commas between."""
 
-    def read(words: list[str]) -> int:
-        (word,) = words
+    def read(word: str) -> int:
         try:
             return int(word)
         except ValueError:
@@ -93,15 +94,29 @@ def _whole_numbers(asked: tyro.constructors.PrimitiveTypeInfo) -> tyro.construct
             pass
         raise ValueError(f"{word} is not a whole number, such as 20000 or 2e4.")
 
-    if asked.type is not int:
-        return None
-    return tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="INT",
-        instance_from_str=read,
-        is_instance=lambda value: isinstance(value, int) and not isinstance(value, bool),
-        str_from_instance=lambda value: [str(value)],
-    )
+    def read_all(words: list[str]) -> tuple[int, ...]:
+        return tuple(read(part) for word in words for part in word.split(",") if part)
+
+    def is_whole(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    if asked.type is int:
+        return tyro.constructors.PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="INT",
+            instance_from_str=lambda words: read(*words),
+            is_instance=is_whole,
+            str_from_instance=lambda value: [str(value)],
+        )
+    if asked.type == tuple[int, ...]:
+        return tyro.constructors.PrimitiveConstructorSpec(
+            nargs="*",
+            metavar="[INT [INT ...]]",
+            instance_from_str=read_all,
+            is_instance=lambda value: isinstance(value, tuple) and all(map(is_whole, value)),
+            str_from_instance=lambda value: [str(part) for part in value],
+        )
+    return None
 
 
 def _preset_name(arguments: list[str]) -> str:

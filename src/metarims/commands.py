@@ -19,6 +19,7 @@ import tyro
 from metarims.config import Config, Network
 from metarims.errors import UserError
 from metarims.presets import PRESETS
+from metarims.runs.files import check_file
 from metarims.runtime import share_processor
 
 SEED_FAILED = 3
@@ -30,8 +31,8 @@ class Train:
     """Train agents; the same command goes on with a run that was interrupted."""
 
     config: Annotated[Config, tyro.conf.arg(name="")]
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
-    """Folder of the run (default: runs/AGENT-ENV)."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="(default: runs/AGENT-ENV)")] = None
+    """Folder of the run."""
     preset: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(PRESETS) + "}")] = "default"
     """Where the other flags start from: debug ends in seconds, demo learns in minutes, paper is BabyAI's PPO with the
     paper's N, k, gamma, lambda and fresh data for the slow loop."""
@@ -76,8 +77,9 @@ class Train:
             return 0
         named = f" --env {shlex.quote(self.config.env)}" if ":" in self.config.env else ""  # Files import no modules.
         condition = ", if it is a MiniGridEnv" if named else ""
-        following = f"Next{condition}: metarims evaluate {shlex.quote(str(out))}{named}"
-        print(f"Finished: {outcome.env_steps:,} steps in {out}. {following}")
+        following = f"Next{condition}: {program()} evaluate {shlex.quote(str(out))}{named}"
+        how = "Every seed was stopped" if len(outcome.stopped) == len(self.config.seeds) else "Finished"
+        print(f"{how}: {outcome.env_steps:,} steps in {out}. {following}")
         if outcome.stopped:
             stopped = f"seed{'s' * (len(outcome.stopped) > 1)} {' '.join(map(str, outcome.stopped))}"
             print(f"metarims: a numerical fault stopped {stopped}: see {out / 'events.jsonl'}.", file=sys.stderr)
@@ -93,7 +95,7 @@ class _Trained:
     """Folder of a run, or one agent's .safetensors file."""
     agent: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
     """An agent that comes with the package, instead of a run: goto-local, doorkey or dynamic-obstacles."""
-    env: str | None = None
+    env: Annotated[str | None, tyro.conf.arg(metavar="ID", help_behavior_hint="")] = None
     """Id of the task (default: the one it was trained on; of a mixture, each task)."""
     best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Of a run, the agents that had the highest return before a checkpoint, instead of the last ones."""
@@ -122,10 +124,11 @@ class Evaluate(_Trained):
     """The likeliest action at each step, or one drawn from the policy."""
     seed: int = 0
     """Chooses the evaluation levels (which training never draws) and the sampled actions."""
-    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """Write the results there too."""
 
     def run(self, command: str) -> int:
+        check_file(self.json, "--json")
         from metarims.evaluation.tables import evaluate_agents, print_table, write_json
         from metarims.runs.folder import load_agents
 
@@ -148,16 +151,19 @@ class View(_Trained):
     """Watch an agent that draws its actions by equal odds: no run is needed, only --env."""
     episodes: int = 6
     """Episodes per agent."""
-    where: Annotated[Literal["farama", "jax"] | None, tyro.conf.arg(name="in", metavar="{farama,jax}")] = None
+    where: Annotated[
+        Literal["farama", "jax"] | None, tyro.conf.arg(name="in", metavar="{farama,jax}", help_behavior_hint="")
+    ] = None
     """The world to play in: ours (default where it has the task), or the real Farama environment."""
     policy: Literal["greedy", "sampled"] = "sampled"
     """The likeliest action at each step, or one drawn from the policy."""
     seed: int = 0
     """Chooses the levels and the sampled actions."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """The page (default: episodes.html in the run's folder, or beside the agent; of --agent NAME, runs/NAME.html)."""
 
     def run(self, command: str) -> int:
+        check_file(self.out, "--out")
         from metarims.evaluation.recording import record_agents
         from metarims.runs.folder import load_agents
 
@@ -202,7 +208,7 @@ class Plot:
 
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
     """Folders of runs; each task has panels of its own."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """The picture, .png, .pdf or .svg (default: learning.png in the run's folder, or beside the first of several)."""
     metric: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
     """Draw this metric of metrics.jsonl (default: success and return); docs/metrics.md explains them."""
@@ -212,6 +218,7 @@ class Plot:
         from metarims.views.plots import check_ending, save_figure
         from metarims.views.run_plot import left_out, plot_runs, read_runs
 
+        check_file(self.out, "--out")
         if self.out:
             check_ending(self.out)
         runs = read_runs(self.paths)
@@ -282,6 +289,17 @@ class Doctor:
 
 
 @dataclass(frozen=True)
+class Version:
+    """Print the version."""
+
+    def run(self, command: str) -> int:
+        from metarims import __version__
+
+        print(f"metarims {__version__}")
+        return 0
+
+
+@dataclass(frozen=True)
 class RunDemo:
     """Train three agents on a small BabyAI task, measure them in the real environment, and write one HTML report."""
 
@@ -294,6 +312,14 @@ class RunDemo:
 
         _enable_cache()
         return run_demo(self.out)
+
+
+def program() -> str:
+    """How this program is started: ``metarims``, or Python with a script that adds something and calls ``cli.main``."""
+    script = Path(sys.argv[0])
+    if script.suffix != ".py" or script.resolve() == Path(__file__).with_name("cli.py").resolve():
+        return "metarims"
+    return f"python {shlex.quote(str(script))}"
 
 
 def _file_name(env: str) -> str:

@@ -16,6 +16,7 @@ from metarims.gridworld.hostworld import HostWorld
 from metarims.gridworld.worlds import make_worlds, mission_tokens, vocabulary
 from metarims.learning.rules import RULES, network_of
 from metarims.runs.files import reason
+from metarims.terminal import Terminal
 
 
 def compare_costs(config: Config, agents: Sequence[str] = ()) -> dict[str, Cost]:
@@ -56,4 +57,4 @@ def print_costs(costs: dict[str, Cost], console: Console | None = None) -> None:
         table.add_row(f"FLOP per step, {part}", *(f"{cost.flops[part]:,}" for cost in alike.values()))
     table.add_row("FLOP per step", *(f"{sum(cost.flops.values()):,}" for cost in alike.values()), end_section=True)
     table.add_row("FLOP per call, tables", *(f"{cost.table_flops:,}" for cost in alike.values()))
-    (console or Console()).print(table)
+    (console or Terminal()).print(table)

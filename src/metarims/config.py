@@ -5,8 +5,11 @@ The command line, a run's ``config.json`` and the documentation are generated fr
 
 import dataclasses
 import json
+import math
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from metarims.errors import UserError, shown, unknown_name
@@ -187,6 +190,8 @@ class Config:
     or goes on from that with other actions drawn, at most 3 times. The other seeds go on either way."""
 
     def __post_init__(self):
+        for name, hint in get_type_hints(Config).items():
+            object.__setattr__(self, name, _settle(hint, getattr(self, name), name))
         check(self)
 
 
@@ -196,7 +201,6 @@ def check(config: Config) -> None:
 
     if config.agent not in RULES:
         raise unknown_name("agent", config.agent, RULES)
-    _check_choices(config)
     if not config.seeds:
         raise UserError("seeds is empty: name at least one seed, for example --seeds 0.")
     if len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0 or max(config.seeds) >= 2**31:
@@ -269,14 +273,23 @@ def check(config: Config) -> None:
         raise UserError(f"slow_factor is {config.slow_factor}: it must be greater than 0 and at most 1.")
 
 
-def _check_choices(section: Any, prefix: str = "") -> None:
-    """Names that are one of a few: the command line and files are checked as they are read, Python's own are not."""
-    for name, hint in get_type_hints(type(section)).items():
-        value = getattr(section, name)
-        if dataclasses.is_dataclass(value):
-            _check_choices(value, f"{prefix}{name}.")
-        elif get_origin(hint) is Literal:
-            _convert(hint, value, prefix + name)
+def _settle(hint: Any, value: Any, where: str) -> Any:
+    """A value from Python as a file would hold it: NumPy's numbers and whole floats become plain ones, any sequence a
+    tuple. What is of another type is a ``UserError``; the command line and files are checked as they are read."""
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, hint):  # pyright: ignore[reportArgumentType]
+            raise UserError(f"{where} is {shown(value)}: it must be a {hint.__name__}.")  # pyright: ignore
+        hints = get_type_hints(hint)
+        settled = {name: _settle(kind, getattr(value, name), f"{where}.{name}") for name, kind in hints.items()}
+        return dataclasses.replace(value, **settled)
+    if get_origin(hint) is tuple and isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+        return tuple(_settle(get_args(hint)[0], part, f"{where}[{index}]") for index, part in enumerate(value))
+    if isinstance(value, Real) and not isinstance(value, bool):
+        if hint is int and math.isfinite(value) and value == int(value):
+            return int(value)
+        if hint is float and not isinstance(value, int):
+            return float(value)
+    return _convert(hint, value, where)
 
 
 def _check_words(words: tuple[str, ...]) -> None:

@@ -27,6 +27,7 @@ from metarims.runs.folder import load_agents
 from metarims.runs.parallel import count_workers, train_all
 from metarims.runs.progress import duration
 from metarims.runs.stopping import StopRequest
+from metarims.terminal import Terminal
 from metarims.views.metrics import read_metrics, read_speed
 from metarims.views.report import AgentResult, Measured, Report, ShownEpisode, write_report
 
@@ -36,7 +37,7 @@ PLACES = ("jax", "farama")
 
 def run_demo(folder: Path, demo: Demo = DEMO, console: Console | None = None) -> int:
     """Train, evaluate, print the table and write ``report.html``; returns the exit code."""
-    console, began = console or Console(), time.perf_counter()
+    console, began = console or Terminal(), time.perf_counter()
     jobs = [(config, folder / config.agent) for config in demo.configs]
     with StopRequest() as stop:
         if not all(train_all(jobs, count_workers(), console, stop).values()):

@@ -29,7 +29,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listed_by: str = ""
     """``UserError`` for a name that is not among ``known``, with the nearest ones; ``listed_by`` shows them all."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    everything = f"{listed_by} lists all {len(known)}." if listed_by else f"Known: {', '.join(sorted(known))}."
+    everything = f"{listed_by} lists them all." if listed_by else f"Known: {', '.join(sorted(known))}."
     hints = [f"Did you mean {' or '.join(near)}?"] * bool(near) + [everything] * bool(listed_by or not near)
     return UserError(f"Unknown {kind} '{name}'. {' '.join(hints)}")
 

@@ -235,6 +235,13 @@ def test_a_task_on_the_host_has_no_world_of_ours():
         tables.evaluate_agents([of_a_mixture()], "CartPole-v1", "farama", 2)
 
 
+def test_places_and_policies_that_do_not_exist_are_refused():
+    with pytest.raises(UserError, match=r"Unknown policy 'Greedy'. Did you mean greedy"):
+        tables.evaluate_agents([of_a_mixture()], None, "jax", 2, ("Greedy",))
+    with pytest.raises(UserError, match=r"Unknown place 'frama'. Did you mean farama"):
+        evaluate.check_place("frama")
+
+
 @pytest.mark.parametrize("where", ["farama", "jax"])
 def test_an_agent_with_other_actions_is_refused_in_either_world(where):
     with pytest.raises(UserError, match="The agent has 7 actions, but MiniGrid-Dynamic-Obstacles-6x6-v0 has 3"):

@@ -156,7 +156,7 @@ def test_a_wrong_number_of_actions_is_a_sentence() -> None:
 
 @pytest.mark.parametrize("id", ["BabyAI-GoToLocl-v0", "MiniGrid-DoorKey-7x7-v0", ""])
 def test_an_unknown_id_is_a_sentence(id: str) -> None:
-    with pytest.raises(UserError, match=f"Unknown environment '{id}'. (Did you mean|.*lists all)"):
+    with pytest.raises(UserError, match=f"Unknown environment '{id}'. (Did you mean|.*lists them all)"):
         make(id)
 
 

@@ -242,12 +242,13 @@ def test_a_folder_that_was_only_claimed_is_free_for_other_settings(tmp_path, fak
     assert snapshot(tmp_path / "run") == whole
 
 
-def test_what_another_program_left_is_not_overwritten(tmp_path, train):
+@pytest.mark.parametrize("name", ["metrics.jsonl", "speed.jsonl", "events.jsonl"])
+def test_what_another_program_left_is_not_overwritten(tmp_path, train, name):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run/metrics.jsonl").write_text("theirs")
-    with pytest.raises(UserError, match=r"run has no config.json, but metrics.jsonl, which a run would overwrite"):
+    (tmp_path / "run" / name).write_text("theirs")
+    with pytest.raises(UserError, match=rf"run has no config.json, but {name}, which a run would overwrite"):
         train(tmp_path / "run")
-    assert (tmp_path / "run/metrics.jsonl").read_text() == "theirs"
+    assert (tmp_path / "run" / name).read_text() == "theirs"
 
 
 def test_fewer_frames_leave_the_record_of_a_longer_run(tmp_path, fake, train, snapshot, whole):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
-from metarims.errors import UserError, shown
+from metarims.errors import UserError, shown, unknown_name
 from metarims.gridworld import VectorWorld
 from metarims.gridworld.missions import Speech
 from metarims.types import Observation, Pixels
@@ -22,6 +22,9 @@ EVALUATION_DOMAIN = (0x6576616C, 0x75617465)
 
 FIRST_FARAMA_SEED = 1_000_000_000
 """Level seeds in Farama's environments begin here."""
+
+PLACES = ("farama", "jax")
+"""The real Farama environment, or our world."""
 
 MAX_EPISODES = 10_000_000
 """Of one evaluation."""
@@ -203,6 +206,12 @@ def _act(agent, pixels, mission_tokens, state, begins, key, greedy):
     key, key_act = jax.random.split(key)
     state, output = agent.step(agent.tables(mission_tokens), pixels, agent.reset(state, begins))
     return key, state, output, choose(output.logits, key_act, greedy)
+
+
+def check_place(where: str) -> None:
+    """Raise ``UserError`` unless ``where`` is a place to play in: our world or Farama's."""
+    if where not in PLACES:
+        raise unknown_name("place", where, PLACES)
 
 
 def check_episodes(num_episodes: int, most: int = MAX_EPISODES) -> None:

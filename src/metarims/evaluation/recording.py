@@ -11,7 +11,14 @@ from jaxtyping import Bool, Int, PRNGKeyArray, UInt8
 
 from metarims.errors import UserError
 from metarims.evaluation.episodes import Episode
-from metarims.evaluation.evaluate import FIRST_FARAMA_SEED, PixelPolicy, check_episodes, choose, evaluation_key
+from metarims.evaluation.evaluate import (
+    FIRST_FARAMA_SEED,
+    PixelPolicy,
+    check_episodes,
+    check_place,
+    choose,
+    evaluation_key,
+)
 from metarims.evaluation.random_agent import RandomAgent
 from metarims.evaluation.tables import carries, check_actions, count_actions, speech, tasks_of
 from metarims.gridworld import make, rules, sight
@@ -74,6 +81,7 @@ def record_agents(
     Of a mixture, each task is played as often as the others.
     """
     check_episodes(num_episodes, MAX_EPISODES)
+    check_place(where)
     episodes = []
     for saved in agents:
         played = tasks_of(saved, env)
@@ -92,6 +100,7 @@ def record_random(env: str, where: Literal["jax", "farama"], num_episodes: int, 
     Of a mixture, each task is played as often as the others.
     """
     check_episodes(num_episodes, MAX_EPISODES)
+    check_place(where)
     episodes, played = [], tasks(env)
     for index, task in enumerate(played):
         share = num_episodes // len(played) + (index < num_episodes % len(played))
@@ -118,6 +127,7 @@ def record_episodes(
     left.
     """
     check_episodes(num_episodes, MAX_EPISODES)
+    check_place(where)
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
     first = FIRST_FARAMA_SEED + seed * num_episodes if where == "farama" else 0

@@ -9,11 +9,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from metarims.errors import UserError
+from metarims.errors import UserError, unknown_name
 from metarims.evaluation.evaluate import (
     FIRST_FARAMA_SEED,
     Evaluation,
     check_episodes,
+    check_place,
     evaluate_farama,
     evaluate_jax,
     evaluation_key,
@@ -24,6 +25,10 @@ from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS, Speech
 from metarims.gridworld.registry import check_native, is_native, tasks
 from metarims.runs.export import SavedAgent
 from metarims.runs.files import writing
+from metarims.terminal import Terminal
+
+POLICIES = ("greedy", "sampled")
+"""The likeliest action at each step, or one drawn from the policy."""
 
 
 class Result(NamedTuple):
@@ -47,7 +52,7 @@ def evaluate_agents(
     env: str | None,
     where: Literal["farama", "jax"],
     num_episodes: int,
-    policies: Sequence[str] = ("greedy", "sampled"),
+    policies: Sequence[str] = POLICIES,
     seed: int = 0,
     *,
     hears: bool = True,
@@ -62,6 +67,10 @@ def evaluate_agents(
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
     check_episodes(num_episodes)
+    check_place(where)
+    for policy in policies:
+        if policy not in POLICIES:
+            raise unknown_name("policy", policy, POLICIES)
     results = []
     for env_id in dict.fromkeys(task for saved in agents for task in tasks_of(saved, env)):
         for policy in policies:
@@ -151,7 +160,7 @@ def over_seeds(results: Sequence[Result], policy: str) -> Interval:
 
 def print_table(results: Sequence[Result], console: Console | None = None) -> None:
     """One row per seed and policy; with several seeds, also one for all their episodes, and for the mean over seeds."""
-    console = console or Console()
+    console = console or Terminal()
     for env in dict.fromkeys(result.env for result in results):
         _print_task([result for result in results if result.env == env], console)
 

@@ -79,9 +79,12 @@ def make(id: str) -> Level:
     if "+" in id or "*" in id:
         parts = [part.strip().partition("*") for part in id.split("+")]
         for name, _, _ in parts:
+            if not name:
+                raise UserError(f"The mixture {id} has a part without a name: write ID+ID, or ID*3+ID.")
             check_native(name, "leave it out of the mixture")
         return mix([make(name) for name, _, _ in parts], [_weight(part) for part in parts], id)
     if id not in LEVELS:
+        check_native(id, "name it as the env of a run, or make it with Gymnasium")
         raise unknown_name("environment", id, LEVELS, "metarims envs")
     return LEVELS[id](id)
 

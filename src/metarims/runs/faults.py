@@ -49,7 +49,7 @@ class FaultGuard:
 
     All seeds are one program, so a stopped one's place in it is still computed: what comes of it is thrown away, and
     its part of the state stays what it was before the chunk at fault. For one that begins anew the chunk is run once
-    more, from the same state with other random numbers, and its part alone is taken from that.
+    more, from the same state with other actions drawn, and its part alone is taken from that.
     """
 
     def __init__(self, trainer: Trainer, config: Config):
@@ -131,7 +131,7 @@ class FaultGuard:
         if self.config.on_nan == "restart" and self.restarts[index] < MAX_RESTARTS:
             self.restarts[index] += 1
             count = f"{self.restarts[index]} of {MAX_RESTARTS}"
-            kind, text = "restart", f"goes on from step {begin:,} with other random numbers ({count}): {happened}."
+            kind, text = "restart", f"goes on from step {begin:,}, drawing other actions ({count}): {happened}."
         else:
             self.stopped[index] = begin
             kind, text = "stop", f"stopped: {happened}. Its agent of step {begin:,} is kept. {ADVICE}"

@@ -71,6 +71,12 @@ def reason(error: BaseException) -> str:
     return (text.strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 
+def check_file(path: Path | None, flag: str) -> None:
+    """Raise ``UserError`` where a file is to be written, before anything is computed, and a folder is named."""
+    if path is not None and path.is_dir():
+        raise UserError(f"{flag} {path} is a folder: name a file in it.")
+
+
 GO_ON = (
     "What was written before is kept: mend that and give the same command again, and it goes on from the last "
     "checkpoint."

@@ -107,7 +107,7 @@ class RunFolder:
 
     def _begun(self) -> Path | None:
         """What a training left here first, if any did: a folder that was only claimed is free for another."""
-        files = [path for path in (self.metrics, self.events) if path.exists() and path.stat().st_size]
+        files = [path for path in (self.metrics, self.speed, self.events) if path.exists() and path.stat().st_size]
         return next(iter([*files, *self.checkpoints.glob("*"), *self.agents.glob("*")]), None)
 
     def _check_config(self) -> None:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from metarims.config import Config
 from metarims.runs.watching import ChunkReport
+from metarims.terminal import Terminal
 
 SMOOTHING = 0.8
 """Weight of the past in the frames per second shown, per chunk."""
@@ -35,7 +36,7 @@ class Progress:
     """A ``Watcher`` and ``CompileWatcher`` that prints (a context manager)."""
 
     def __init__(self, console: Console | None = None):
-        self.console = console or Console()
+        self.console = console or Terminal()
         live = Live(console=self.console, refresh_per_second=REFRESHES_PER_SECOND)
         self._live = live if self.console.is_terminal else None
         self._speed: float | None = None

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from metarims.errors import UserError, shown
+from metarims.runs.files import check_file
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ class StudyRun:
     """A study, as in metarims study list."""
     scale: Literal["smoke", "laptop", "paper"] = "laptop"
     """smoke: whether everything works. laptop: hours on two cores. paper: needs an accelerator."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
-    """The study's folder (default: runs/STUDY-SCALE)."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="(default: runs/STUDY-SCALE)")] = (
+        None
+    )
+    """The study's folder."""
     workers: int = 0
     """Plans that run at once (0: one per core of this machine, one alone where it has an accelerator; with --on ray, as
     many as the cluster has room for)."""
@@ -43,24 +46,23 @@ class StudyRun:
     """Who runs the plans: processes of this machine, or tasks of a Ray cluster, whose machines must share --out."""
     address: str = ""
     """--on ray: the cluster's address ("auto": the one on this machine); without it, one is started for this study."""
-    cpus: float | None = None
-    """--on ray: cores that a plan needs (default: 1)."""
-    gpus: float | None = None
-    """--on ray: accelerators that a plan needs (default: none); a fraction lets plans share one."""
+    cpus: Annotated[float | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint="(default: 1)")] = None
+    """--on ray: cores that a plan needs."""
+    gpus: Annotated[float | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint="(default: none)")] = None
+    """--on ray: accelerators that a plan needs; a fraction lets plans share one."""
 
     def run(self, command: str) -> int:
-        from rich.console import Console
-
         from metarims.runs.stopping import StopRequest
         from metarims.studies.catalogue import study
         from metarims.studies.results import collect
         from metarims.studies.running import run_study
         from metarims.studies.scales import scale
+        from metarims.terminal import Terminal
 
         chosen, size = study(self.name), scale(self.scale)
         out = self.out or Path("runs") / f"{self.name}-{self.scale}"
         with self._workers() as workers, StopRequest() as stop:
-            ended = run_study(chosen, size, out, workers, Console(soft_wrap=True), stop)
+            ended = run_study(chosen, size, out, workers, Terminal(soft_wrap=True), stop)
         collect(out)
         if ended.left:
             finished = "1 plan is" if len(ended.finished) == 1 else f"{len(ended.finished)} plans are"
@@ -98,10 +100,11 @@ class StudyReport:
 
     path: Annotated[Path, tyro.conf.Positional]
     """The study's folder, or its collected scores."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """The page (default: report.html in the folder, or beside the scores); figures go into figures/ beside it."""
 
     def run(self, command: str) -> int:
+        check_file(self.out, "--out")
         default = self.path / "report.html" if self.path.is_dir() else self.path.with_name("report.html")
         _report_study(self.path, self.out or default)
         return 0
