@@ -69,6 +69,10 @@ class Settings:
     report_every: int = 500
     """Gradient steps between two lines of progress."""
 
+    def __post_init__(self) -> None:
+        if min(self.blanks, *self.test_blanks) < 1:
+            raise SystemExit("blanks and test_blanks must be 1 or more each: the last blank is the marker.")
+
 
 class Copier(eqx.Module):
     """A core that reads one symbol at a step and says one."""

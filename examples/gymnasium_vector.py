@@ -8,6 +8,7 @@ Stable-Baselines3 is no dependency (``pip install stable-baselines3``); its ``Ve
 """
 
 import argparse
+import importlib.util
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -167,6 +168,8 @@ if __name__ == "__main__":
     chosen = parser.parse_args()
     settings = Settings(env_id=chosen.env_id, num_updates=chosen.num_updates)
     if chosen.sb3:
+        if importlib.util.find_spec("stable_baselines3") is None:
+            parser.error("--sb3 needs Stable-Baselines3: pip install stable-baselines3")
         train_sb3(settings)
     else:
         train(settings)

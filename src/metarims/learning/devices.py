@@ -63,7 +63,10 @@ class Layout:
         """``num_devices`` must divide the pairs of seed and shard evenly; seeds are divided first."""
         found = jax.devices()
         if not 1 <= num_devices <= len(found):
-            raise UserError(f"devices is {num_devices}: it must be from 1 to {len(found)}, the number that JAX finds.")
+            more = " In Python, metarims.runtime.share_processor makes threads devices." * (found[0].platform == "cpu")
+            raise UserError(
+                f"devices is {num_devices}: it must be from 1 to {len(found)}, the number that JAX finds.{more}"
+            )
         by_seed = math.gcd(num_seeds, num_devices)
         by_shard = num_devices // by_seed
         if num_shards % by_shard:
