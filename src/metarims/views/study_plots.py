@@ -68,6 +68,8 @@ def _points(results: Results, theme: str) -> Iterator[Drawn]:
                 groups.setdefault(row.where, {}).setdefault(shown, []).append(row.value)
         if not groups:
             continue
+        order = dict.fromkeys([*(plan["label"] for plan in results.plans), *known.values()])
+        groups = {where: {label: group[label] for label in order if label in group} for where, group in groups.items()}
         reached = all(np.isfinite(values).all() for group in groups.values() for values in group.values())
         middle = "mean" if reached else "median; right edge: never"
         yield Drawn(f"{name}, each seed a point, and their {middle}", _point_figure(groups, name, theme, reached))
