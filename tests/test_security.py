@@ -180,7 +180,7 @@ def test_a_study_s_page_shows_markup_as_text(tmp_path):
         found |= {"label": EVIL, "commit": EVIL, "date": EVIL, "versions": {EVIL: EVIL}, "stages": [EVIL]}
         found["rows"] = [[0, EVIL, EVIL, 0.5]]
         found["records"]["raster"]["env"] = EVIL
-        found["configs"] = [{EVIL: EVIL}]
+        found["configs"] = [{EVIL: EVIL, "seeds": [0]}]
         (folder / path).write_text(json.dumps(found))
     text = write_study_page(tmp_path / "report.html", read_results(folder)).read_text(encoding="utf-8")
     assert "<img src=x" not in text

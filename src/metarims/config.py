@@ -284,11 +284,11 @@ def _settle(hint: Any, value: Any, where: str) -> Any:
         return dataclasses.replace(value, **settled)
     if get_origin(hint) is tuple and isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
         return tuple(_settle(get_args(hint)[0], part, f"{where}[{index}]") for index, part in enumerate(value))
-    if isinstance(value, Real) and not isinstance(value, bool):
-        if hint is int and math.isfinite(value) and value == int(value):
-            return int(value)
-        if hint is float and not isinstance(value, int):
-            return float(value)
+    number: Any = value if isinstance(value, Real) and not isinstance(value, int) else None
+    if number is not None and hint is float:
+        return float(number)
+    if number is not None and hint is int and math.isfinite(number) and number == int(number):
+        return int(number)
     return _convert(hint, value, where)
 
 

@@ -98,10 +98,15 @@ def study_folder(folder: Path) -> list[Path]:
 
 def _result(plan: Any, questions: Any) -> dict[str, Any]:
     env = plan.stages[-1].env
-    asked = {where[1:] for question in questions for where in question.tables.values() if where[0] == plan.label}
+    asked = {
+        (question.claim.yes_or_no, *where[1:])
+        for question in questions
+        for where in question.tables.values()
+        if where[0] == plan.label
+    }
     rows = [
-        (seed, name, where, 0.2 + 0.1 * seed)
-        for name, wheres in sorted(asked, key=str)
+        (seed, name, where, float(seed) if yes_or_no else 0.2 + 0.1 * seed)
+        for yes_or_no, name, wheres in sorted(asked, key=str)
         for where in (wheres or (env,))
         for seed in (0, 1)
     ]

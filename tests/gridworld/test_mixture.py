@@ -110,7 +110,7 @@ def test_a_single_world_of_a_mixture_can_be_drawn(mixture) -> None:
         ("BabyAI-GoToObj-v0*-1+BabyAI-GoToLocal-v0", "greater than zero"),
         ("BabyAI-GoToObj-v0*nan+BabyAI-GoToLocal-v0", "greater than zero and finite"),
         ("BabyAI-GoToObj-v0*+BabyAI-GoToLocal-v0", "weight of BabyAI-GoToObj-v0 is ''"),
-        ("BabyAI-GoToObj-v0+", "Unknown environment ''"),
+        ("BabyAI-GoToObj-v0+", "has a part without a name"),
         ("BabyAI-GoToObj-v0+BabyAI-GoToObj-v0", "occurs twice"),
     ],
 )
