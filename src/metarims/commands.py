@@ -129,12 +129,12 @@ class Evaluate(_Trained):
 
     def run(self, command: str) -> int:
         check_file(self.json, "--json")
-        from metarims.evaluation.tables import evaluate_agents, print_table, write_json
+        from metarims.evaluation.tables import POLICIES, evaluate_agents, print_table, write_json
         from metarims.runs.folder import load_agents
 
         agents = load_agents(self.find(), best=self.best)
         _enable_cache()
-        policies = ("greedy", "sampled") if self.policy == "both" else (self.policy,)
+        policies = POLICIES if self.policy == "both" else (self.policy,)
         with _says("plays") as tell:
             results = evaluate_agents(agents, self.env, self.where, self.episodes, policies, self.seed, tell=tell)
         print_table(results)
