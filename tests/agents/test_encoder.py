@@ -11,9 +11,7 @@ from metarims.agents.encoder import (
     PATCH,
     TILE_MEAN,
     TILE_WHITENING,
-    WHITE_ATLAS,
     Encoder,
-    convolve_atlas,
     cut_patches,
     lookup,
     modulate,
@@ -136,13 +134,6 @@ def test_whitened_tiles_are_told_apart_equally_well():
     pixels = TILE_ATLAS.reshape(-1, PATCH) / 255
     before, after = distances(pixels), distances((pixels - TILE_MEAN) @ TILE_WHITENING)
     assert after.max() / after.min() < 5 < 15 < before.max() / before.min()
-
-
-def test_the_written_gradient_of_the_first_layer_is_the_one_of_a_product():
-    draw = np.random.default_rng(2)
-    kernel, weights = (jnp.asarray(draw.normal(size=(rows, 5)), jnp.float32) for rows in (192, 60))
-    found = jax.grad(lambda kernel: (convolve_atlas(kernel) * weights).sum())(kernel)
-    np.testing.assert_allclose(found, WHITE_ATLAS.T @ np.asarray(weights), rtol=1e-4, atol=1e-4)
 
 
 def test_lookup_has_the_gradient_of_indexing():

@@ -12,6 +12,7 @@ from metarims.agents.core import Core, CoreMetrics, State, unroll
 from metarims.agents.encoder import Encoder, Tables
 from metarims.agents.init import init_fan_in
 from metarims.agents.lstm import LSTMCore
+from metarims.agents.products import project
 from metarims.agents.rims import RIMCore
 from metarims.config import GROUPS, Network
 from metarims.errors import unknown_name
@@ -44,8 +45,8 @@ class Head(eqx.Module):
 
     def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
         if self.hidden is not None and self.hidden_bias is not None:
-            x = jnp.tanh(x @ self.hidden + self.hidden_bias)
-        return x @ self.output + self.bias
+            x = jnp.tanh(project(x, self.hidden) + self.hidden_bias)
+        return project(x, self.output) + self.bias
 
 
 class Agent(eqx.Module):

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
+from metarims.agents.products import transposed
+
 State = Any
 """A core's recurrent state: a pytree whose leaves begin with the environments' axis B."""
 
@@ -78,7 +80,7 @@ def _unroll_forward(core, read, state, begins):
     pairs = _products(core, first, state)
     products = [jax.eval_shape(jnp.matmul, *pair) for pair in pairs]
     zeros = [jnp.zeros((begins.shape[0], *product.shape), product.dtype) for product in products]
-    transposes = jax.lax.optimization_barrier([jnp.swapaxes(weights, -1, -2) for _, weights in pairs])
+    transposes = [transposed(weights) for _, weights in pairs]
 
     def run(core, read, state, zeros):
         def step(state, inputs):
@@ -105,11 +107,17 @@ def _unroll_backward(residuals, cotangents):
     pull_back, factors, core, first, state = residuals
     core_bar, read_bar, state_bar, products_bar = pull_back(cotangents)
     weights_bar = [
-        jnp.einsum("t...bi,t...bo->...io", x, product) for x, product in zip(factors, products_bar, strict=True)
+        transposed(_join_steps(x)) @ _join_steps(product) for x, product in zip(factors, products_bar, strict=True)
     ]
     _, pull_back = jax.vjp(lambda core: [weights for _, weights in _products(core, first, state)], core)
     core_bar = jax.tree.map(jnp.add, core_bar, *pull_back(weights_bar))
     return core_bar, read_bar, state_bar, None
+
+
+def _join_steps(rows: Float[Array, "T *M B I"]) -> Float[Array, "*M TB I"]:
+    """A span's rows one under another."""
+    rows = jnp.moveaxis(rows, 0, -3)
+    return rows.reshape(*rows.shape[:-3], -1, rows.shape[-1])
 
 
 _unroll.defvjp(_unroll_forward, _unroll_backward)

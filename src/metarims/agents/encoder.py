@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarims.agents.cells import step_gru
 from metarims.agents.init import init_fan_in
+from metarims.agents.products import project
 from metarims.gridworld.sight import TILE_ATLAS
 from metarims.types import TILE, VIEW, Observation, Pixels
 
@@ -46,21 +47,6 @@ def _whiten_tiles(epsilon: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
 TILE_MEAN, TILE_WHITENING = _whiten_tiles()
 WHITE_ATLAS = (TILE_ATLAS.reshape(-1, PATCH) / 255 - TILE_MEAN).astype(np.float32) @ TILE_WHITENING
 """The pixels of every tile, whitened: rows [60, 192]."""
-
-
-@jax.custom_vjp
-def convolve_atlas(kernel: Float[Array, "192 C"]) -> Float[Array, "60 C"]:
-    """The first convolution on every tile that exists.
-
-    The gradient finds the atlas transposed already: left alone, XLA's CPU compiler sums it number by number.
-    """
-    return jnp.asarray(WHITE_ATLAS) @ kernel
-
-
-convolve_atlas.defvjp(
-    lambda kernel: (convolve_atlas(kernel), None),
-    lambda _, gradient: (jnp.asarray(np.ascontiguousarray(WHITE_ATLAS.T)) @ gradient,),
-)
 
 
 def lookup(table: Float[Array, "R D"], rows: Integer[Array, "*B"]) -> Float[Array, "*B D"]:
@@ -153,7 +139,7 @@ class MissionEncoder(eqx.Module):
 
     def __call__(self, tokens: Integer[Array, "num_missions L"]) -> Float[Array, "num_missions H"]:
         """The GRU's state after the last word of each mission; token 0 is padding and changes nothing."""
-        inputs = lookup(self.words, tokens) @ self.from_input + self.bias
+        inputs = project(lookup(self.words, tokens), self.from_input) + self.bias
         hidden = jnp.zeros((tokens.shape[0], self.from_hidden.shape[0]))
 
         def read(hidden, word):
@@ -209,7 +195,7 @@ class Encoder(eqx.Module):
         """Features of all tiles and of the missions given as words, to be looked up by ``__call__``."""
         missions = self.mission(mission_tokens)
         film = None if self.film is None else missions @ self.film
-        tiles = convolve_atlas(self.tile_kernel) + self.tile_bias
+        tiles = project(jnp.asarray(WHITE_ATLAS), self.tile_kernel) + self.tile_bias
         return Tables(tiles, film, missions @ self.from_mission + self.bias)
 
     def _convolve(self, patches: Integer[Array, "*B 192"]) -> Float[Array, "*B C"]:
@@ -228,7 +214,7 @@ class Encoder(eqx.Module):
             tiles = jax.nn.relu(tiles)
         else:
             tiles = modulate(tiles, *jnp.split(lookup(tables.film, observation.mission), 2, axis=-1))
-        image = tiles.reshape(*tiles.shape[:-2], -1) @ self.from_tiles
+        image = project(tiles.reshape(*tiles.shape[:-2], -1), self.from_tiles)
         features = jax.nn.relu(image + lookup(tables.missions, observation.mission))
         return damp(features, self.feature_limit) if self.feature_limit else features
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from metarims.agents.cells import forget_one, step_lstm
 from metarims.agents.core import CoreMetrics, multiply, zero_where
 from metarims.agents.init import init_fan_in
+from metarims.agents.products import project
 
 
 class LSTMState(NamedTuple):
@@ -51,7 +52,7 @@ class LSTMCore(eqx.Module):
         return zero_where(done, state)
 
     def read(self, x: Float[Array, "*B D"]) -> Float[Array, "*B H4"]:
-        return x @ self.modules.from_input + self.modules.bias
+        return project(x, self.modules.from_input) + self.modules.bias
 
     def step(
         self, read: Float[Array, "B H4"], state: LSTMState

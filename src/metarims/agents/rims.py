@@ -15,6 +15,7 @@ from metarims.agents.attention import Communication, InputAttention, choose_top_
 from metarims.agents.cells import forget_one, step_gru, step_lstm
 from metarims.agents.core import CoreMetrics, multiply, zero_where
 from metarims.agents.init import init_fan_in
+from metarims.agents.products import project
 from metarims.errors import UserError
 
 Router = Literal["attention", "random", "all"]
@@ -147,9 +148,13 @@ class RIMCore(eqx.Module):
 
     def read(self, x: Float[Array, "*B D"]) -> RIMRead:
         heads = self.attention.input.num_heads
-        values = (x @ self.attention.input.value).reshape(*x.shape[:-1], heads, -1)
-        gates = jnp.einsum("...hv,mhvo->...mho", values, self.modules.from_input)
-        return RIMRead(x @ self.attention.input.key, gates)
+        values = jnp.split(project(x, self.attention.input.value), heads, axis=-1)
+        weights = jnp.moveaxis(self.modules.from_input, 0, 2).reshape(heads, values[0].shape[-1], -1)
+        gates = [
+            project(value, weight).reshape(*x.shape[:-1], self.num_modules, -1)
+            for value, weight in zip(values, weights, strict=True)
+        ]
+        return RIMRead(project(x, self.attention.input.key), jnp.stack(gates, axis=-2))
 
     def step(self, read: RIMRead, state: RIMState) -> tuple[RIMState, tuple[Float[Array, "B O"], CoreMetrics]]:
         hidden, cell = jnp.swapaxes(state.hidden, 0, 1), jnp.swapaxes(state.cell, 0, 1)
