@@ -1,10 +1,13 @@
-"""Memory that goes back to the system."""
+"""What XLA is told, and memory that goes back to the system."""
 
+import os
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from metarims.runtime import share_cores
 
 PROGRAM = """
 import sys
@@ -49,3 +52,29 @@ def test_large_arrays_leave_nothing_behind():
     assert kept > 50, "what settling is for"
     assert after_release < 10
     assert run("settle")[0] < 10
+
+
+@pytest.mark.parametrize(("processes", "threads"), [(1, "8"), (3, "2"), (8, "1"), (20, "1")])
+def test_processes_share_the_cores(monkeypatch, processes, threads):
+    monkeypatch.setenv("NPROC", "")
+    monkeypatch.delenv("NPROC")
+    monkeypatch.setattr("metarims.runtime.usable_cores", lambda: 8)
+    share_cores(processes)
+    assert os.environ["NPROC"] == threads
+
+
+def test_whoever_says_how_many_threads_decides(monkeypatch):
+    monkeypatch.setenv("NPROC", "5")
+    share_cores(2)
+    assert os.environ["NPROC"] == "5"
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="only Linux lists a process's threads as files")
+def test_xla_has_as_many_threads_as_it_is_told():
+    program = "import jax, os; jax.numpy.ones(3).sum().block_until_ready(); print(len(os.listdir('/proc/self/task')))"
+
+    def threads(number):
+        env = os.environ | {"NPROC": number, "JAX_PLATFORMS": "cpu"}
+        return int(subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, check=True).stdout)
+
+    assert threads("1") < threads("8")

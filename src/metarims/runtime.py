@@ -23,6 +23,15 @@ def prevent_deadlock() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
 
 
+def share_cores(num_processes: int) -> None:
+    """Give this process's XLA its share of the cores, where so many compute at once; call before JAX computes anything.
+
+    Otherwise each has a thread per core, and they get in each other's way: two runs on two cores trained 13 % slower.
+    Whoever sets ``NPROC`` decides otherwise.
+    """
+    os.environ.setdefault("NPROC", str(max(1, usable_cores() // num_processes)))
+
+
 M_MMAP_THRESHOLD, LARGE_BLOCK = -3, 2**20
 """glibc's name of a setting, and what we set it to, in bytes."""
 

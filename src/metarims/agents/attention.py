@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from metarims.agents.core import multiply
 from metarims.agents.init import init_fan_in
+from metarims.agents.products import multiply
 
 
 class InputAttention(eqx.Module):

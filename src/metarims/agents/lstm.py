@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from metarims.agents.cells import forget_one, step_lstm
-from metarims.agents.core import CoreMetrics, multiply, zero_where
+from metarims.agents.core import CoreMetrics, zero_where
 from metarims.agents.init import init_fan_in
-from metarims.agents.products import project
+from metarims.agents.products import multiply, project
 
 
 class LSTMState(NamedTuple):

@@ -13,9 +13,9 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 
 from metarims.agents.attention import Communication, InputAttention, choose_top_k, rank
 from metarims.agents.cells import forget_one, step_gru, step_lstm
-from metarims.agents.core import CoreMetrics, multiply, zero_where
+from metarims.agents.core import CoreMetrics, zero_where
 from metarims.agents.init import init_fan_in
-from metarims.agents.products import project
+from metarims.agents.products import multiply, project
 from metarims.errors import UserError
 
 Router = Literal["attention", "random", "all"]

@@ -21,7 +21,7 @@ from metarims.runs.progress import duration, outcome
 from metarims.runs.stopping import StopRequest, signals_held, stop_workers
 from metarims.runs.training import train
 from metarims.runs.watching import ChunkReport
-from metarims.runtime import usable_cores
+from metarims.runtime import enable_compile_cache, share_cores, usable_cores
 
 POLL_SECONDS = 0.2
 REFRESH_SECONDS = 1.0
@@ -44,7 +44,9 @@ def train_all(
         while running or (waiting and not stop.requested and failed is None):
             while waiting and len(running) < num_workers and not stop.requested and failed is None:
                 config, folder = waiting.pop(0)
-                running[folder] = context.Process(target=_work, args=(config, folder, events))
+                running[folder] = context.Process(
+                    target=_work, args=(config, folder, events, min(num_workers, len(jobs)))
+                )
                 with signals_held():
                     running[folder].start()
                 board.now(folder, "starts")
@@ -124,9 +126,8 @@ class _Reporter:
         self.events.put((self.folder, "chunk", report))
 
 
-def _work(config: Config, folder: Path, events: Any) -> None:
-    from metarims.runtime import enable_compile_cache
-
+def _work(config: Config, folder: Path, events: Any, num_workers: int) -> None:
+    share_cores(num_workers)
     with StopRequest(worker=True) as stop:
         try:
             enable_compile_cache()

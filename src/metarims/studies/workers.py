@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from metarims.errors import UserError, one_line
 from metarims.runs.files import reason
 from metarims.runs.stopping import signals_held, stop_workers
+from metarims.runtime import share_cores
 from metarims.studies.jobs import Job, run_job
 
 End = Literal["ended", "failed", "died"]
@@ -63,17 +64,17 @@ class Processes:
         stop_workers(work.process for work in self._started)
 
     def start(self, job: Job) -> Work:
-        work = _Process(job)
+        work = _Process(job, self.capacity)
         self._started.append(work)
         return work
 
 
 class _Process:
-    def __init__(self, job: Job):
+    def __init__(self, job: Job, num_workers: int):
         context = multiprocessing.get_context("spawn")
         self.why = ""
         self._hears, tells = context.Pipe(duplex=False)
-        self.process = context.Process(target=_run, args=(job, tells))
+        self.process = context.Process(target=_run, args=(job, num_workers, tells))
         with tells, signals_held():
             self.process.start()
 
@@ -95,7 +96,8 @@ class _Process:
         return ""
 
 
-def _run(job: Job, tells: Connection) -> None:
+def _run(job: Job, num_workers: int, tells: Connection) -> None:
+    share_cores(num_workers)
     why = run_job(job)
     if why:
         tells.send(why)
