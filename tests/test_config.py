@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from metarims.config import PPO, Config, Loop, Network, Rates, from_dict, loops, to_json
+from metarims.config import PPO, Config, Loop, Network, Rates, loops
 from metarims.errors import UserError
+from metarims.fields import from_dict, to_json
 from metarims.presets import PRESETS
 
 FAST, SLOW = Loop(span=20, rollout=40, minibatches=8), Loop(span=80, rollout=80, minibatches=8)

@@ -14,10 +14,10 @@ from tests.fuzz import samples
 from tests.runs import fake
 
 import metarims
-from metarims.config import to_json
 from metarims.errors import UserError
 from metarims.evaluation.recording import record_agents
 from metarims.evaluation.tables import evaluate_agents
+from metarims.fields import to_json
 from metarims.runs.export import load_agent, save_agent
 from metarims.runs.folder import RunFolder
 from metarims.runs.progress import Progress

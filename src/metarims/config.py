@@ -4,15 +4,12 @@ The command line, a run's ``config.json`` and the documentation are generated fr
 """
 
 import dataclasses
-import json
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from numbers import Real
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Literal, get_type_hints
 
 from metarims.errors import UserError, shown, unknown_name
+from metarims.fields import settle
 
 GROUPS = ("encoder", "modules", "attention", "policy", "value")
 """The named parameter groups of every agent (an LSTM agent's ``attention`` is empty)."""
@@ -191,7 +188,7 @@ class Config:
 
     def __post_init__(self):
         for name, hint in get_type_hints(Config).items():
-            object.__setattr__(self, name, _settle(hint, getattr(self, name), name))
+            object.__setattr__(self, name, settle(hint, getattr(self, name), name))
         check(self)
 
 
@@ -273,25 +270,6 @@ def check(config: Config) -> None:
         raise UserError(f"slow_factor is {config.slow_factor}: it must be greater than 0 and at most 1.")
 
 
-def _settle(hint: Any, value: Any, where: str) -> Any:
-    """A value from Python as a file would hold it: NumPy's numbers and whole floats become plain ones, any sequence a
-    tuple. What is of another type is a ``UserError``; the command line and files are checked as they are read."""
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, hint):  # pyright: ignore[reportArgumentType]
-            raise UserError(f"{where} is {shown(value)}: it must be a {hint.__name__}.")  # pyright: ignore
-        hints = get_type_hints(hint)
-        settled = {name: _settle(kind, getattr(value, name), f"{where}.{name}") for name, kind in hints.items()}
-        return dataclasses.replace(value, **settled)
-    if get_origin(hint) is tuple and isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
-        return tuple(_settle(get_args(hint)[0], part, f"{where}[{index}]") for index, part in enumerate(value))
-    number: Any = value if isinstance(value, Real) and not isinstance(value, int) else None
-    if number is not None and hint is float:
-        return float(number)
-    if number is not None and hint is int and math.isfinite(number) and number == int(number):
-        return int(number)
-    return _convert(hint, value, where)
-
-
 def _check_words(words: tuple[str, ...]) -> None:
     for word, count in Counter(words).items():
         if count > 1:
@@ -331,47 +309,3 @@ def loops(config: Config) -> tuple[tuple[str, Loop], ...]:
         last = found[-1]
         found.append(dataclasses.replace(last, span=last.span * stretch, rollout=last.rollout * stretch))
     return tuple(zip(names, found, strict=False))
-
-
-def to_json(config: Any) -> str:
-    """A configuration as JSON text, every field written out."""
-    return json.dumps(dataclasses.asdict(config), indent=2)
-
-
-def from_dict(kind: type, values: Any, where: str = "config") -> Any:
-    """A configuration dataclass from parsed JSON; unknown, missing and mistyped fields are a ``UserError``."""
-    if not isinstance(values, dict):
-        raise UserError(f"{where} must be an object with fields, not {shown(values)}.")
-    hints, names = get_type_hints(kind), [f.name for f in dataclasses.fields(kind)]
-    for name in values:
-        if name not in names:
-            raise unknown_name(f"field in {where}", name, names)
-    for f in dataclasses.fields(kind):
-        if f.name not in values and f.default is f.default_factory is dataclasses.MISSING:
-            raise UserError(f"{where}.{f.name} is missing, and it has no default: add it.")
-    return kind(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()})
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return from_dict(hint, value, where)  # pyright: ignore[reportArgumentType]
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise UserError(f"{where} is {shown(value)}: it must be one of {', '.join(map(str, get_args(hint)))}.")
-        return value
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise UserError(f"{where} is {shown(value)}: it must be a list.")
-        return tuple(_convert(get_args(hint)[0], v, f"{where}[{i}]") for i, v in enumerate(value))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return _to_float(value, where)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise UserError(f"{where} is {shown(value)}: it must be of type {hint.__name__}.")
-    return value
-
-
-def _to_float(value: int, where: str) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        raise UserError(f"{where} is {shown(value)}: it must be below 1.8e308.") from None

@@ -16,10 +16,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from metarims.config import to_json
 from metarims.evaluation.recording import record_episodes
 from metarims.evaluation.statistics import Interval
 from metarims.evaluation.tables import Result, evaluate_agents, pooled
+from metarims.fields import to_json
 from metarims.presets import DEMO, Demo
 from metarims.runs.export import SavedAgent, named_arrays
 from metarims.runs.files import writing

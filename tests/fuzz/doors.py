@@ -21,8 +21,9 @@ from tests.fuzz.trying import Door, check_sentence
 from tests.runs import fake
 from tests.runs.snapshot import read_snapshot
 
-from metarims.config import Config, from_dict, to_json
+from metarims.config import Config
 from metarims.errors import UserError
+from metarims.fields import from_dict, to_json
 from metarims.learning.rules import RULES
 from metarims.presets import PRESETS
 from metarims.runs import checkpoints

@@ -8,8 +8,8 @@ import pytest
 import safetensors.numpy
 
 from metarims.agents.agent import make_agent
-from metarims.config import to_json
 from metarims.errors import UserError
+from metarims.fields import to_json
 from metarims.gridworld import VOCABULARY
 from metarims.learning.rules import RULES
 from metarims.presets import PRESETS

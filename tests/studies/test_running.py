@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from metarims import cli, runtime
-from metarims.config import to_json
 from metarims.errors import UserError
+from metarims.fields import to_json
 from metarims.runs.stopping import StopRequest
 from metarims.runs.training import Outcome
 from metarims.studies import jobs

@@ -19,8 +19,9 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from metarims.config import Config, from_dict
+from metarims.config import Config
 from metarims.errors import UserError
+from metarims.fields import from_dict
 from metarims.gridworld.missions import VOCABULARY
 from metarims.learning.rules import RULES, network_of
 from metarims.runs.files import reason, write_atomic

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metarims import __version__
-from metarims.config import Config, from_dict, to_json
+from metarims.config import Config
 from metarims.errors import UserError
+from metarims.fields import from_dict, to_json
 from metarims.runs.files import reason, sync_folder, write_atomic
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from metarims import __version__
-from metarims.config import Config, to_json
+from metarims.config import Config
 from metarims.errors import UserError, unknown_name
+from metarims.fields import to_json
 from metarims.runs.files import reason, write_atomic
 from metarims.runs.watching import ChunkReport
 

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metarims.config import Config, from_dict
+from metarims.config import Config
 from metarims.errors import UserError
+from metarims.fields import from_dict
 from metarims.runs.files import write_atomic
 from metarims.runs.folder import contrast, differences
 from metarims.studies.plans import Plan, Scale, Study

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from metarims.config import Config, from_dict
+from metarims.config import Config
 from metarims.errors import UserError
+from metarims.fields import from_dict
 from metarims.presets import preset
 from metarims.runs.export import SavedAgent
 from metarims.studies.verdicts import Claim
