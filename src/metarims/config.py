@@ -58,8 +58,9 @@ class Network:
     """RIM core: width of the communication's queries, keys and values, over all heads."""
     communication_gate: bool = False
     """RIM core: pass what is heard through sigmoid-gate x tanh, as in the official RIMs code."""
-    router: Literal["attention", "random", "all"] = "attention"
-    """RIM core: who acts: the modules that attend most to the input, as many drawn at random, or all."""
+    router: Literal["attention", "random", "fixed", "all"] = "attention"
+    """RIM core: who acts: the modules that attend most to the input, as many drawn at random, as many that are always
+    the same, or all."""
     mission_scale: float = 0.2
     """Scale of the first weights from the mission to the features (1: as all others). What means nothing yet is noise
     that hides what does: mission, attention and messages therefore begin quietly."""

@@ -276,6 +276,14 @@ def test_the_random_router_draws_every_set_alike_and_learning_replays_it():
     assert ((counts - 1500) ** 2 / 1500).sum() < 27.9  # 99.9 % of chi-square with 9 degrees of freedom
 
 
+def test_the_fixed_router_lets_the_first_modules_act_whatever_is_seen():
+    core = make_core(num_modules=5, num_active=3, router="fixed")
+    x, state = random_span(core)
+    for candidate, number in ((core, 3), (core.with_active(2), 2)):
+        _, (_, metrics) = unroll(candidate, x, state, jnp.zeros(x.shape[:2], bool))
+        assert (np.asarray(metrics.active) == (np.arange(5) < number)).all()
+
+
 def test_the_router_all_lets_every_module_act():
     core = make_core(router="all")
     x, state = random_span(core)

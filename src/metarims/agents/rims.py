@@ -18,8 +18,9 @@ from metarims.agents.init import init_fan_in
 from metarims.agents.products import multiply, project
 from metarims.errors import UserError
 
-Router = Literal["attention", "random", "all"]
-"""Who acts: the modules that attend most to the input (the method), a set drawn at random, or all."""
+Router = Literal["attention", "random", "fixed", "all"]
+"""Who acts: the modules that attend most to the input (the method), a set drawn at random, always the same set, or
+all."""
 
 
 class RIMState(NamedTuple):
@@ -60,6 +61,8 @@ class RIMCore(eqx.Module):
     num_active: int = eqx.field(static=True)
     num_candidates: int = eqx.field(static=True)
     """So many modules attend most, and of these the active ones are drawn; as many as act where nothing is drawn."""
+    fixed: bool = eqx.field(static=True)
+    """The first modules count as those that attend most."""
     cell: Literal["lstm", "gru"] = eqx.field(static=True)
     starve_idle: bool = eqx.field(static=True)
     """Inactive modules read zeros, so that what is heard of them knows nothing of the input (a public cell's way)."""
@@ -110,7 +113,7 @@ class RIMCore(eqx.Module):
         )
         self.num_active = num_modules if router == "all" else num_active
         self.num_candidates = num_modules if router == "random" else self.num_active
-        self.cell, self.starve_idle = cell, starve_idle
+        self.fixed, self.cell, self.starve_idle = router == "fixed", cell, starve_idle
 
     @property
     def num_modules(self) -> int:
@@ -187,6 +190,8 @@ class RIMCore(eqx.Module):
     ) -> tuple[Bool[Array, "M B"], UInt32[Array, "B 2"] | None]:
         if self.num_active == self.num_modules:
             return jnp.ones(scores.shape, bool), dice
+        if self.fixed:
+            scores = jnp.zeros_like(scores)  # Of equal ones the first win.
         if dice is None:
             return choose_top_k(scores, self.num_active), dice
         rolls, dice = roll_dice(dice, self.num_modules)

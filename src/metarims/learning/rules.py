@@ -38,7 +38,7 @@ class Rule:
     timescales: tuple[Timescale, ...]
     slow_attention: bool = False
     """Scale the attention's learning rate by ``Config.slow_factor``."""
-    router: Literal["attention", "random", "all"] | None = None
+    router: Literal["attention", "random", "fixed", "all"] | None = None
     """Who acts; None leaves it to ``Network.router``."""
 
 

@@ -183,7 +183,7 @@ _ALL = (
         "Figure 6b",
         "All modules take part; none is dead.",
         lambda scale: designs.activities(
-            scale, (designs.OBSTACLES, designs.PUT_NEAR), ("metarims", "two active", "random")
+            scale, (designs.OBSTACLES, designs.PUT_NEAR), ("metarims", "two active", "random", "drawn", "fixed")
         ),
         (
             _level(
@@ -194,6 +194,12 @@ _ALL = (
                 yes_or_no=True,
             ),
             *_TELLS,
+            *(
+                _compare(
+                    f"modules that attention chooses learn faster than {others}", "area of success", "metarims", label
+                )
+                for label, others in (("drawn", "as many drawn by lot"), ("fixed", "the same ones all the time"))
+            ),
         ),
         ("curves", "raster", "points"),
     ),

@@ -107,21 +107,27 @@ def adaptation(scale: Scale) -> tuple[Plan, ...]:
 
 
 def activities(scale: Scale, tasks: Sequence[str], agents: Sequence[str]) -> tuple[Plan, ...]:
-    """Some of three on some tasks: ``metarims``, the null model ``random``, whose sets are drawn by lot, and
-    ``two active``, where other studies have three.
+    """Some of these on some tasks: ``metarims``; ``two active``, where other studies have three; and null models, the
+    sets of which are drawn by lot (``random`` learns in one loop, ``drawn`` in two) or always the same (``fixed``).
 
     Where a collision costs what a success gives, agents stand still before they learn anything else: there they are
     paid for trying.
     """
-    fewer = {"two active": {"network.num_modules": 5, "network.num_active": 2}}
+    changes = {
+        "two active": {"network.num_modules": 5, "network.num_active": 2},
+        "drawn": {"network.router": "random"},
+        "fixed": {"network.router": "fixed"},
+    }
     bold = {OBSTACLES: {"ppo.entropy_coef": 0.05}}
+    if scale.name == "smoke":
+        agents = agents[:3]
     return tuple(
         Plan(
             label,
             "random" if label == "random" else "metarims",
             (Stage(task, bold.get(task, {})),),
             (measures.learning, measures.activity),
-            fewer.get(label, {}),
+            changes.get(label, {}),
         )
         for task in tasks[: scale.tasks]
         for label in agents
