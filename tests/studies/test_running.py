@@ -117,11 +117,11 @@ class FakeWorkers:
         pass
 
 
-def run_faked(folder, workers, stop=None, name="fig9"):
+def run_faked(folder, workers, stop=None, name="fig9", only=()):
     """How it ended, and what was said."""
     said = io.StringIO()
     console = Console(file=said, width=10_000)
-    ended = run_study(STUDIES[name], scale("smoke"), folder, workers, console, stop or StopRequest())
+    ended = run_study(STUDIES[name], scale("smoke"), folder, workers, console, stop or StopRequest(), only)
     return ended, said.getvalue()
 
 
@@ -194,6 +194,17 @@ def test_collected_results_of_something_else_are_refused_and_kept(tmp_path, chan
     with pytest.raises(UserError, match=message):
         run_faked(path.parent, FakeWorkers(None))
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_only_the_plans_of_some_labels_run(tmp_path):
+    workers = FakeWorkers(lambda job: Ending("failed", "why"))
+    ended = run_faked(tmp_path, workers, name="fig8", only=("slowlr",))[0]
+    assert {job.plan for job in workers.jobs} == set(ended.failed)
+    assert ended.failed
+    assert all(name.startswith("slowlr_on_") for name in ended.failed)
+    assert ended.left == ()
+    with pytest.raises(UserError, match=r"Unknown label 'slowrl'\. Did you mean slowlr\?"):
+        run_faked(tmp_path, workers, name="fig8", only=("slowrl",))
 
 
 def test_the_reason_of_a_failure_is_todays(tmp_path):

@@ -39,6 +39,10 @@ class StudyRun:
         None
     )
     """The study's folder."""
+    only: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="LABEL [LABEL ...]", help_behavior_hint="(default: all)")
+    ] = ()
+    """Run the plans of these labels alone, which are agents in most studies; another call may run the others."""
     workers: int = 0
     """Plans that run at once (0: one per core of this machine, one alone where it has an accelerator; with --on ray, as
     many as the cluster has room for)."""
@@ -62,7 +66,7 @@ class StudyRun:
         chosen, size = study(self.name), scale(self.scale)
         out = self.out or Path("runs") / f"{self.name}-{self.scale}"
         with self._workers() as workers, StopRequest() as stop:
-            ended = run_study(chosen, size, out, workers, Terminal(soft_wrap=True), stop)
+            ended = run_study(chosen, size, out, workers, Terminal(soft_wrap=True), stop, self.only)
         collect(out)
         if ended.left:
             finished = "1 plan is" if len(ended.finished) == 1 else f"{len(ended.finished)} plans are"

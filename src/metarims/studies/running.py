@@ -1,11 +1,13 @@
 """Running a study: every plan is a job of its own, what is finished is not run again."""
 
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 
+from metarims.errors import unknown_name
 from metarims.runs.stopping import StopRequest
 from metarims.studies.board import Board
 from metarims.studies.folder import check_settings, claim_folder, error_path, is_claimed, result_path
@@ -26,18 +28,32 @@ class Ended(NamedTuple):
     """Neither, because a stop was asked for."""
 
 
-def run_study(study: Study, scale: Scale, folder: Path, workers: Workers, console: Console, stop: StopRequest) -> Ended:
+def run_study(
+    study: Study,
+    scale: Scale,
+    folder: Path,
+    workers: Workers,
+    console: Console,
+    stop: StopRequest,
+    only: Collection[str] = (),
+) -> Ended:
     """Let the workers run what is not finished yet; what fails is listed, and the rest goes on.
 
-    A new folder may begin with the collected results of another: their plans are finished. Raises ``UserError``, before
-    anything runs, for a result that is damaged or was made with other settings.
+    ``only``: the labels whose plans count in this call (none: all). A new folder may begin with the collected results
+    of another: their plans are finished. Raises ``UserError``, before anything runs, for a label that no plan has and
+    for a result that is damaged or was made with other settings.
     """
+    plans = plans_of(study, scale)
+    labels = list(dict.fromkeys(plan.label for plan in plans.values()))
+    for label in only:
+        if label not in labels:
+            raise unknown_name("label", label, labels)
     if (folder / SCORES).exists() and not is_claimed(folder):
         unpack(folder, study, scale)
     claim_folder(folder, study, scale)
-    plans = plans_of(study, scale)
     for result in read_results(folder).plans:
         check_settings(folder, plans[result["plan"]], scale, result["configs"])
+    plans = {name: plan for name, plan in plans.items() if not only or plan.label in only}
     waiting = [name for name in plans if not result_path(folder, name).exists()]
     already = len(plans) - len(waiting)
     number = f"{len(plans)} plan{'s' * (len(plans) != 1)}"

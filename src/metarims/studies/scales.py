@@ -4,7 +4,7 @@ from metarims.errors import unknown_name
 from metarims.studies.plans import Scale
 
 _FRAMES = {
-    "MiniGrid-DoorKey-5x5-v0": (100_000, 1_000_000),
+    "MiniGrid-DoorKey-5x5-v0": (100_000, 3_000_000),
     "BabyAI-GoToObj-v0": (60_000, 1_000_000),
     "BabyAI-GoToRedBallGrey-v0": (80_000, 2_000_000),
     "MiniGrid-DoorKey-16x16-v0": (400_000, 10_000_000),
