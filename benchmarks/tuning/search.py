@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import json
 import math
+import shlex
 import statistics
 import subprocess
 import sys
@@ -127,7 +128,7 @@ def main() -> None:
                 config = make_config(agent, task, tuple(arguments.seeds), trial)
                 row = {"agent": agent, "trial": trial, "task": task} | run_trial(config)
                 row |= {"frames": TASKS[task], "seeds": arguments.seeds, "config": dataclasses.asdict(config)}
-                row |= {"commit": commit, "command": " ".join(["python", *sys.argv])}
+                row |= {"commit": commit, "command": shlex.join(["python", *sys.argv])}
                 with arguments.out.open("a") as file:
                     file.write(json.dumps(row) + "\n")
                 rows.append(row)
