@@ -18,7 +18,7 @@ SCALES: dict[str, Scale] = {
     "paper": Scale("paper", "paper", 10, 500, lambda env: _FRAMES.get(env, _OTHERS)[1], grid=20_480),
 }
 """smoke: whether everything works. laptop: hours on two cores, with our defaults, which learn fast.
-paper: BabyAI's PPO with what the paper tells of its own settings; it needs an accelerator."""
+paper: BabyAI's PPO with what the paper tells of its own settings; most tasks then need an accelerator."""
 
 
 def scale(name: str) -> Scale:
