@@ -72,10 +72,10 @@ def run_trial(config: Config) -> dict[str, Any]:
     agents = [trainer.agent(state, index) for index in range(len(config.seeds))]
     larger = {
         env: [
-            float(evaluate_jax(agent, make(env), EPISODES, evaluation_key(seed), greedy=False).success.mean())
+            float(evaluate_jax(agent, level, EPISODES, evaluation_key(seed), greedy=False).success.mean())
             for agent, seed in zip(agents, config.seeds, strict=True)
         ]
-        for env in LARGER.get(config.env, ())
+        for env, level in ((env, make(env)) for env in LARGER.get(config.env, ()))
     }
     return {"areas": np.mean(curve, axis=0).tolist(), "larger": larger}
 

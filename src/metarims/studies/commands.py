@@ -34,8 +34,7 @@ class StudyRun:
     name: Annotated[str, tyro.conf.Positional]
     """A study, as in metarims study list."""
     scale: Literal["smoke", "laptop", "paper"] = "laptop"
-    """smoke: whether everything works. laptop: hours on two cores. paper: most tasks need an
-    accelerator."""
+    """smoke: whether everything works. laptop: hours on two cores. paper: most tasks need an accelerator."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="(default: runs/STUDY-SCALE)")] = (
         None
     )

@@ -65,7 +65,7 @@ def _verdicts(results: Results) -> str:
 def _missing(results: Results) -> str:
     stopped = [f"{plan['plan']} (seeds {plan['stopped']})" for plan in results.plans if plan["stopped"]]
     said = {
-        "Not finished or failed; the same command goes on": results.missing,
+        "Not run, not finished or failed; metarims study run goes on with them": results.missing,
         "Ended early by a numerical fault; their last sound agents count, and their curves go on level": stopped,
     }
     lines = (f"<strong>{what}:</strong> {_text(', '.join(names))}." for what, names in said.items() if names)
