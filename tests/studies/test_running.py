@@ -86,7 +86,8 @@ def test_a_plan_that_fails_is_listed_and_can_be_mended(tmp_path) -> None:
     assert "config.json must be an object with fields, not []" in " ".join(done.stdout.split())
     assert "1 plan failed; the same command runs what failed again." in done.stderr
     assert path.with_name("error.txt").exists()
-    assert "Not finished or failed" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert f"not finished or failed; metarims study run goes on with them:</strong> {plan.name}" in page
 
 
 class Ending:
