@@ -17,7 +17,6 @@ BASE = Config(fast=FAST, slow=SLOW, ppo=PPO(num_envs=64), network=Network(num_mo
 SIZES = (
     "image_dim",
     "word_dim",
-    "mission_dim",
     "feature_dim",
     "lstm_dim",
     "num_modules",
@@ -59,6 +58,7 @@ BAD = [
     ({"ppo": PPO(gae_lambda=-0.1)}, r"ppo.gae_lambda is -0.1: it must lie between 0 and 1"),
     ({"ppo": PPO(value_coef=-1.0)}, r"ppo.value_coef is -1.0: it must be zero or more"),
     ({"ppo": PPO(entropy_coef=float("nan"))}, r"ppo.entropy_coef is nan: it must be zero or more"),
+    (network(mission_dim=-1), r"network.mission_dim is -1: it must be zero or more"),
     (network(head_dim=-1), r"network.head_dim is -1: it must be zero or more"),
     (network(communication_heads=-2), r"network.communication_heads is -2: it must be zero or more"),
     (network(num_active=6), r"network.num_active is 6, but there are only 5 modules \(network.num_modules"),

@@ -28,7 +28,7 @@ class Network:
     word_dim: int = 32
     """Width of a word's embedding."""
     mission_dim: int = 64
-    """Width of the GRU that reads the mission."""
+    """Width of the GRU that reads the mission (0: the agent does not read missions)."""
     fusion: Literal["film", "concat"] = "film"
     """How the mission meets the image: it modulates the tiles' features (FiLM), or is only appended to them."""
     feature_dim: int = 64
@@ -234,7 +234,7 @@ def check(config: Config) -> None:
         if value < 0:
             raise UserError(f"{name} is {value}: it must be zero or more.")
     _check_words(config.words)
-    for name in ("head_dim", "communication_heads", "mission_scale", "key_scale", "message_scale", "feature_limit"):
+    for name in _ZERO_OR_MORE:
         if not 0 <= getattr(net, name) < LARGEST:
             raise UserError(f"network.{name} is {getattr(net, name)}: it must be zero or more.")
     if net.num_active > net.num_modules:
@@ -282,7 +282,6 @@ def _check_words(words: tuple[str, ...]) -> None:
 _SIZES = (
     "image_dim",
     "word_dim",
-    "mission_dim",
     "feature_dim",
     "lstm_dim",
     "num_modules",
@@ -292,6 +291,15 @@ _SIZES = (
     "key_dim",
     "value_dim",
     "communication_dim",
+)
+_ZERO_OR_MORE = (
+    "mission_dim",
+    "head_dim",
+    "communication_heads",
+    "mission_scale",
+    "key_scale",
+    "message_scale",
+    "feature_limit",
 )
 
 

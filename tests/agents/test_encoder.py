@@ -1,5 +1,6 @@
 """Pictures and tile codes give the same features, and the mission is read as a sentence."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -26,13 +27,13 @@ TOKENS = jnp.asarray(LEVEL.mission_tokens)
 NUM_WORDS = len(VOCABULARY)
 
 
-def make_encoder(fusion="film", num_words=NUM_WORDS, feature_limit=1.0):
+def make_encoder(fusion="film", num_words=NUM_WORDS, feature_limit=1.0, mission_dim=6):
     """A small encoder with random weights of the size of fresh ones, and random biases."""
     build = lambda key: Encoder(  # noqa: E731
         num_words,
         image_dim=5,
         word_dim=4,
-        mission_dim=6,
+        mission_dim=mission_dim,
         feature_dim=9,
         fusion=fusion,
         feature_limit=feature_limit,
@@ -221,3 +222,17 @@ def test_the_written_gradient_of_film_is_the_one_of_its_formula():
         return jax.grad(lambda args: (f(*args) ** 2 * weights).sum())((tiles, scale, shift))
 
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), gradient(modulate), gradient(formula))
+
+
+@pytest.mark.parametrize("fusion", ["film", "concat"])
+def test_without_a_width_for_missions_none_is_read(views, fusion):
+    """Pictures still are, and as codes say; no parameter of the mission is left."""
+    encoder = make_encoder(fusion, mission_dim=0)
+    names = {field.name for field in dataclasses.fields(encoder) if getattr(encoder, field.name) is not None}
+    assert names == {"tile_kernel", "tile_bias", "from_tiles", "bias", "feature_limit"}
+    run = jax.jit(lambda encoder, observation: encoder(encoder.tables(TOKENS), observation))
+    features = np.asarray(run(encoder, views))
+    other = views._replace(mission=(views.mission + 1) % len(LEVEL.missions))
+    np.testing.assert_array_equal(run(encoder, other), features)
+    np.testing.assert_allclose(run(encoder, Pixels(sight.render(views.codes), other.mission)), features, atol=1e-5)
+    assert len(np.unique(features, axis=0)) == 400

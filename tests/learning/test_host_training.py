@@ -1,5 +1,7 @@
 """Learning on the host, and on mixtures: missions keep their meaning, and every task has its own figures."""
 
+import dataclasses
+
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -85,6 +87,17 @@ def test_a_seed_is_held_while_its_environments_go_on(talked):
         np.testing.assert_array_equal(now[1], was[1])
         np.testing.assert_array_equal(now[0], other[0])
     trainer.run_chunk(held)
+
+
+def test_an_agent_that_reads_no_missions_learns_where_they_are_new(small, quick_compilation):
+    loop, deaf = Loop(span=4, rollout=8, epochs=1, minibatches=1), dataclasses.replace(small.network, mission_dim=0)
+    config = small.config(
+        "vanilla", env="Talker-v0", network=deaf, ppo=PPO(num_envs=4), fast=loop, record_every=32, max_missions=24
+    )
+    trainer = make_trainer(config)
+    _, metrics = trainer.run_chunk(trainer.init())
+    assert abs(float(metrics["fast/kl"][0])) < 1e-6
+    assert metrics["fast/grad_norm/encoder"][0] > 0
 
 
 def test_native_tasks_compile_without_calls_to_the_host(small):

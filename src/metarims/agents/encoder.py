@@ -28,8 +28,8 @@ class Tables(NamedTuple):
     tiles: Float[Array, "60 C"]
     film: Float[Array, "num_missions C2"] | None
     """Scale and shift of the tiles' features, if missions modulate them."""
-    missions: Float[Array, "num_missions D"]
-    """What the mission adds to the features."""
+    missions: Float[Array, "num_missions D"] | None
+    """What the mission adds to the features, if it is read."""
 
 
 def _whiten_tiles(epsilon: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
@@ -153,15 +153,16 @@ class MissionEncoder(eqx.Module):
 class Encoder(eqx.Module):
     """Picture and mission to features: convolution 8x8 stride 8, FiLM by the mission, then one dense layer.
 
-    FiLM (Perez et al., 2018; BabyAI 1.1 uses it too) lets "red" in the mission raise what is red in the picture.
+    FiLM (Perez et al., 2018; BabyAI 1.1 uses it too) lets "red" in the mission raise what is red in the picture. With a
+    ``mission_dim`` of 0 missions are not read.
     """
 
     tile_kernel: Float[Array, "192 C"]
     tile_bias: Float[Array, " C"]
-    mission: MissionEncoder
+    mission: MissionEncoder | None
     film: Float[Array, "H C2"] | None
     from_tiles: Float[Array, "C49 D"]
-    from_mission: Float[Array, "H D"]
+    from_mission: Float[Array, "H D"] | None
     bias: Float[Array, " D"]
     feature_limit: float = eqx.field(static=True)
     """Features' root mean square stays below it (0: they are left as they are). Without a limit they may grow until the
@@ -184,18 +185,21 @@ class Encoder(eqx.Module):
         # Whitened pixels of 60 tiles span 59 dimensions, not 192: that is the fan-in.
         self.tile_kernel = init_fan_in(key_tiles, (PATCH, image_dim), scale=(PATCH / len(TILE_ATLAS)) ** 0.5)
         self.tile_bias = jnp.zeros(image_dim)
-        self.mission = MissionEncoder(num_words, word_dim, mission_dim, key=key_mission)
-        self.film = init_fan_in(key_film, (mission_dim, 2 * image_dim), mission_scale) if fusion == "film" else None
+        reads, films = mission_dim > 0, mission_dim > 0 and fusion == "film"
+        self.mission = MissionEncoder(num_words, word_dim, mission_dim, key=key_mission) if reads else None
+        self.film = init_fan_in(key_film, (mission_dim, 2 * image_dim), mission_scale) if films else None
         self.from_tiles = init_fan_in(key_image, (VIEW * VIEW * image_dim, feature_dim))
-        self.from_mission = init_fan_in(key_add, (mission_dim, feature_dim), mission_scale)
+        self.from_mission = init_fan_in(key_add, (mission_dim, feature_dim), mission_scale) if reads else None
         self.bias = jnp.zeros(feature_dim)
         self.feature_limit = feature_limit
 
     def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> Tables:
         """Features of all tiles and of the missions given as words, to be looked up by ``__call__``."""
+        tiles = project(jnp.asarray(WHITE_ATLAS), self.tile_kernel) + self.tile_bias
+        if self.mission is None or self.from_mission is None:
+            return Tables(tiles, None, None)
         missions = self.mission(mission_tokens)
         film = None if self.film is None else missions @ self.film
-        tiles = project(jnp.asarray(WHITE_ATLAS), self.tile_kernel) + self.tile_bias
         return Tables(tiles, film, missions @ self.from_mission + self.bias)
 
     def _convolve(self, patches: Integer[Array, "*B 192"]) -> Float[Array, "*B C"]:
@@ -215,7 +219,8 @@ class Encoder(eqx.Module):
         else:
             tiles = modulate(tiles, *jnp.split(lookup(tables.film, observation.mission), 2, axis=-1))
         image = project(tiles.reshape(*tiles.shape[:-2], -1), self.from_tiles)
-        features = jax.nn.relu(image + lookup(tables.missions, observation.mission))
+        heard = self.bias if tables.missions is None else lookup(tables.missions, observation.mission)
+        features = jax.nn.relu(image + heard)
         return damp(features, self.feature_limit) if self.feature_limit else features
 
 

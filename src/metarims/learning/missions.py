@@ -12,8 +12,10 @@ from metarims.types import TimeStep
 def renew_missions(agent: Any, tables: Any, state: Any, time_step: TimeStep) -> Any:
     """An agent's tables after a step on the host: rows of missions that were just heard are computed anew.
 
-    For several seeds at once it is done for all, or, mostly, for none.
+    For several seeds at once it is done for all, or, mostly, for none. Agents that read no missions need none.
     """
+    if tables.missions is None:
+        return tables
     return _renew(agent, tables, state, (time_step.observation.mission, time_step.final_observation.mission))
 
 
