@@ -58,7 +58,7 @@ def wanderer():
 @pytest.mark.parametrize("num_episodes", [1, 5, 256, 300, 515])
 def test_exactly_so_many_episodes_are_counted(wanderer, num_episodes):
     found = evaluate_jax(wanderer, make(ENV), num_episodes, evaluation_key(0), greedy=False)
-    assert [len(leaf) for leaf in found] == [num_episodes] * 3
+    assert [len(leaf) for leaf in found] == [num_episodes] * 4
     assert (found.lengths >= 1).all()
     assert (found.lengths <= make(ENV).max_steps).all()
 
@@ -200,6 +200,51 @@ def test_without_hearing_the_mission_has_no_words(wanderer):
     assert not evaluate_jax(listener, make(ENV), 64, evaluation_key(0), greedy=False, hears=False).success.any()
 
 
+class Novice(Biased):
+    """Waits at every step that is the first it knows of."""
+
+    def step(self, tables, observation, state):
+        after, output = super().step(tables, observation, state)
+        still = jnp.zeros(7).at[6].set(1e9)
+        return after, output._replace(logits=jnp.where(state[:, None] > 0, output.logits, still))
+
+
+def test_without_memory_every_step_is_the_first(wanderer):
+    novice = Novice(wanderer.logits)
+    whole = evaluate_jax(novice, make(ENV), 64, evaluation_key(0), greedy=False)
+    assert whole.success.any()
+    forgetful = evaluate_jax(novice, make(ENV), 64, evaluation_key(0), greedy=False, remembers=False)
+    assert not forgetful.success.any()
+    assert (forgetful.entropies == 0).all(), "it always waits"
+    moving = entropy(np.array([0.25, 0.15, 0.6]))
+    np.testing.assert_allclose(whole.entropies, moving * (1 - 1 / whole.lengths), rtol=1e-4)
+
+
+def entropy(odds):
+    return -np.sum(odds * np.log(odds))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, np.inf])
+def test_a_temperature_makes_policies_more_and_less_even(temperature):
+    odds = np.array([0.3, 0.1, 0.2, 0.05, 0.05, 0.25, 0.05])
+    agent = Biased(jnp.log(jnp.asarray(odds)))
+    found = evaluate_jax(agent, make(ENV), 40, evaluation_key(0), greedy=False, temperature=temperature)
+    tempered = odds ** (1 / temperature)
+    np.testing.assert_allclose(found.entropies, entropy(tempered / tempered.sum()), rtol=1e-4)
+
+
+def test_a_temperature_decides_what_is_drawn():
+    """Who nearly always turns meets the ball late or never; by chance it goes forward, too."""
+    turner = biased(left=0.999, forward=0.001)
+    cold, warm = (
+        evaluate_jax(turner, make(ENV), 200, evaluation_key(0), greedy=False, temperature=temperature)
+        for temperature in (1.0, np.inf)
+    )
+    assert warm.success.mean() > cold.success.mean() + 0.1
+    with pytest.raises(UserError, match=r"temperature is 0.0: it must be greater than zero"):
+        evaluate_jax(turner, make(ENV), 1, evaluation_key(0), greedy=False, temperature=0.0)
+
+
 MIXTURE = "BabyAI-GoToObj-v0*2+MiniGrid-Dynamic-Obstacles-5x5-v0"
 
 
@@ -215,7 +260,7 @@ def test_an_agent_of_a_mixture_may_play_each_of_its_tasks():
 
 
 def test_a_mixture_is_evaluated_task_by_task(monkeypatch):
-    played = Evaluation(np.array([True, False]), np.array([0.5, 0.0]), np.array([3, 9]))
+    played = Evaluation(np.array([True, False]), np.array([0.5, 0.0]), np.array([3, 9]), np.array([1.0, 1.0]))
     monkeypatch.setattr(tables, "_evaluate", lambda *settings: played)
     results = tables.evaluate_agents([of_a_mixture()], None, "jax", 2)
     first, second = "BabyAI-GoToObj-v0", "MiniGrid-Dynamic-Obstacles-5x5-v0"

@@ -122,7 +122,9 @@ _REFUSED: set[str] = set()
 
 def _played(agent: Any, env: Any, num_episodes: int, *_: Any, **__: Any) -> Evaluation:
     num_episodes = min(num_episodes, 1000)
-    return Evaluation(np.ones(num_episodes, bool), np.ones(num_episodes), np.ones(num_episodes, int))
+    return Evaluation(
+        np.ones(num_episodes, bool), np.ones(num_episodes), np.ones(num_episodes, int), np.ones(num_episodes)
+    )
 
 
 @contextmanager

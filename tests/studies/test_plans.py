@@ -21,7 +21,7 @@ PAPERS = {"fig3", "table1", "fig5a", "fig5b", "fig6a", "fig6b", "fig7", "fig8", 
 
 
 def test_every_figure_and_table_has_a_study() -> None:
-    assert set(STUDIES) == PAPERS | {"forgetting", "adaptation"}
+    assert set(STUDIES) == PAPERS | {"forgetting", "adaptation", "transfer"}
 
 
 @pytest.mark.parametrize("name", STUDIES)

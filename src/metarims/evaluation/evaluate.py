@@ -43,6 +43,8 @@ class Evaluation(NamedTuple):
     returns: Float[np.ndarray, " N"]
     """Undiscounted."""
     lengths: Int[np.ndarray, " N"]
+    entropies: Float[np.ndarray, " N"]
+    """Of the policy, in nats, mean over the episode's steps; NaN in Farama's environment, where it is not measured."""
 
 
 def evaluation_key(seed: int) -> PRNGKeyArray:
@@ -65,20 +67,36 @@ def evaluate_jax(
     greedy: bool,
     *,
     hears: bool = True,
+    remembers: bool = True,
+    temperature: float = 1.0,
     carry: bool = False,
 ) -> Evaluation:
     """Play ``num_episodes`` in our world; one compiled program.
 
-    An agent that does not hear gets a mission without words: what it loses by that is what the sentence is worth to it.
-    ``carry``: the recurrent state runs on from a slot's episode to its next (see ``count_slots``).
+    An agent that does not hear gets a mission without words, and one that does not remember a fresh state at every
+    step: what it loses by that is what the sentence, or its memory, is worth to it. ``temperature``: the policy's
+    logits are divided by it; above one it draws its actions more evenly, at infinity by chance. ``carry``: the
+    recurrent state runs on from a slot's episode to its next (see ``count_slots``).
     """
     check_episodes(num_episodes)
+    if not temperature > 0:
+        raise UserError(f"temperature is {temperature}: it must be greater than zero (greedy=True is its limit).")
     num_envs = count_slots(num_episodes, BATCH_JAX, carry)
     quota = num_episodes // num_envs + (np.arange(num_envs) < num_episodes % num_envs)
-    settings = jnp.asarray(greedy), jnp.asarray(hears), jnp.asarray(carry)
-    played = _play(agent, level, num_envs, int(quota.max()), jnp.asarray(quota), key, *settings)
+    manner = _Manner(*map(jnp.asarray, (greedy, hears, remembers, float(temperature), carry)))
+    played = _play(agent, level, num_envs, int(quota.max()), jnp.asarray(quota), key, manner)
     counted = np.arange(quota.max()) < quota[:, None]
     return Evaluation(*(np.asarray(leaf)[counted] for leaf in played))
+
+
+class _Manner(NamedTuple):
+    """How an agent plays (see ``evaluate_jax``)."""
+
+    greedy: Bool[Array, ""]
+    hears: Bool[Array, ""]
+    remembers: Bool[Array, ""]
+    temperature: Float[Array, ""]
+    carry: Bool[Array, ""]
 
 
 class _Slots(NamedTuple):
@@ -90,10 +108,12 @@ class _Slots(NamedTuple):
     begins: Bool[Array, " B"]
     returns: Float[Array, " B"]
     lengths: Int[Array, " B"]
+    entropies: Float[Array, " B"]
+    """Sum over the running episode."""
     ended: Int[Array, " B"]
     """Episodes that this slot has finished."""
     results: tuple[Shaped[Array, "B Q"], ...]
-    """Success, return and length of each finished episode."""
+    """Success, return, length and mean entropy of each finished episode."""
     key: PRNGKeyArray
 
 
@@ -105,36 +125,37 @@ def _play(
     most: int,
     quota: Int[Array, " B"],
     key: PRNGKeyArray,
-    greedy: Bool[Array, ""],
-    hears: Bool[Array, ""],
-    carry: Bool[Array, ""],
+    manner: _Manner,
 ) -> tuple[Shaped[Array, "B Q"], ...]:
     envs, slot = VectorWorld(level, num_envs), jnp.arange(num_envs)
-    tables = agent.tables(jnp.where(hears, jnp.asarray(level.mission_tokens), 0))
+    tables = agent.tables(jnp.where(manner.hears, jnp.asarray(level.mission_tokens), 0))
 
     def step(now: _Slots) -> _Slots:
         key, key_act = jax.random.split(now.key)
-        core, output = agent.step(tables, now.observation, agent.reset(now.core, now.begins & ~carry))
-        env, after = envs.step(now.env, choose(output.logits, key_act, greedy))
+        fresh = (now.begins & ~manner.carry) | ~manner.remembers
+        core, output = agent.step(tables, now.observation, agent.reset(now.core, fresh))
+        logits = output.logits / manner.temperature
+        env, after = envs.step(now.env, choose(logits, key_act, manner.greedy))
+        log_probs = jax.nn.log_softmax(logits)
         returns, lengths = now.returns + after.reward, now.lengths + 1
+        entropies = now.entropies - (jnp.exp(log_probs) * log_probs).sum(-1)
         ends = after.terminated | after.truncated
         place = jnp.where(ends & (now.ended < quota), now.ended, most)  # Beyond the last column: dropped.
-        fresh = after.terminated & (after.reward > 0), returns, lengths
+        found = after.terminated & (after.reward > 0), returns, lengths, entropies / lengths
         results = tuple(
-            held.at[slot, place].set(new, mode="drop") for held, new in zip(now.results, fresh, strict=True)
+            held.at[slot, place].set(new, mode="drop") for held, new in zip(now.results, found, strict=True)
         )
-        zeroed = jnp.where(ends, 0, returns), jnp.where(ends, 0, lengths)
-        return _Slots(env, after.observation, core, ends, *zeroed, now.ended + ends, results, key)
+        returns, lengths, entropies = (jnp.where(ends, 0, running) for running in (returns, lengths, entropies))
+        ended = now.ended + ends
+        return _Slots(env, after.observation, core, ends, returns, lengths, entropies, ended, results, key)
 
     key_levels, key_run = jax.random.split(key)
     env, observation = envs.reset(key_levels)
-    none = jnp.zeros(num_envs, jnp.int32)
+    zero, none = jnp.zeros(num_envs), jnp.zeros(num_envs, jnp.int32)
     shape = num_envs, most
-    results = jnp.zeros(shape, bool), jnp.zeros(shape), jnp.zeros(shape, jnp.int32)
-    begins = jnp.ones(num_envs, bool)
-    start = _Slots(
-        env, observation, agent.initial_state(num_envs), begins, jnp.zeros(num_envs), none, none, results, key_run
-    )
+    results = jnp.zeros(shape, bool), jnp.zeros(shape), jnp.zeros(shape, jnp.int32), jnp.zeros(shape)
+    begins, core = jnp.ones(num_envs, bool), agent.initial_state(num_envs)
+    start = _Slots(env, observation, core, begins, zero, none, zero, none, results, key_run)
     return jax.lax.while_loop(lambda now: jnp.any(now.ended < quota), step, start).results
 
 
@@ -167,6 +188,7 @@ def evaluate_farama(
         np.array([episode.success for episode in episodes]),
         np.array([episode.episode_return for episode in episodes]),
         np.array([episode.length for episode in episodes]),
+        np.full(len(episodes), np.nan),
     )
 
 

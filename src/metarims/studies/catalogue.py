@@ -1,4 +1,5 @@
-"""The studies: every figure and table of the paper, and two that it speaks of and does not run."""
+"""The studies: every figure and table of the paper, two that it speaks of and does not run, and one that takes Table 1
+apart."""
 
 from collections.abc import Sequence
 
@@ -26,6 +27,12 @@ def _compare(
 def _level(sentence: str, name: str, agent: str, goal: float, wheres: Sequence[str] | None = None, **claim) -> Question:
     """A claim of one label's mean over seeds and tasks."""
     return _compare(sentence, name, agent, wheres=wheres, test="level", goal=goal, aggregate="mean", **claim)
+
+
+def _within(agent: str, better: str, worse: str) -> Question:
+    """One agent succeeds more often under one condition than under another."""
+    claim = Claim(f"{agent} succeeds more often {better} than {worse}", "success", better, (worse,), paired=True)
+    return Question(claim, {where: (agent, "success", (where,)) for where in (better, worse)})
 
 
 _AHEAD = "information of the set on the tile ahead"
@@ -317,6 +324,27 @@ _ALL = (
             ),
         ),
         ("curves", "points"),
+    ),
+    Study(
+        "transfer",
+        "What zero-shot transfer is made of",
+        "about Table 1",
+        "Modules that were learnt in one room should be put to use in another; the paper does not ask what of an agent "
+        "it is that transfers.",
+        designs.anatomy,
+        (
+            *(_within(agent, "as trained", "without memory") for agent in ("metarims", "modular", "vanilla")),
+            *(_within(agent, "at temperature 2", "as trained") for agent in ("metarims", "modular", "vanilla")),
+            _compare(
+                "metarims transfers better than both at temperature 2, where all draw actions about as evenly",
+                "success",
+                "metarims",
+                "vanilla",
+                "modular",
+                wheres=("at temperature 2",),
+            ),
+        ),
+        ("points",),
     ),
 )
 

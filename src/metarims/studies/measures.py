@@ -1,6 +1,6 @@
 """What is measured of trained agents. A measure takes what training left and the scale, and gives rows per seed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -42,6 +42,36 @@ def transfer(*envs: str) -> Measure:
 
     def measure(trained: Trained, scale: Scale) -> Found:
         return Found([row for env in envs for row in _evaluate(trained.agents[-1], env, scale, "")])
+
+    return measure
+
+
+CONDITIONS: dict[str, Mapping[str, Any]] = {
+    "as trained": {},
+    "without memory": {"remembers": False},
+    "greedy": {"greedy": True},
+    "at temperature 1.5": {"temperature": 1.5},
+    "at temperature 2": {"temperature": 2.0},
+    "at temperature 3": {"temperature": 3.0},
+    "by chance": {"temperature": np.inf},
+}
+"""How an agent plays where its transfer is taken apart (``evaluate_jax``)."""
+
+
+def taken_apart(env: str) -> Measure:
+    """Success on another task, without learning there, and the entropy of the policy: as trained, without memory,
+    always with the likeliest action, and with policies that are more and more even."""
+
+    def measure(trained: Trained, scale: Scale) -> Found:
+        level, rows = make(env), []
+        for saved in trained.agents[-1]:
+            key, carry = evaluation_key(saved.seed), carries(saved)
+            for where, manner in CONDITIONS.items():
+                manner = {"greedy": False, "carry": carry, **manner}
+                played = evaluate_jax(saved.agent, level, scale.episodes, key, **manner)
+                rows.append(Row(saved.seed, "success", where, float(played.success.mean())))
+                rows.append(Row(saved.seed, "entropy of the policy", where, float(played.entropies.mean())))
+        return Found(rows)
 
     return measure
 
