@@ -87,3 +87,16 @@ def test_only_agents_that_learnt_the_large_room_can_lose_something_in_the_small_
 )
 def test_the_rise_of_a_value_with_ties(heights, expected):
     assert measures._rank_correlation(np.array(heights, float)) == pytest.approx(expected, abs=0.005)
+
+
+def test_the_temperature_at_which_a_policy_is_as_even_as_asked():
+    """Of a policy over two actions whose logits lie one apart; out of reach, it goes as far as it may."""
+
+    def entropy(temperature):
+        odds = 1 / (1 + np.exp(-1 / temperature))
+        return -odds * np.log(odds) - (1 - odds) * np.log(1 - odds)
+
+    for temperature in (0.5, 1.0, 3.0):
+        assert measures.find_temperature(entropy, entropy(temperature)) == pytest.approx(temperature, rel=0.02)
+    assert measures.find_temperature(entropy, 2.0) > 15
+    assert measures.find_temperature(entropy, 0.0) < 1 / 15

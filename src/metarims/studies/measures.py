@@ -1,6 +1,6 @@
 """What is measured of trained agents. A measure takes what training left and the scale, and gives rows per seed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +10,7 @@ import scipy.stats
 
 from metarims.config import Config
 from metarims.evaluation.curves import area_under_curve, reach_threshold, whole_curves
-from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
+from metarims.evaluation.evaluate import Evaluation, evaluate_jax, evaluation_key
 from metarims.evaluation.modules import find_mark, information_beyond_chance, is_at_junction, is_last_step, replay
 from metarims.evaluation.recording import record_episodes
 from metarims.evaluation.tables import carries, check_actions
@@ -58,22 +58,46 @@ CONDITIONS: dict[str, Mapping[str, Any]] = {
 """How an agent plays where its transfer is taken apart (``evaluate_jax``)."""
 
 
+EVEN = 1.5
+"""Nats to which policies are brought so that agents can be compared that draw their actions as evenly; with seven
+actions chance has 1.95."""
+AS_EVEN = f"at {EVEN} nats"
+
+
 def taken_apart(env: str) -> Measure:
     """Success on another task, without learning there, and the entropy of the policy: as trained, without memory,
-    always with the likeliest action, and with policies that are more and more even."""
+    always with the likeliest action, with policies that are more and more even, and where all are as even."""
 
     def measure(trained: Trained, scale: Scale) -> Found:
-        level, rows = make(env), []
-        for saved in trained.agents[-1]:
-            key, carry = evaluation_key(saved.seed), carries(saved)
-            for where, manner in CONDITIONS.items():
-                manner = {"greedy": False, "carry": carry, **manner}
-                played = evaluate_jax(saved.agent, level, scale.episodes, key, **manner)
-                rows.append(Row(saved.seed, "success", where, float(played.success.mean())))
-                rows.append(Row(saved.seed, "entropy of the policy", where, float(played.entropies.mean())))
-        return Found(rows)
+        return Found([row for saved in trained.agents[-1] for row in _take_apart(saved, env, scale)])
 
     return measure
+
+
+def _take_apart(saved: SavedAgent, env: str, scale: Scale) -> list[Row]:
+    level, key = make(env), evaluation_key(saved.seed)
+
+    def play(number: int, greedy: bool = False, **manner: Any) -> Evaluation:
+        return evaluate_jax(saved.agent, level, number, key, greedy, carry=carries(saved), **manner)
+
+    def entropy(temperature: float) -> float:
+        return float(play(min(64, scale.episodes), temperature=temperature).entropies.mean())
+
+    rows = []
+    for where, manner in (CONDITIONS | {AS_EVEN: {"temperature": find_temperature(entropy, EVEN)}}).items():
+        played = play(scale.episodes, **manner)
+        rows.append(Row(saved.seed, "success", where, float(played.success.mean())))
+        rows.append(Row(saved.seed, "entropy of the policy", where, float(played.entropies.mean())))
+    return rows
+
+
+def find_temperature(entropy: Callable[[float], float], goal: float) -> float:
+    """The temperature between 1/16 and 16 at which the entropy, which grows with it, comes nearest to a goal."""
+    low, high = -4.0, 4.0  # Powers of two.
+    for _ in range(8):
+        middle = (low + high) / 2
+        low, high = (middle, high) if entropy(2**middle) < goal else (low, middle)
+    return 2 ** ((low + high) / 2)
 
 
 def narrowing(hard: str, *easier: str) -> Measure:
