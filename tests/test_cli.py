@@ -231,6 +231,20 @@ def test_one_agents_file_elsewhere_needs_no_flags(run, tmp_path):
     assert "vanilla on BabyAI-GoToLocalS5N2-v0" in done.stdout
 
 
+def test_agents_can_be_played_otherwise_than_they_learnt(run, tmp_path):
+    out, _ = run
+    manner = "--temperature", "inf", "--forgetful", "--deaf"
+    asked = "--in", "jax", "--episodes", 8, "--policy", "sampled", "--json", tmp_path / "found.json"
+    done = metarims("evaluate", out, *asked, *manner)
+    assert done.returncode == 0, done.stderr
+    assert "temperature inf, without memory, without words" in " ".join(done.stdout.split())
+    first = json.loads((tmp_path / "found.json").read_text())[0]
+    assert (first["temperature"], first["remembers"], first["hears"]) == ("inf", False, False)
+    refused = metarims("evaluate", out, "--in", "jax", "--temperature", "0")
+    assert refused.returncode == 2
+    assert "temperature is 0.0: it must be greater than zero" in refused.stderr
+
+
 def test_the_best_agents_on_the_way_can_be_asked_for(run, tmp_path):
     out, _ = run
     files = [out / f"agents/best-seed-{seed}.safetensors" for seed in (0, 1)]

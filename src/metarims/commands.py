@@ -124,19 +124,28 @@ class Evaluate(_Trained):
     """The likeliest action at each step, or one drawn from the policy."""
     seed: int = 0
     """Chooses the evaluation levels (which training never draws) and the sampled actions."""
+    temperature: float = 1.0
+    """The policy's logits are divided by it: above one, sampled actions are drawn more evenly; at inf, by chance."""
+    forgetful: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Play with a fresh recurrent state at every step: what is lost is what memory is worth."""
+    deaf: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Play missions without words: what is lost is what the sentence is worth."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """Write the results there too."""
 
     def run(self, command: str) -> int:
         check_file(self.json, "--json")
+        from metarims.evaluation.evaluate import Manner
         from metarims.evaluation.tables import POLICIES, evaluate_agents, print_table, write_json
         from metarims.runs.folder import load_agents
 
         agents = load_agents(self.find(), best=self.best)
         _enable_cache()
         policies = POLICIES if self.policy == "both" else (self.policy,)
+        manner = Manner(self.temperature, remembers=not self.forgetful, hears=not self.deaf)
+        asked = agents, self.env, self.where, self.episodes, policies, self.seed
         with _says("plays") as tell:
-            results = evaluate_agents(agents, self.env, self.where, self.episodes, policies, self.seed, tell=tell)
+            results = evaluate_agents(*asked, manner=manner, tell=tell)
         print_table(results)
         if self.json:
             write_json(self.json, results)

@@ -16,6 +16,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from metarims.evaluation.evaluate import Manner
 from metarims.evaluation.recording import record_episodes
 from metarims.evaluation.statistics import Interval
 from metarims.evaluation.tables import Result, evaluate_agents, pooled
@@ -49,7 +50,7 @@ def run_demo(folder: Path, demo: Demo = DEMO, console: Console | None = None) ->
         console.print(f"Evaluating {agent} in both worlds ...", highlight=False)
         shares = {"jax": -(-demo.episodes // len(agents)), "farama": -(-demo.farama_episodes // len(agents))}
         results[agent] = [r for place in PLACES for r in evaluate_agents(agents, None, place, shares[place], POLICIES)]
-        deaf = evaluate_agents(agents, None, "jax", shares["jax"], ("sampled",), hears=False)
+        deaf = evaluate_agents(agents, None, "jax", shares["jax"], ("sampled",), manner=Manner(hears=False))
         wordless[agent] = pooled(deaf, "sampled").value
     rows = [describe_agent(agent, saved[agent], results[agent], folder / agent) for agent in saved]
     words = describe_wordless(wordless)

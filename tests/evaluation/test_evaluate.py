@@ -13,7 +13,7 @@ from metarims.agents.agent import AgentOutput
 from metarims.agents.core import CoreMetrics
 from metarims.errors import UserError
 from metarims.evaluation import evaluate, tables
-from metarims.evaluation.evaluate import Evaluation, evaluate_farama, evaluate_jax, evaluation_key
+from metarims.evaluation.evaluate import Evaluation, Manner, evaluate_farama, evaluate_jax, evaluation_key
 from metarims.gridworld import VOCABULARY, make
 from metarims.presets import PRESETS
 from metarims.runs.export import SavedAgent
@@ -133,8 +133,8 @@ class Probe(NamedTuple):
 def test_the_recurrent_state_begins_anew_with_each_episode(wanderer, monkeypatch):
     probe, act = Probe([], []), evaluate._act
 
-    def spy(agent, pixels, mission_tokens, state, begins, key, greedy):
-        result = act(agent, pixels, mission_tokens, state, begins, key, greedy)
+    def spy(agent, pixels, mission_tokens, state, begins, *how):
+        result = act(agent, pixels, mission_tokens, state, begins, *how)
         probe.begins.append(np.asarray(begins))
         probe.values.append(np.asarray(result[2].value))
         return result
@@ -195,9 +195,11 @@ class Listening(Biased):
 
 
 def test_without_hearing_the_mission_has_no_words(wanderer):
-    listener = Listening(wanderer.logits)
+    listener, deaf = Listening(wanderer.logits), Manner(hears=False)
     assert evaluate_jax(listener, make(ENV), 64, evaluation_key(0), greedy=False).success.any()
-    assert not evaluate_jax(listener, make(ENV), 64, evaluation_key(0), greedy=False, hears=False).success.any()
+    assert not evaluate_jax(listener, make(ENV), 64, evaluation_key(0), greedy=False, manner=deaf).success.any()
+    assert evaluate_farama(listener, ENV, 20, 3, greedy=False).success.any()
+    assert not evaluate_farama(listener, ENV, 20, 3, greedy=False, manner=deaf).success.any()
 
 
 class Novice(Biased):
@@ -213,9 +215,14 @@ def test_without_memory_every_step_is_the_first(wanderer):
     novice = Novice(wanderer.logits)
     whole = evaluate_jax(novice, make(ENV), 64, evaluation_key(0), greedy=False)
     assert whole.success.any()
-    forgetful = evaluate_jax(novice, make(ENV), 64, evaluation_key(0), greedy=False, remembers=False)
+    forgetful = evaluate_jax(novice, make(ENV), 64, evaluation_key(0), greedy=False, manner=Manner(remembers=False))
     assert not forgetful.success.any()
     assert (forgetful.entropies == 0).all(), "it always waits"
+    theirs = [
+        evaluate_farama(novice, ENV, 20, 3, greedy=False, manner=Manner(remembers=remembers)).success.any()
+        for remembers in (True, False)
+    ]
+    assert theirs == [True, False]
     moving = entropy(np.array([0.25, 0.15, 0.6]))
     np.testing.assert_allclose(whole.entropies, moving * (1 - 1 / whole.lengths), rtol=1e-4)
 
@@ -228,7 +235,7 @@ def entropy(odds):
 def test_a_temperature_makes_policies_more_and_less_even(temperature):
     odds = np.array([0.3, 0.1, 0.2, 0.05, 0.05, 0.25, 0.05])
     agent = Biased(jnp.log(jnp.asarray(odds)))
-    found = evaluate_jax(agent, make(ENV), 40, evaluation_key(0), greedy=False, temperature=temperature)
+    found = evaluate_jax(agent, make(ENV), 40, evaluation_key(0), greedy=False, manner=Manner(temperature))
     tempered = odds ** (1 / temperature)
     np.testing.assert_allclose(found.entropies, entropy(tempered / tempered.sum()), rtol=1e-4)
 
@@ -237,12 +244,14 @@ def test_a_temperature_decides_what_is_drawn():
     """Who nearly always turns meets the ball late or never; by chance it goes forward, too."""
     turner = biased(left=0.999, forward=0.001)
     cold, warm = (
-        evaluate_jax(turner, make(ENV), 200, evaluation_key(0), greedy=False, temperature=temperature)
+        evaluate_jax(turner, make(ENV), 200, evaluation_key(0), greedy=False, manner=Manner(temperature))
         for temperature in (1.0, np.inf)
     )
     assert warm.success.mean() > cold.success.mean() + 0.1
+    theirs = evaluate_farama(turner, ENV, 60, 0, greedy=False, manner=Manner(np.inf))
+    assert theirs.success.any()
     with pytest.raises(UserError, match=r"temperature is 0.0: it must be greater than zero"):
-        evaluate_jax(turner, make(ENV), 1, evaluation_key(0), greedy=False, temperature=0.0)
+        evaluate_jax(turner, make(ENV), 1, evaluation_key(0), greedy=False, manner=Manner(0.0))
 
 
 MIXTURE = "BabyAI-GoToObj-v0*2+MiniGrid-Dynamic-Obstacles-5x5-v0"

@@ -21,7 +21,17 @@ from metarims.studies.running import Ended
 
 COMMANDS = {
     "train": ("--preset", "--agent", "--env", "--seeds", "--frames", "--out", "--devices", "--on-nan", "--words"),
-    "evaluate": ("--env", "--episodes", "--in", "--policy", "--seed", "--json"),
+    "evaluate": (
+        "--env",
+        "--episodes",
+        "--in",
+        "--policy",
+        "--seed",
+        "--json",
+        "--temperature",
+        "--forgetful",
+        "--deaf",
+    ),
     "view": ("--env", "--random", "--episodes", "--in", "--policy", "--seed", "--out"),
     "plot": ("--metric", "--out"),
     "envs": ("--json",),

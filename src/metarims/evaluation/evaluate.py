@@ -35,6 +35,25 @@ CARRIED = 10
 """Episodes for each slot, at least, where the recurrent state is carried from one to the next."""
 
 
+class Manner(NamedTuple):
+    """How an agent is played; what it loses by playing otherwise than it learnt is what that is worth to it."""
+
+    temperature: float = 1.0
+    """The policy's logits are divided by it: above one, actions are drawn more evenly; at infinity, by chance."""
+    remembers: bool = True
+    """Otherwise it gets a fresh recurrent state at every step."""
+    hears: bool = True
+    """Otherwise its missions have no words."""
+
+    def check(self) -> None:
+        """Raise ``UserError`` unless it can be played so."""
+        if not self.temperature > 0:
+            raise UserError(f"temperature is {self.temperature}: it must be greater than zero.")
+
+
+AS_LEARNT = Manner()
+
+
 class Evaluation(NamedTuple):
     """N episodes of one agent."""
 
@@ -66,37 +85,21 @@ def evaluate_jax(
     key: PRNGKeyArray,
     greedy: bool,
     *,
-    hears: bool = True,
-    remembers: bool = True,
-    temperature: float = 1.0,
+    manner: Manner = AS_LEARNT,
     carry: bool = False,
 ) -> Evaluation:
     """Play ``num_episodes`` in our world; one compiled program.
 
-    An agent that does not hear gets a mission without words, and one that does not remember a fresh state at every
-    step: what it loses by that is what the sentence, or its memory, is worth to it. ``temperature``: the policy's
-    logits are divided by it; above one it draws its actions more evenly, at infinity by chance. ``carry``: the
-    recurrent state runs on from a slot's episode to its next (see ``count_slots``).
+    ``carry``: the recurrent state runs on from a slot's episode to its next (see ``count_slots``).
     """
     check_episodes(num_episodes)
-    if not temperature > 0:
-        raise UserError(f"temperature is {temperature}: it must be greater than zero (greedy=True is its limit).")
+    manner.check()
     num_envs = count_slots(num_episodes, BATCH_JAX, carry)
     quota = num_episodes // num_envs + (np.arange(num_envs) < num_episodes % num_envs)
-    manner = _Manner(*map(jnp.asarray, (greedy, hears, remembers, float(temperature), carry)))
-    played = _play(agent, level, num_envs, int(quota.max()), jnp.asarray(quota), key, manner)
+    settings = jnp.asarray(greedy), jax.tree.map(jnp.asarray, manner), jnp.asarray(carry)
+    played = _play(agent, level, num_envs, int(quota.max()), jnp.asarray(quota), key, *settings)
     counted = np.arange(quota.max()) < quota[:, None]
     return Evaluation(*(np.asarray(leaf)[counted] for leaf in played))
-
-
-class _Manner(NamedTuple):
-    """How an agent plays (see ``evaluate_jax``)."""
-
-    greedy: Bool[Array, ""]
-    hears: Bool[Array, ""]
-    remembers: Bool[Array, ""]
-    temperature: Float[Array, ""]
-    carry: Bool[Array, ""]
 
 
 class _Slots(NamedTuple):
@@ -125,17 +128,19 @@ def _play(
     most: int,
     quota: Int[Array, " B"],
     key: PRNGKeyArray,
-    manner: _Manner,
+    greedy: Bool[Array, ""],
+    manner: Manner,
+    carry: Bool[Array, ""],
 ) -> tuple[Shaped[Array, "B Q"], ...]:
     envs, slot = VectorWorld(level, num_envs), jnp.arange(num_envs)
     tables = agent.tables(jnp.where(manner.hears, jnp.asarray(level.mission_tokens), 0))
 
     def step(now: _Slots) -> _Slots:
         key, key_act = jax.random.split(now.key)
-        fresh = (now.begins & ~manner.carry) | ~manner.remembers
+        fresh = (now.begins & ~carry) | ~manner.remembers
         core, output = agent.step(tables, now.observation, agent.reset(now.core, fresh))
         logits = output.logits / manner.temperature
-        env, after = envs.step(now.env, choose(logits, key_act, manner.greedy))
+        env, after = envs.step(now.env, choose(logits, key_act, greedy))
         log_probs = jax.nn.log_softmax(logits)
         returns, lengths = now.returns + after.reward, now.lengths + 1
         entropies = now.entropies - (jnp.exp(log_probs) * log_probs).sum(-1)
@@ -167,6 +172,7 @@ def evaluate_farama(
     greedy: bool,
     speech: Speech = Speech(),  # noqa: B008  (a constant)
     *,
+    manner: Manner = AS_LEARNT,
     carry: bool = False,
 ) -> Evaluation:
     """Play the level seeds from ``first_seed`` on in the real environment, each once, from pixels and mission text.
@@ -176,8 +182,9 @@ def evaluate_farama(
     from metarims.gridworld.farama import FaramaBatch, play
 
     check_episodes(num_episodes)
+    manner.check()
     batch = FaramaBatch(env_id, count_slots(num_episodes, BATCH_FARAMA, carry), speech)
-    act = PixelPolicy(agent, batch.num_envs, evaluation_key(first_seed), greedy)
+    act = PixelPolicy(agent, batch.num_envs, evaluation_key(first_seed), greedy, manner)
 
     def policy(pixels: Pixels, mission_tokens: np.ndarray, begins: np.ndarray) -> np.ndarray:
         return act(pixels, mission_tokens, begins & (not carry))
@@ -207,8 +214,9 @@ class PixelPolicy:
     It keeps the recurrent state, which is reset where ``begins``.
     """
 
-    def __init__(self, agent: Any, num_envs: int, key: PRNGKeyArray, greedy: bool):
+    def __init__(self, agent: Any, num_envs: int, key: PRNGKeyArray, greedy: bool, manner: Manner = AS_LEARNT):
         self.agent, self.key, self.greedy = agent, key, jnp.asarray(greedy)
+        self.manner = jax.tree.map(jnp.asarray, manner)
         self.state = agent.initial_state(num_envs)
         self.output: Any = None
         """What the agent said last."""
@@ -217,17 +225,17 @@ class PixelPolicy:
         self, pixels: Pixels, mission_tokens: Int[np.ndarray, "B L"], begins: Bool[np.ndarray, " B"]
     ) -> Int[np.ndarray, " B"]:
         pixels = Pixels(jnp.asarray(pixels.image), jnp.asarray(pixels.mission))
-        self.key, self.state, self.output, action = _act(
-            self.agent, pixels, jnp.asarray(mission_tokens), self.state, jnp.asarray(begins), self.key, self.greedy
-        )
+        played = jnp.asarray(mission_tokens), self.state, jnp.asarray(begins), self.key, self.greedy, self.manner
+        self.key, self.state, self.output, action = _act(self.agent, pixels, *played)
         return np.asarray(action)
 
 
 @eqx.filter_jit
-def _act(agent, pixels, mission_tokens, state, begins, key, greedy):
+def _act(agent, pixels, mission_tokens, state, begins, key, greedy, manner):
     key, key_act = jax.random.split(key)
-    state, output = agent.step(agent.tables(mission_tokens), pixels, agent.reset(state, begins))
-    return key, state, output, choose(output.logits, key_act, greedy)
+    tables = agent.tables(jnp.where(manner.hears, mission_tokens, 0))
+    state, output = agent.step(tables, pixels, agent.reset(state, begins | ~manner.remembers))
+    return key, state, output, choose(output.logits / manner.temperature, key_act, greedy)
 
 
 def check_place(where: str) -> None:

@@ -1,6 +1,7 @@
 """Evaluations of a run's agents, as a table on the terminal and as JSON."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -11,8 +12,10 @@ from rich.table import Table
 
 from metarims.errors import UserError, unknown_name
 from metarims.evaluation.evaluate import (
+    AS_LEARNT,
     FIRST_FARAMA_SEED,
     Evaluation,
+    Manner,
     check_episodes,
     check_place,
     evaluate_farama,
@@ -41,6 +44,7 @@ class Result(NamedTuple):
     policy: str
     """``greedy`` or ``sampled``."""
     evaluation: Evaluation
+    manner: Manner = AS_LEARNT
 
     @property
     def success(self) -> Interval:
@@ -55,12 +59,12 @@ def evaluate_agents(
     policies: Sequence[str] = POLICIES,
     seed: int = 0,
     *,
-    hears: bool = True,
+    manner: Manner = AS_LEARNT,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Result]:
     """Play every agent under every policy; ``env`` None is the one trained on. A mixture is played task by task.
 
-    In our world (``jax``) an agent can be kept from hearing its mission's words. ``tell`` hears what is played next.
+    ``tell`` hears what is played next.
 
     Each agent plays levels of its own, so that the episodes of all are independent; greedy and sampled share them.
     """
@@ -68,6 +72,7 @@ def evaluate_agents(
         raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
     check_episodes(num_episodes)
     check_place(where)
+    manner.check()
     for policy in policies:
         if policy not in POLICIES:
             raise unknown_name("policy", policy, POLICIES)
@@ -77,22 +82,23 @@ def evaluate_agents(
             for index, saved in enumerate(agents):
                 tell(f"plays {env_id}: seed {saved.seed}, {policy}, {num_episodes:,} episodes")
                 block = seed * len(agents) + index
-                evaluation = _evaluate(saved, env_id, where, num_episodes, policy == "greedy", block, hears)
-                results.append(Result(saved.config.agent, saved.seed, env_id, where, policy, evaluation))
+                evaluation = _evaluate(saved, env_id, where, num_episodes, policy == "greedy", block, manner)
+                results.append(Result(saved.config.agent, saved.seed, env_id, where, policy, evaluation, manner))
     return results
 
 
 def _evaluate(
-    saved: SavedAgent, env: str, where: str, num_episodes: int, greedy: bool, block: int, hears: bool
+    saved: SavedAgent, env: str, where: str, num_episodes: int, greedy: bool, block: int, manner: Manner
 ) -> Evaluation:
     """``block``: which levels to play; those of different blocks differ."""
     check_actions(saved, env, count_actions(env, where, "evaluate with --in farama"))
     if where == "farama":
         first = FIRST_FARAMA_SEED + block * num_episodes
         words = speech(saved, env)
-        return evaluate_farama(saved.agent, env, num_episodes, first, greedy, words, carry=carries(saved))
+        how = {"manner": manner, "carry": carries(saved)}
+        return evaluate_farama(saved.agent, env, num_episodes, first, greedy, words, **how)
     key = evaluation_key(block)
-    return evaluate_jax(saved.agent, make(env), num_episodes, key, greedy, hears=hears, carry=carries(saved))
+    return evaluate_jax(saved.agent, make(env), num_episodes, key, greedy, manner=manner, carry=carries(saved))
 
 
 def tasks_of(saved: SavedAgent, env: str | None) -> tuple[str, ...]:
@@ -182,8 +188,19 @@ def _print_task(results: Sequence[Result], console: Console) -> None:
             table.add_row(policy, "over seeds", interval_text(over_seeds(results, policy)), *_means(rows))
         table.add_section()
     title = f"{first.agent} on {first.env} in {place}, {num_episodes} episodes per seed and policy"
+    title += "".join(f", {words}" for words in _manner_words(first.manner))
     console.print(title, highlight=False, markup=False, soft_wrap=True)
     console.print(table)
+
+
+def _manner_words(manner: Manner) -> list[str]:
+    """What differs from how agents learn."""
+    said = {
+        f"temperature {manner.temperature:g}": manner.temperature != 1,
+        "without memory": not manner.remembers,
+        "without words": not manner.hears,
+    }
+    return [words for words, differs in said.items() if differs]
 
 
 def interval_text(interval: Interval) -> str:
@@ -209,6 +226,9 @@ def as_dict(result: Result) -> dict[str, Any]:
         "env": result.env,
         "in": result.where,
         "policy": result.policy,
+        "temperature": float(result.manner.temperature) if math.isfinite(result.manner.temperature) else "inf",
+        "remembers": result.manner.remembers,
+        "hears": result.manner.hears,
         "episodes": len(evaluation.success),
         "success": interval.value,
         "success_low": interval.low,

@@ -1,6 +1,6 @@
 """What is measured of trained agents. A measure takes what training left and the scale, and gives rows per seed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +10,7 @@ import scipy.stats
 
 from metarims.config import Config
 from metarims.evaluation.curves import area_under_curve, reach_threshold, whole_curves
-from metarims.evaluation.evaluate import Evaluation, evaluate_jax, evaluation_key
+from metarims.evaluation.evaluate import AS_LEARNT, Evaluation, Manner, evaluate_jax, evaluation_key
 from metarims.evaluation.modules import find_mark, information_beyond_chance, is_at_junction, is_last_step, replay
 from metarims.evaluation.recording import record_episodes
 from metarims.evaluation.tables import carries, check_actions
@@ -46,14 +46,13 @@ def transfer(*envs: str) -> Measure:
     return measure
 
 
-CONDITIONS: dict[str, Mapping[str, Any]] = {
-    "as trained": {},
-    "without memory": {"remembers": False},
-    "greedy": {"greedy": True},
-    "at temperature 1.5": {"temperature": 1.5},
-    "at temperature 2": {"temperature": 2.0},
-    "at temperature 3": {"temperature": 3.0},
-    "by chance": {"temperature": np.inf},
+CONDITIONS = {
+    "as trained": Manner(),
+    "without memory": Manner(remembers=False),
+    "at temperature 1.5": Manner(1.5),
+    "at temperature 2": Manner(2.0),
+    "at temperature 3": Manner(3.0),
+    "by chance": Manner(np.inf),
 }
 """How an agent plays where its transfer is taken apart (``evaluate_jax``)."""
 
@@ -77,17 +76,19 @@ def taken_apart(env: str) -> Measure:
 def _take_apart(saved: SavedAgent, env: str, scale: Scale) -> list[Row]:
     level, key = make(env), evaluation_key(saved.seed)
 
-    def play(number: int, greedy: bool = False, **manner: Any) -> Evaluation:
-        return evaluate_jax(saved.agent, level, number, key, greedy, carry=carries(saved), **manner)
+    def play(number: int, manner: Manner = AS_LEARNT, greedy: bool = False) -> Evaluation:
+        return evaluate_jax(saved.agent, level, number, key, greedy, manner=manner, carry=carries(saved))
 
     def entropy(temperature: float) -> float:
-        return float(play(min(64, scale.episodes), temperature=temperature).entropies.mean())
+        return float(play(min(64, scale.episodes), Manner(temperature)).entropies.mean())
 
+    played = {where: play(scale.episodes, manner) for where, manner in CONDITIONS.items()}
+    played["greedy"] = play(scale.episodes, greedy=True)
+    played[AS_EVEN] = play(scale.episodes, Manner(find_temperature(entropy, EVEN)))
     rows = []
-    for where, manner in (CONDITIONS | {AS_EVEN: {"temperature": find_temperature(entropy, EVEN)}}).items():
-        played = play(scale.episodes, **manner)
-        rows.append(Row(saved.seed, "success", where, float(played.success.mean())))
-        rows.append(Row(saved.seed, "entropy of the policy", where, float(played.entropies.mean())))
+    for where, found in played.items():
+        rows.append(Row(saved.seed, "success", where, float(found.success.mean())))
+        rows.append(Row(saved.seed, "entropy of the policy", where, float(found.entropies.mean())))
     return rows
 
 
