@@ -52,6 +52,7 @@ class Manner(NamedTuple):
 
 
 AS_LEARNT = Manner()
+"""How agents are played where nothing else is asked for."""
 
 
 class Evaluation(NamedTuple):
