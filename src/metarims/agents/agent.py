@@ -87,6 +87,12 @@ class Agent(eqx.Module):
         return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
 
 
+def policy_entropy(logits: Float[Array, "*B A"]) -> Float[Array, "*B"]:
+    """The entropy of a policy, in nats: log A where it draws by chance, 0 where it has no choice."""
+    log_probs = jax.nn.log_softmax(logits)
+    return -(jnp.exp(log_probs) * log_probs).sum(-1)
+
+
 def _make_rims(network: Network, key: PRNGKeyArray) -> RIMCore:
     net = network
     return RIMCore(

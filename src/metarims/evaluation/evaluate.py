@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
+from metarims.agents.agent import policy_entropy
 from metarims.errors import UserError, shown, unknown_name
 from metarims.gridworld import VectorWorld
 from metarims.gridworld.missions import Speech
@@ -142,9 +143,8 @@ def _play(
         core, output = agent.step(tables, now.observation, agent.reset(now.core, fresh))
         logits = output.logits / manner.temperature
         env, after = envs.step(now.env, choose(logits, key_act, greedy))
-        log_probs = jax.nn.log_softmax(logits)
         returns, lengths = now.returns + after.reward, now.lengths + 1
-        entropies = now.entropies - (jnp.exp(log_probs) * log_probs).sum(-1)
+        entropies = now.entropies + policy_entropy(logits)
         ends = after.terminated | after.truncated
         place = jnp.where(ends & (now.ended < quota), now.ended, most)  # Beyond the last column: dropped.
         found = after.terminated & (after.reward > 0), returns, lengths, entropies / lengths

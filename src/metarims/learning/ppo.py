@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from metarims.agents.agent import Agent
+from metarims.agents.agent import Agent, policy_entropy
 from metarims.agents.core import State, unroll
 from metarims.config import PPO
 from metarims.learning.devices import mean
@@ -73,8 +72,7 @@ def compute_loss(
     ratio = jnp.exp(take_log_prob(logits, spans.action) - spans.log_prob)
     policy_loss = compute_policy_loss(ratio, spans.advantage, ppo.clip, normalize=ppo.normalize_advantages, axes=axes)
     value_loss = compute_value_loss(value, spans.value, spans.returns, ppo.clip if ppo.clip_value else None)
-    log_probs = jax.nn.log_softmax(logits)
-    entropy = -(jnp.exp(log_probs) * log_probs).sum(-1).mean()
+    entropy = policy_entropy(logits).mean()
     loss = policy_loss + ppo.value_coef * value_loss - ppo.entropy_coef * entropy
     kl = (ratio - 1 - jnp.log(ratio)).mean()
     clipped = (jnp.abs(ratio - 1) > ppo.clip).mean(dtype=jnp.float32)

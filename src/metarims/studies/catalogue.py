@@ -1,10 +1,8 @@
 """The studies: every figure and table of the paper, two that it speaks of and does not run, and one that takes Table 1
 apart."""
 
-from collections.abc import Sequence
-
 from metarims.errors import unknown_name
-from metarims.studies import designs, measures
+from metarims.studies import designs, measures, questions
 from metarims.studies.plans import Question, Study
 from metarims.studies.verdicts import Claim
 
@@ -16,73 +14,8 @@ def study(name: str) -> Study:
     return STUDIES[name]
 
 
-def _compare(
-    sentence: str, name: str, agent: str, *baselines: str, wheres: Sequence[str] | None = None, **claim
-) -> Question:
-    """A claim of one label against others, all measured by rows of one name."""
-    tables = {label: (label, name, None if wheres is None else tuple(wheres)) for label in (agent, *baselines)}
-    return Question(Claim(sentence, name, agent, baselines, **claim), tables)
-
-
-def _level(sentence: str, name: str, agent: str, goal: float, wheres: Sequence[str] | None = None, **claim) -> Question:
-    """A claim of one label's mean over seeds and tasks."""
-    return _compare(sentence, name, agent, wheres=wheres, test="level", goal=goal, aggregate="mean", **claim)
-
-
-def _within(agent: str, better: str, worse: str) -> Question:
-    """One agent succeeds more often under one condition than under another."""
-    claim = Claim(f"{agent} succeeds more often {better} than {worse}", "success", better, (worse,), paired=True)
-    return Question(claim, {where: (agent, "success", (where,)) for where in (better, worse)})
-
-
-_AHEAD = "information of the set on the tile ahead"
-_TELLS = (
-    _compare("the active set tells more of the situation than one drawn at random", _AHEAD, "metarims", "random"),
-    Question(
-        Claim(
-            "it tells more than the set that the agent's first weights choose at the same steps",
-            _AHEAD,
-            "trained",
-            ("first weights",),
-            paired=True,
-        ),
-        {
-            "trained": ("metarims", _AHEAD, None),
-            "first weights": ("metarims", f"{_AHEAD}, first weights", None),
-        },
-    ),
-)
-
-
-def _marks(moment: str) -> tuple[Question, Question]:
-    """One module acts at nearly all such moments, and more so than a module of the random router."""
-    return (
-        _level(
-            f"one module acts {moment} of nearly all solved episodes",
-            f"share of one module {moment}",
-            "metarims",
-            0.95,
-        ),
-        _compare(
-            f"one module acts {moment} more than elsewhere, compared with sets drawn at random",
-            f"lead of one module {moment}",
-            "metarims",
-            "random",
-        ),
-    )
-
-
-def _degradation(agent: str) -> Question:
-    """Of one agent that has learnt a larger room: how much less often it succeeds on 5x5."""
-    return _level(
-        f"{agent}, where it has learnt a larger room, loses at most a tenth of success on 5x5",
-        "success lost",
-        f"{agent} backward",
-        0.1,
-        designs.DOORKEY[:1],
-        direction="lower",
-    )
-
+_PAPERS = ("metarims", "modular", "vanilla")
+"""The agents that the paper compares throughout."""
 
 _ALL = (
     Study(
@@ -90,24 +23,24 @@ _ALL = (
         "Sample efficiency",
         "Figures 3 and 4",
         "metarims learns faster than modular, and modular faster than vanilla, in return and success, on nine tasks.",
-        lambda scale: designs.each(("metarims", "modular", "vanilla"), designs.NINE, scale, measures.learning),
+        lambda scale: designs.each(_PAPERS, designs.NINE, scale, measures.learning),
         (
-            _compare(
+            questions.compare(
                 "metarims learns faster than modular and vanilla (return)",
                 "area of return",
                 "metarims",
                 "modular",
                 "vanilla",
             ),
-            _compare("modular learns faster than vanilla (return)", "area of return", "modular", "vanilla"),
-            _compare(
+            questions.compare("modular learns faster than vanilla (return)", "area of return", "modular", "vanilla"),
+            questions.compare(
                 "metarims learns faster than modular and vanilla (success)",
                 "area of success",
                 "metarims",
                 "modular",
                 "vanilla",
             ),
-            _compare("modular learns faster than vanilla (success)", "area of success", "modular", "vanilla"),
+            questions.compare("modular learns faster than vanilla (success)", "area of success", "modular", "vanilla"),
         ),
         ("curves", "profile"),
     ),
@@ -119,7 +52,7 @@ _ALL = (
         "S .47 / .19 / .02, R .45 / .18 / .01. Backward transfer does not degrade much.",
         designs.transfers,
         (
-            _compare(
+            questions.compare(
                 "metarims transfers to the more difficult room better than both",
                 "success",
                 "metarims",
@@ -127,14 +60,14 @@ _ALL = (
                 "modular",
                 wheres=designs.DOORKEY[2:3],
             ),
-            _level(
+            questions.level(
                 "metarims succeeds in .47 of the more difficult room's episodes",
                 "success",
                 "metarims",
                 0.47,
                 designs.DOORKEY[2:3],
             ),
-            *map(_degradation, ("metarims", "modular", "vanilla")),
+            *map(questions.degradation, _PAPERS),
         ),
         ("points",),
     ),
@@ -146,13 +79,13 @@ _ALL = (
         "(Only steps on the last task count.)",
         designs.curriculum,
         (
-            _compare(
+            questions.compare(
                 "metarims learns the last task faster after the easier ones than from scratch",
                 "area of success",
                 "metarims transferred",
                 "metarims from scratch",
             ),
-            _compare(
+            questions.compare(
                 "after the curriculum metarims learns faster than vanilla",
                 "area of success",
                 "metarims transferred",
@@ -169,7 +102,7 @@ _ALL = (
         lambda scale: designs.each(
             ("metalstm", "vanilla"), ("BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0"), scale, measures.learning
         ),
-        (_compare("metalstm learns faster than vanilla", "area of success", "metalstm", "vanilla"),),
+        (questions.compare("metalstm learns faster than vanilla", "area of success", "metalstm", "vanilla"),),
         ("curves",),
     ),
     Study(
@@ -179,8 +112,10 @@ _ALL = (
         "Sparse activation (3 of 5) learns faster than dense; longer outer spans learn faster.",
         designs.sparsity,
         (
-            _compare("3 active modules learn faster than 5", "area of success", "k=3", "k=5"),
-            _compare("spans 4 times longer learn faster than equal ones", "area of success", "ratio 4", "ratio 1"),
+            questions.compare("3 active modules learn faster than 5", "area of success", "k=3", "k=5"),
+            questions.compare(
+                "spans 4 times longer learn faster than equal ones", "area of success", "ratio 4", "ratio 1"
+            ),
         ),
         ("curves", "points"),
     ),
@@ -193,16 +128,16 @@ _ALL = (
             scale, (designs.OBSTACLES, designs.PUT_NEAR), ("metarims", "two active", "random", "drawn", "fixed")
         ),
         (
-            _level(
+            questions.level(
                 "in nine agents of ten no module is dead (each acts at 1 % of the steps or more)",
                 "every module acts",
                 "metarims",
                 0.9,
                 yes_or_no=True,
             ),
-            *_TELLS,
+            *questions.TELLS,
             *(
-                _compare(
+                questions.compare(
                     f"modules that attention chooses learn faster than {others}", "area of success", "metarims", label
                 )
                 for label, others in (("drawn", "as many drawn by lot"), ("fixed", "the same ones all the time"))
@@ -217,7 +152,7 @@ _ALL = (
         "The value rises as the agent comes near its target.",
         lambda scale: designs.each(("metarims",), ("BabyAI-GoToLocalS6N4-v0",), scale, measures.values),
         (
-            _level(
+            questions.level(
                 "within an episode the value rises towards its end (rank correlation with time above 0.1)",
                 "rank correlation of value and time",
                 "metarims",
@@ -238,7 +173,7 @@ _ALL = (
             measures.learning,
         ),
         (
-            _compare(
+            questions.compare(
                 "metarims learns faster than metaflip and slowlr", "area of success", "metarims", "metaflip", "slowlr"
             ),
         ),
@@ -276,16 +211,16 @@ _ALL = (
         "One module always acts when the goal is near, another at the junction.",
         lambda scale: designs.activities(scale, (designs.MEMORY,), ("metarims", "random")),
         (
-            *_marks("at the last step"),
-            *_marks("at the junction"),
-            _level(
+            *questions.marks("at the last step"),
+            *questions.marks("at the junction"),
+            questions.level(
                 "in nine agents of ten these are two modules, not one",
                 "another module at the junction",
                 "metarims",
                 0.9,
                 yes_or_no=True,
             ),
-            *_TELLS,
+            *questions.TELLS,
         ),
         ("curves", "raster", "points"),
     ),
@@ -296,7 +231,7 @@ _ALL = (
         "Sparse, modular learning should interfere less; the paper does not measure it.",
         designs.forgetting,
         (
-            _compare(
+            questions.compare(
                 "metarims loses less of the first task than modular and vanilla, where it had been learnt",
                 "success lost",
                 "metarims",
@@ -314,7 +249,7 @@ _ALL = (
         "Fast adaptation of modules should do when the task changes; the paper does not measure it.",
         designs.adaptation,
         (
-            _compare(
+            questions.compare(
                 "both loops recover in fewer frames than the fast loop alone",
                 "frames to recover",
                 "both loops",
@@ -331,11 +266,11 @@ _ALL = (
         "about Table 1",
         "Modules that were learnt in one room should be put to use in another; the paper does not ask what of an agent "
         "it is that transfers.",
-        designs.anatomy,
+        lambda scale: designs.each(_PAPERS, designs.DOORKEY[:1], scale, measures.taken_apart(designs.DOORKEY[2])),
         (
-            *(_within(agent, "as trained", "without memory") for agent in ("metarims", "modular", "vanilla")),
-            *(_within(agent, "at temperature 2", "as trained") for agent in ("metarims", "modular", "vanilla")),
-            _compare(
+            *(questions.compare_conditions(agent, "as trained", "without memory") for agent in _PAPERS),
+            *(questions.compare_conditions(agent, "at temperature 2", "as trained") for agent in _PAPERS),
+            questions.compare(
                 "metarims transfers better than both where all draw their actions as evenly",
                 "success",
                 "metarims",

@@ -45,11 +45,6 @@ def transfers(scale: Scale) -> tuple[Plan, ...]:
     return there + back
 
 
-def anatomy(scale: Scale) -> tuple[Plan, ...]:
-    """The agents that Table 1 compares, as it trains them, taken apart in the larger room on which it judges them."""
-    return each(("metarims", "modular", "vanilla"), DOORKEY[:1], scale, measures.taken_apart(DOORKEY[2]))
-
-
 def curriculum(scale: Scale) -> tuple[Plan, ...]:
     """The last of four tasks, from scratch, and after the three before it."""
     stages = tuple(Stage(env) for env in (CURRICULUM[:2] if scale.name == "smoke" else CURRICULUM))
