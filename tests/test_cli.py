@@ -18,6 +18,7 @@ import pytest
 
 from metarims import __version__, cli, presets
 from metarims.commands import program
+from metarims.runs.folder import read_config
 from metarims.runs.training import Outcome
 from metarims.runtime import cache_folder, enable_compile_cache
 
@@ -305,6 +306,41 @@ def test_doctor_names_what_matters():
         assert word in done.stdout
 
 
+def test_a_platform_that_jax_cannot_use_is_one_sentence(tmp_path):
+    """JAX complains of a name that it knows, and of one that it does not, in different ways."""
+
+    def run(platform, *arguments):
+        command = [sys.executable, "-m", "metarims.cli", *arguments]
+        environment = os.environ | {"JAX_PLATFORMS": platform}
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+
+    train = ["train", *SMALL, "--out", "run"]
+    for platform, arguments in (("cuda", train), ("nothing", ["params"]), ("cuda", ["study", "run", "fig7"])):
+        done = run(platform, *arguments)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.startswith(f"metarims: JAX_PLATFORMS is '{platform}', and JAX cannot compute there: ")
+        assert len(done.stderr.splitlines()) == 1
+    done = run("cuda", "doctor")
+    assert done.returncode == 0
+    assert "none: JAX_PLATFORMS is 'cuda'" in done.stdout
+    assert "free disk" in done.stdout, "all else is told"
+
+
+def test_a_run_can_be_begun_like_another(run, tmp_path):
+    out, _ = run
+    done = metarims("train", "--like", out, "--seeds", "7", "--frames", "1024", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    wanted = dataclasses.replace(read_config(out), seeds=(7,), frames=1024)
+    assert read_config(tmp_path / "run") == wanted
+
+
+def test_settings_without_effect_are_told(tmp_path):
+    asked = ["--slow-data", "fresh", "--slow.epochs", "2", "--network.num-modules", "4", "--ppo.gamma", "0.9"]
+    done = metarims("train", *SMALL, *asked, "--frames", "512", "--out", tmp_path / "run")
+    assert done.returncode == 0
+    assert done.stderr == "Note: without effect for vanilla: network.num_modules, slow.epochs, slow_data.\n"
+
+
 def test_params_puts_agents_of_equal_cost_together(capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main(["params", "vanilla", "modular", "metarims", "--network.lstm-dim", "4"])
@@ -321,6 +357,10 @@ def test_params_puts_agents_of_equal_cost_together(capsys):
         (("train", "--agent", "metarim"), "Unknown agent 'metarim'. Did you mean metarims"),
         (("train", "--preset", "papper"), "Unknown preset 'papper'. Did you mean paper"),
         (("train", "--preset=papper"), "Unknown preset 'papper'. Did you mean paper"),
+        (("train", "--like", "nowhere"), "nowhere is not a run folder: it has no config.json"),
+        (("train", "--preset", "debug", "--like", "nowhere"), "Both --preset debug and --like nowhere are given"),
+        (("train", "--init-from", "nobody"), "init_from is nobody, and nothing is there: name a run's folder"),
+        (("train", "--agent", "vanilla", "--init-from", "doorkey"), "its core is rim (metarims), not lstm (vanilla)"),
         (("train", "--env", "BabyAI-GoToLokal-v0"), "Unknown environment 'BabyAI-GoToLokal-v0'. Did you mean BabyAI-"),
         (("train", "--fast.span", "7"), "fast.span (7) does not divide fast.rollout (40)"),
         (("train", "--network.num-active", "9"), "network.num_active is 9, but there are only 5 modules"),

@@ -4,13 +4,25 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from metarims.commands import Doctor, Envs, Evaluate, Params, Plot, RunDemo, Train, Version, View, program
+from metarims.commands import (
+    Doctor,
+    Envs,
+    Evaluate,
+    Params,
+    Plot,
+    RunDemo,
+    Train,
+    Version,
+    View,
+    program,
+    starting_point,
+)
 from metarims.errors import UserError, one_line, unknown_name
-from metarims.presets import preset as find_preset
 from metarims.runtime import prevent_deadlock, settle_memory, silence_alarms
 from metarims.studies.commands import StudyList, StudyReport, StudyRun
 
@@ -50,7 +62,8 @@ def _parse(arguments: list[str]) -> Any:
         return Version()
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         raise unknown_name("command", arguments[0], COMMANDS)
-    start = Train(find_preset(_preset_name(arguments)))
+    like = _value_of("--like", arguments)
+    start = Train(starting_point(_value_of("--preset", arguments) or "default", Path(like) if like else None))
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=start)]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
@@ -119,15 +132,15 @@ def _whole_numbers(asked: tyro.constructors.PrimitiveTypeInfo) -> tyro.construct
     return None
 
 
-def _preset_name(arguments: list[str]) -> str:
-    """The value of ``--preset``: the other flags' defaults come from it, so it is read first."""
-    name = "default"
+def _value_of(flag: str, arguments: list[str]) -> str:
+    """The value of a flag from which the others' defaults come, so that it is read first; empty: it is not there."""
+    value = ""
     for index, word in enumerate(arguments):
-        if word == "--preset" and index + 1 < len(arguments):
-            name = arguments[index + 1]
-        elif word.startswith("--preset="):
-            name = word.removeprefix("--preset=")
-    return name
+        if word == flag and index + 1 < len(arguments):
+            value = arguments[index + 1]
+        elif word.startswith(f"{flag}="):
+            value = word.removeprefix(f"{flag}=")
+    return value
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ class Train:
     preset: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(PRESETS) + "}")] = "default"
     """Where the other flags start from: debug ends in seconds, demo learns in minutes, paper is BabyAI's PPO with the
     paper's N, k, gamma, lambda and fresh data for the slow loop."""
+    like: Annotated[Path | None, tyro.conf.arg(metavar="RUN", help_behavior_hint="")] = None
+    """Where the other flags start from instead: the settings of this run."""
     devices: int = 1
     """Devices that share the work: seeds are divided among them, then shards of environments (--ppo.shards). On a
     processor a device is a thread."""
@@ -62,8 +64,9 @@ class Train:
             from metarims.runs.training import train
             from metarims.runs.watching import Watchers
 
+            self._note_idle_settings()
             share_processor(Hosts(self.hosts, self.host, self.coordinator).connect(self.devices))
-            _enable_cache()
+            _begin_computing()
             make = partial(make_trainer, num_devices=self.devices)
             if leads():
                 with Loggers(self.log, out) as loggers, Progress() as progress:
@@ -85,6 +88,29 @@ class Train:
             print(f"metarims: a numerical fault stopped {stopped}: see {out / 'events.jsonl'}.", file=sys.stderr)
             return SEED_FAILED
         return 0
+
+    def _note_idle_settings(self) -> None:
+        """Say which of the settings that were asked for change nothing."""
+        from metarims.learning.rules import idle_settings
+        from metarims.runs.folder import differences
+
+        idle = idle_settings(self.config)
+        asked = differences(starting_point(self.preset, self.like), self.config, may_change=())
+        names = [name for name in asked if name in idle or name.partition(".")[0] in idle]
+        if names:
+            print(f"Note: without effect for {self.config.agent}: {', '.join(names)}.", file=sys.stderr)
+
+
+def starting_point(preset: str, like: Path | None) -> Config:
+    """The settings from which the flags of ``metarims train`` start."""
+    from metarims.presets import preset as find_preset
+    from metarims.runs.folder import read_config
+
+    if like is None:
+        return find_preset(preset)
+    if preset != "default":
+        raise UserError(f"Both --preset {preset} and --like {like} are given: leave one out.")
+    return read_config(like)
 
 
 @dataclass(frozen=True)
@@ -139,8 +165,9 @@ class Evaluate(_Trained):
         from metarims.evaluation.tables import POLICIES, evaluate_agents, print_table, write_json
         from metarims.runs.folder import load_agents
 
-        agents = load_agents(self.find(), best=self.best)
-        _enable_cache()
+        path = self.find()
+        _begin_computing()
+        agents = load_agents(path, best=self.best)
         policies = POLICIES if self.policy == "both" else (self.policy,)
         manner = Manner(self.temperature, remembers=not self.forgetful, hears=not self.deaf)
         asked = agents, self.env, self.where, self.episodes, policies, self.seed
@@ -179,8 +206,8 @@ class View(_Trained):
         if self.random:
             return self._show_random()
         path = self.find(otherwise="; or give --env ID --random to watch a random agent")
+        _begin_computing()
         agents = load_agents(path, best=self.best)
-        _enable_cache()
         env = self.env or agents[0].config.env
         with _says(f"plays {env}"):
             place, greedy = self._place(env), self.policy == "greedy"
@@ -199,7 +226,7 @@ class View(_Trained):
         if self.path is not None or self.agent or self.best:
             named = self.path or self.agent or "--best"
             raise UserError(f"--random plays without an agent: leave out {named}, or --random.")
-        _enable_cache()
+        _begin_computing()
         with _says(f"plays {self.env}"):
             episodes = record_random(self.env, self._place(self.env), self.episodes, self.seed)
         out = self.out or Path("runs") / f"random-{_file_name(self.env)}.html"
@@ -280,6 +307,7 @@ class Params:
     def run(self, command: str) -> int:
         from metarims.comparison import compare_costs, print_costs
 
+        _begin_computing()
         print_costs(compare_costs(Config(env=self.env, network=self.network), self.agents))
         return 0
 
@@ -355,6 +383,14 @@ def _write_page(out: Path, episodes: Any, title: str, labels: Sequence[str]) -> 
         write_episode_page(out, episodes, title, labels)
     print(f"Wrote {out} ({out.stat().st_size / 2**20:.1f} MiB): open it in a browser.")
     return 0
+
+
+def _begin_computing() -> None:
+    """Make sure that JAX can compute here, in this process."""
+    from metarims.runtime import check_devices
+
+    check_devices()
+    _enable_cache()
 
 
 def _enable_cache() -> None:

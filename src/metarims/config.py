@@ -156,6 +156,9 @@ class Config:
     seeds: tuple[int, ...] = (0,)
     """Each seed is an independent agent. An accelerator trains them side by side, a processor one after another, unless
     ``--devices`` gives them threads. Tasks on the host: always side by side."""
+    init_from: str = ""
+    """Whose weights the agents begin with, all else being fresh: a run's folder (of the agent with the same seed), an
+    agent's .safetensors file, or an agent that comes with the package, such as doorkey (default: fresh weights)."""
     network: Network = field(default_factory=Network)
     ppo: PPO = field(default_factory=PPO)
     fast: Loop = field(default_factory=lambda: Loop(span=20, rollout=40))

@@ -8,6 +8,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from metarims.errors import UserError
+
 PACKAGES = ("metarims", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "safetensors", "numpy", "scipy")
 PACKAGES += ("gymnasium", "minigrid", "tyro", "rich")
 
@@ -73,6 +75,26 @@ def share_processor(num_devices: int) -> None:
         jax.config.update("jax_num_cpu_devices", num_devices)
 
 
+def check_devices() -> None:
+    """Raise ``UserError`` where JAX has no device to compute on: it was told of a platform that it cannot use."""
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        raise unusable_platform(str(error)) from error
+
+
+def unusable_platform(why: str) -> UserError:
+    """The sentence for JAX's complaint, which may be empty, that it cannot compute on the platform it was told of."""
+    asked = os.environ.get("JAX_PLATFORMS", "")
+    why = (why.strip().splitlines() or ["its plugin is not installed, or finds no device"])[0].rstrip(".")
+    return UserError(
+        f"JAX_PLATFORMS is {asked!r}, and JAX cannot compute there: {why}. Unset it, so that JAX chooses, or install "
+        "what the platform needs (for NVIDIA's GPUs: pip install '.[cuda12]')."
+    )
+
+
 def cache_folder() -> Path:
     """``$METARIMS_CACHE``, or the user's cache folder."""
     named = os.environ.get("METARIMS_CACHE")
@@ -109,8 +131,6 @@ def describe() -> list[tuple[str, str]]:
     """What a bug report needs, as (name, value) lines."""
     from importlib.metadata import PackageNotFoundError, version
 
-    import jax
-
     lines = [("python", f"{platform.python_version()} ({sys.executable})"), ("system", platform.platform())]
     for name in PACKAGES:
         try:
@@ -120,7 +140,7 @@ def describe() -> list[tuple[str, str]]:
     problem = enable_compile_cache()
     cache = cache_folder()
     lines += [
-        ("devices", ", ".join(f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices())),
+        ("devices", _devices()),
         ("cores", f"{usable_cores()} usable of {os.cpu_count()}"),
         ("memory", _memory()),
         ("compile cache", problem or f"{cache} ({_size(cache):,.0f} MiB)"),
@@ -130,6 +150,16 @@ def describe() -> list[tuple[str, str]]:
         (name, os.environ[name]) for name in ("JAX_PLATFORMS", "XLA_FLAGS", "METARIMS_CACHE") if name in os.environ
     ]
     return lines
+
+
+def _devices() -> str:
+    import jax
+
+    try:
+        check_devices()
+    except UserError as error:
+        return f"none: {error}"
+    return ", ".join(f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices())
 
 
 def usable_cores() -> int:

@@ -10,13 +10,14 @@ import numpy as np
 import optax
 import pytest
 
-from metarims.agents.agent import select_group
+from metarims.agents.agent import make_agent, select_group
 from metarims.agents.lstm import LSTMState
 from metarims.config import GROUPS, PPO, Config, Loop, Network, Rates, loops
 from metarims.errors import UserError
 from metarims.learning.ppo import compute_loss, precompute
-from metarims.learning.rules import RULES, Rule, Timescale, network_of
+from metarims.learning.rules import RULES, Rule, Timescale, idle_settings, network_of
 from metarims.learning.timescales import Learner, cut_spans, make_learners
+from metarims.learning.trainer import make_trainer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -325,3 +326,35 @@ def test_what_is_computed_once_for_all_passes_changes_neither_loss_nor_gradient(
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
     for found, wanted in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+CHANGED = {"cell": "gru", "router": "random", "fusion": "concat", "num_active": 1, "communication_gate": True}
+
+
+def other(network, name):
+    """The network with one setting changed."""
+    return dataclasses.replace(network, **{name: CHANGED[name] if name in CHANGED else 2 * getattr(network, name)})
+
+
+@pytest.mark.parametrize("agent", ["vanilla", "modular", "dense"])
+@pytest.mark.parametrize("field", dataclasses.fields(Network), ids=lambda field: field.name)
+def test_a_setting_of_the_network_is_idle_where_it_changes_no_agent(small, agent, field):
+    def make(network):
+        config = small.config(agent, network=network)
+        counts = {"num_actions": 7, "num_words": 9}
+        return make_agent(network_of(config), RULES[agent].core, **counts, key=jax.random.key(0))
+
+    same = bool(eqx.tree_equal(make(small.network), make(other(small.network, field.name))))
+    assert (f"network.{field.name}" in idle_settings(small.config(agent))) == same
+
+
+def test_other_idle_settings_change_no_training(small):
+    def train(**changes):
+        trainer = make_trainer(small.config("modular", record_every=256, **changes))
+        return trainer.run_chunk(trainer.init())[1]
+
+    idle = {"slow": Loop(span=8, rollout=8), "slow_data": "reuse", "encoder_speed": "slow", "slow_factor": 0.5}
+    assert set(idle) <= set(idle_settings(small.config("modular")))
+    np.testing.assert_equal(train(**idle), train())
+    assert set(idle).isdisjoint({*idle_settings(small.config("metarims"))} - {"slow_factor"})
+    assert "slow_factor" not in idle_settings(small.config("slowlr"))

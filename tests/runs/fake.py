@@ -50,6 +50,9 @@ class FakeTrainer:
 
         return jax.vmap(one)(jnp.asarray(self.config.seeds))
 
+    def begin_with(self, state, agents):
+        return state | {"tiny": jax.tree.map(lambda *leaves: jnp.stack(leaves), *agents)}
+
     def compile(self, state):
         _run_chunk.lower(state).compile()
 

@@ -112,6 +112,7 @@ class Full:
     def __init__(self, out):
         self.calls = []
         Full.made = self
+        self.knows_nothing = False
 
     def begin(self, config, env_steps):
         self.calls.append("begin")
@@ -124,6 +125,18 @@ class Full:
     def close(self):
         self.calls.append("close")
         raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("kill_after", [7, None])
+def test_a_logger_that_comes_later_is_told_what_was_before(tmp_path, log, kill_after):
+    log(tmp_path, kill_after=kill_after)
+    log(tmp_path, "tensorboard")
+    for seed in (3, 5):
+        shown = curves(tmp_path / f"tensorboard/seed-{seed}")
+        assert all(values.pop("frames_per_second") > 0 for values in shown.values())
+        assert shown == {step: pytest.approx(values) for step, values in metrics(tmp_path, seed).items()}
+    log(tmp_path, "tensorboard")
+    assert len(list((tmp_path / "tensorboard/seed-3").iterdir())) == 1, "nothing is told twice"
 
 
 def test_a_logger_that_fails_is_given_up_and_training_goes_on(tmp_path, log, monkeypatch, capsys):

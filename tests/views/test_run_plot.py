@@ -1,6 +1,5 @@
 """Runs side by side: who is drawn in which panel, and under which name."""
 
-import dataclasses
 import json
 import shutil
 
@@ -19,15 +18,15 @@ DOOR, BALL = "MiniGrid-DoorKey-5x5-v0", "BabyAI-GoToRedBall-v0"
 def make(tmp_path):
     """``make(folder, agent, env, seeds, **metrics)``: a run's folder with two chunks; metrics are its last values."""
 
-    def make(folder, agent="metarims", env=DOOR, seeds=3, **metrics):
+    def make(folder, agent="metarims", env=DOOR, seeds=3, first=0, frames=1000, **metrics):
         path = tmp_path / folder
         path.mkdir(parents=True)
-        config = dataclasses.replace(Config(), agent=agent, env=env, seeds=tuple(range(seeds)))
+        config = Config(agent, env, frames, seeds=tuple(range(first, first + seeds)))
         (path / "config.json").write_bytes(describe(config))
         metrics = metrics or {"success": 1.0, "return": 0.9}
         with (path / "metrics.jsonl").open("w") as file:
             for chunk in (1, 2):
-                for seed in range(seeds):
+                for seed in config.seeds:
                     values = {name: value if value is None else value * chunk / 2 for name, value in metrics.items()}
                     row = {"seed": seed, "chunk": chunk, "env_steps": 100 * chunk} | values
                     file.write(json.dumps(row) + "\n")
@@ -67,6 +66,14 @@ def test_runs_of_one_agent_on_one_task_are_told_apart_by_their_folders(make):
     runs = read_runs([make("a"), make("b"), make("c", "vanilla")])
     assert [run.label for run in runs] == ["metarims, a", "metarims, b", "vanilla"]
     assert len(set(bold(plot_runs(runs).axes[0]).values())) == 3
+
+
+def test_runs_of_the_same_settings_and_other_seeds_are_one_experiment(make):
+    seeds = [make(f"seed-{seed}", seeds=1, first=seed, frames=1000 + seed) for seed in range(4)]
+    assert list(bold(plot_runs(read_runs(seeds)).axes[0])) == ["metarims (4 seeds)"]
+    again = make("again", seeds=1, first=2)
+    labels = [run.label for run in read_runs([*seeds, again])]
+    assert labels == ["metarims, seed-0 and 3 more"] * 4 + ["metarims, again"]
 
 
 def test_folders_of_one_name_are_told_apart_by_their_paths(make):
@@ -125,11 +132,19 @@ def test_a_run_without_metrics_is_named(make, text):
     file.unlink() if text is None else file.write_text(text)
     with pytest.raises(UserError, match="a has no metrics yet: they come with the first chunk"):
         read_runs([file.parent])
+    runs = read_runs([file.parent, make("b")])
+    assert left_out(runs, "") == [file.parent], "others are drawn without it"
+    (file.parent / "events.jsonl").write_text("{}\n")
+    with pytest.raises(UserError, match=r"a/events.jsonl tells what stopped it"):
+        read_runs([file.parent])
 
 
 def test_what_is_no_run_is_named(make, tmp_path):
     with pytest.raises(UserError, match=r"is not a run folder: it has no config\.json"):
         read_runs([tmp_path])
+    run = make("a")
+    with pytest.raises(UserError, match=rf"metrics.jsonl is not a run folder: .* Name the folder: {run}\."):
+        read_runs([run / "metrics.jsonl"])
     with pytest.raises(UserError, match="No run: name at least one"):
         read_runs([])
 

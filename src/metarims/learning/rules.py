@@ -77,6 +77,47 @@ def network_of(config: Config) -> Network:
     return dataclasses.replace(config.network, router=router) if router else config.network
 
 
+_OF_CORES = {
+    "rim": (
+        "num_modules",
+        "num_active",
+        "module_dim",
+        "cell",
+        "input_heads",
+        "key_dim",
+        "value_dim",
+        "communication_heads",
+        "communication_dim",
+        "communication_gate",
+        "router",
+        "key_scale",
+        "message_scale",
+    ),
+    "lstm": ("lstm_dim",),
+}
+"""Settings of the network that one of our cores reads and the other does not. Cores of one's own may read any."""
+
+
+def idle_settings(config: Config) -> tuple[str, ...]:
+    """The settings, by dotted name, that change nothing for this agent (``slow``: all of that section)."""
+    rule, idle = RULES[config.agent], []
+    if len(rule.timescales) == 1:
+        idle += ["slow", "slow_data"]
+    if any("encoder" in timescale.groups for timescale in rule.timescales):
+        idle.append("encoder_speed")
+    if not rule.slow_attention:
+        idle.append("slow_factor")
+    if rule.router:
+        idle.append("network.router")
+    if rule.router == "all":
+        idle.append("network.num_active")
+    if rule.core in _OF_CORES:
+        idle += [f"network.{name}" for core, names in _OF_CORES.items() if core != rule.core for name in names]
+    if rule.core == "lstm":
+        idle.append("rates.attention")
+    return tuple(idle)
+
+
 def rate_factors(config: Config) -> tuple[tuple[str, float], ...]:
     """Learning rates of the groups that do not learn at their loop's own rate, as fractions of it."""
     factors = dataclasses.asdict(config.rates)

@@ -94,6 +94,12 @@ class Trainer:
         keys = jax.vmap(jax.random.key)(jnp.array(self.config.seeds))
         return self._place(self._checked(jax.jit(jax.vmap(self._init), compiler_options=RUN_ONCE))(keys))
 
+    def begin_with(self, state: TrainState, agents: Sequence[Agent]) -> TrainState:
+        """The first state, but with the weights of these agents, one per seed, which have the shapes of its own."""
+        leaves = zip(*map(jax.tree.leaves, agents), strict=True)
+        weights = jax.tree.structure(state.agent).unflatten(jnp.stack(of_seeds) for of_seeds in leaves)
+        return self._place(state._replace(agent=weights))
+
     def compile(self, state: TrainState) -> None:
         """Have the program ready that ``run_chunk`` runs on such a state: JAX keeps it."""
         jitted: Any = inspect.unwrap(self._program, stop=lambda program: hasattr(program, "lower"))

@@ -91,6 +91,11 @@ def named_arrays(agent: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(keys, simple=True, separator="."): leaf for keys, leaf in leaves if is_array(leaf)}
 
 
+def shapes_of(config: Config, num_actions: int, num_words: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of an agent's parameters, by name."""
+    return {name: leaf.shape for name, leaf in named_arrays(_shapes(_build, config, num_actions, num_words)).items()}
+
+
 def first_bad(agent: Any) -> str | None:
     """The name of the first parameter that holds NaN or infinity, or None."""
     for name, leaf in named_arrays(agent).items():

@@ -31,8 +31,9 @@ class RunFolder:
     ``config.json`` the settings; ``metrics.jsonl`` one line per seed and chunk; ``speed.jsonl`` wall-clock figures;
     ``events.jsonl`` one line per numerical fault, if there was any; ``checkpoints/`` whole training states;
     ``agents/seed-N.safetensors`` the trained agents; ``agents/best-seed-N.safetensors`` those with the highest return
-    on the way; ``run.lock`` the claim; ``tensorboard/``, ``wandb/`` and ``wandb.json`` what ``--log`` leaves;
-    ``damaged/`` what an earlier training left, where none of its checkpoints was whole.
+    on the way; ``start/`` copies of those that it began with (``init_from``); ``run.lock`` the claim;
+    ``tensorboard/``, ``wandb/`` and ``wandb.json`` what ``--log`` leaves; ``damaged/`` what an earlier training left,
+    where none of its checkpoints was whole.
     """
 
     def __init__(self, path: str | Path, config: Config):
@@ -185,7 +186,7 @@ def read_settings(folder: str | Path) -> tuple[Config, str]:
     path = Path(folder) / "config.json"
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} is not a run folder: it has no config.json. {_advise(Path(folder))}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {reason(error)}.") from error
@@ -195,11 +196,19 @@ def read_settings(folder: str | Path) -> tuple[Config, str]:
         raise UserError(f"{path} is not valid JSON ({error}).") from error
     version = str(values.pop(VERSION, "")) if isinstance(values, dict) else ""
     where = f"{path} (of metarims {version}; this is {__version__})" if version not in ("", __version__) else str(path)
-    return from_dict(Config, values, where), version
+    try:
+        return from_dict(Config, values, where), version
+    except UserError as error:
+        advice = (
+            "Another version of metarims may have written it, or somebody changed it: mend it, or use that version."
+        )
+        raise UserError(f"{error} {advice}") from error
 
 
 def _advise(folder: Path) -> str:
     """Where the runs may be, when ``folder`` is none."""
+    if folder.is_file():
+        return f"Name the folder: {folder.parent}."
     with contextlib.suppress(OSError):
         runs = sorted(str(path.parent) for depth in ("*", "*/*") for path in folder.glob(f"{depth}/config.json"))
         if runs:

@@ -1,6 +1,7 @@
 """The table's figures as curves over ``env_steps``, elsewhere: in TensorBoard and in Weights & Biases."""
 
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -24,15 +25,17 @@ UPLOAD_SECONDS = 60.0
 class Loggers:
     """The loggers of these names, for the run in the folder ``out``, as one ``Watcher`` (a context manager).
 
-    One that fails is left out from then on, with a note; training goes on. Raises ``UserError`` for a name that is
-    unknown or whose extra is not installed, before anything is written.
+    One that knows nothing of the run yet is told first what the run's files hold, so that it can be added later. One
+    that fails is left out from then on, with a note; training goes on. Raises ``UserError`` for a name that is unknown
+    or whose extra is not installed, before anything is written.
     """
 
     def __init__(self, names: Sequence[str], out: str | Path):
         for name in names:
             if name not in LOGGERS:
                 raise unknown_name("logger", name, LOGGERS)
-        self._loggers = {name: LOGGERS[name](Path(out)) for name in names}
+        self._out = Path(out)
+        self._loggers = {name: LOGGERS[name](self._out) for name in names}
 
     def __enter__(self) -> "Loggers":
         return self
@@ -41,14 +44,20 @@ class Loggers:
         self._tell("close")
 
     def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
-        if env_steps < config.frames:
-            self._tell("begin", config, env_steps)
+        new = [name for name, logger in self._loggers.items() if env_steps and logger.knows_nothing]
+        self._tell("begin", config, env_steps, to=None if env_steps < config.frames else new)
+        if new:
+            for report in past_chunks(self._out, env_steps):
+                self._tell("chunk", report, to=new)
 
     def chunk(self, report: ChunkReport) -> None:
         self._tell("chunk", report)
 
-    def _tell(self, event: str, *details: Any) -> None:
+    def _tell(self, event: str, *details: Any, to: Sequence[str] | None = None) -> None:
+        """Tell these loggers of an event; None: all."""
         for name, logger in list(self._loggers.items()):
+            if to is not None and name not in to:
+                continue
             try:
                 getattr(logger, event)(*details)
             except Exception as error:
@@ -57,6 +66,19 @@ class Loggers:
                 print(note, file=sys.stderr)
                 with contextlib.suppress(Exception):
                     logger.close()
+
+
+def past_chunks(out: Path, env_steps: int) -> Iterator[ChunkReport]:
+    """What was reported of a run's chunks up to a step, from its files; speeds that cannot be read are zero."""
+    speeds = {}
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        for line in (out / "speed.jsonl").read_text(encoding="utf-8").splitlines():
+            speed = json.loads(line)
+            speeds[speed["chunk"]] = speed["frames_per_second"], speed["compile_seconds"], speed["seconds"]
+    rows = map(json.loads, (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    for (chunk, steps), of_seeds in itertools.groupby(rows, key=lambda row: (row["chunk"], row["env_steps"])):
+        frames_per_second, compile_seconds, seconds = speeds.get(chunk, (0.0, 0.0, 0.0))
+        yield ChunkReport(chunk, steps, env_steps, frames_per_second, compile_seconds, list(of_seeds), seconds)
 
 
 class TensorBoard:
@@ -73,6 +95,10 @@ class TensorBoard:
             from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
         self._folder, self._open, self._files = out / "tensorboard", RecordWriter, {}
         self._event, self._session, self._summary = Event, SessionLog, Summary
+
+    @property
+    def knows_nothing(self) -> bool:
+        return not self._folder.exists()
 
     def begin(self, config: Config, env_steps: int) -> None:
         for seed in config.seeds:
@@ -114,6 +140,10 @@ class WeightsAndBiases:
         self._out, self._init, self._settings = out, init, Settings
         self._runs, self._ends = {}, {}
         self._logged: dict[str, Any] = {"env_steps": 0, "ids": {}}
+
+    @property
+    def knows_nothing(self) -> bool:
+        return not self._file.exists()
 
     def begin(self, config: Config, env_steps: int) -> None:
         if self._file.exists():

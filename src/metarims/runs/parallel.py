@@ -21,7 +21,7 @@ from metarims.runs.progress import duration, outcome
 from metarims.runs.stopping import StopRequest, signals_held, stop_workers
 from metarims.runs.training import train
 from metarims.runs.watching import ChunkReport
-from metarims.runtime import enable_compile_cache, share_cores, usable_cores
+from metarims.runtime import enable_compile_cache, share_cores, unusable_platform, usable_cores
 
 POLL_SECONDS = 0.2
 REFRESH_SECONDS = 1.0
@@ -98,12 +98,15 @@ def count_workers() -> int:
     """Processes that train at once, unless somebody says otherwise: one per core, but one on an accelerator.
 
     Which of them it is, another process finds out: JAX takes most of an accelerator's memory when it looks at one.
+    Raises ``UserError`` where JAX has no device at all.
     """
     if getattr(jax.config, "jax_platforms", None) == "cpu":
         return usable_cores()
     look = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
-    found = subprocess.run(look, capture_output=True, text=True, check=False).stdout.split()
-    return usable_cores() if found == ["cpu"] else 1
+    found = subprocess.run(look, capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise unusable_platform(found.stderr.strip().split("\n")[-1].removeprefix("RuntimeError: "))
+    return usable_cores() if found.stdout.split() == ["cpu"] else 1
 
 
 class _Reporter:

@@ -20,6 +20,10 @@ class Trainer(Protocol):
     """The vocabulary of its missions."""
 
     def init(self) -> Any: ...
+    def begin_with(self, state: Any, agents: Sequence[Any]) -> Any:
+        """The first state, but with the weights of these agents, one per seed."""
+        ...
+
     def compile(self, state: Any) -> None:
         """Have the program ready that ``run_chunk`` runs on such a state."""
         ...

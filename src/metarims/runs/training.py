@@ -1,7 +1,7 @@
 """Training a run: chunks of compiled updates, with records, checkpoints and exported agents in between."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from metarims.config import Config
 from metarims.errors import UserError
 from metarims.gridworld.missions import VOCABULARY
 from metarims.runs import checkpoints, hosts, records
+from metarims.runs.beginning import check_fit, first_agents, keep_copies
 from metarims.runs.best import BestAgents, Bests
 from metarims.runs.compiling import CompileClock
 from metarims.runs.export import SavedAgent, save_agent
@@ -67,17 +68,22 @@ def train(
     watcher: Watcher | None = None,
     make_trainer: Callable[[Config], Trainer] | None = None,
     stop: StopRequest | None = None,
+    agents: Sequence[SavedAgent] | None = None,
 ) -> Outcome:
     """Train, or go on training, the run of ``config`` in the folder ``out``.
 
     A run that was killed and goes on is bit for bit the run that was not, on one kind of processor: its state comes
-    from the last whole checkpoint, and its metrics are cut back to there.
+    from the last whole checkpoint, and its metrics are cut back to there. ``agents``: whose weights the seeds begin
+    with, one per seed, instead of those that ``config.init_from`` names.
     """
     make_trainer = make_trainer or _default_trainer
     with stop or StopRequest() as stop:
         trainer = make_trainer(config)  # Says what cannot be built before anything is written.
+        agents = agents or first_agents(config, out)
+        if agents:
+            check_fit(agents, config, trainer.level.num_actions, trainer.words)
         with hosts.hold_folder(out, config) as folder, CompileClock() as clock:
-            return _Run(config, folder, trainer, watcher, stop, clock).go()
+            return _Run(config, folder, trainer, watcher, stop, clock, agents).go()
 
 
 class _Run:
@@ -91,10 +97,11 @@ class _Run:
         watcher: Watcher | None,
         stop: StopRequest,
         clock: CompileClock,
+        first_agents: Sequence[SavedAgent] | None,
     ):
         self.config, self.folder, self.trainer = config, folder, trainer
         self.watchers = Watchers(*([watcher] if watcher else []))
-        self.stop, self.clock = stop, clock
+        self.stop, self.clock, self.first_agents = stop, clock, first_agents
         self.began: tuple[float, float] | None = None
         """Where compiling for the next chunk began: wall clock, and seconds of compiling by then."""
         self.chunk, self.env_steps, self.saved_steps = 0, 0, 0
@@ -143,8 +150,7 @@ class _Run:
         """Take up the newest whole checkpoint whose metrics are there too, or begin."""
         folder = self.folder
         self.watchers.compiling()
-        with _naming_memory():
-            beginning = self.trainer.init()
+        beginning = self._begin()
         self.best.restore([self.trainer.agent(beginning, index) for index in range(len(self.config.seeds))])
         kept = self._checkpoint_of(beginning)
         leaves = [leaf for leaf in jax.tree.leaves(kept) if eqx.is_array(leaf)]
@@ -174,6 +180,16 @@ class _Run:
             self.events.cut(found.notes.get("events_bytes", 0))
         self.saved_steps = self.env_steps
         self.watchers.begin(self.config, self.env_steps, problems)
+
+    def _begin(self) -> Any:
+        """The state before the first chunk."""
+        with _naming_memory():
+            state = self.trainer.init()
+            if self.first_agents is None:
+                return state
+            if self.config.init_from:
+                keep_copies(self.first_agents, self.config, self.folder.path)
+            return self.trainer.begin_with(state, [saved.agent for saved in self.first_agents])
 
     def _checkpoint_of(self, state: Any) -> dict[str, Any]:
         """What a checkpoint holds; the best agents, too, so that all exported ones can be written anew from it."""

@@ -7,20 +7,15 @@ import platform
 import subprocess
 import time
 import traceback
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-from metarims.config import Config
 from metarims.errors import UserError, one_line
 from metarims.evaluation.recording import record_agents
-from metarims.learning.trainer import Trainer, TrainState, make_trainer
 from metarims.runs.export import SavedAgent
 from metarims.runs.files import write_atomic, writing
 from metarims.runs.folder import load_agents
@@ -86,8 +81,7 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
     seconds = 0.0
     for index, stage in enumerate(plan.stages):
         config, out = plan.config(index, scale), stage_path(folder, plan.name, index, stage.env)
-        begin = partial(Continued, agents=agents[-1]) if agents else make_trainer
-        outcome = train(config, out, make_trainer=begin, stop=stop)
+        outcome = train(config, out, stop=stop, agents=agents[-1] if agents else None)
         if not outcome.finished:
             return None
         stopped |= set(outcome.stopped)
@@ -132,18 +126,6 @@ def show_episodes(plan: Plan, saved: SavedAgent, path: Path) -> None:
     episodes = record_agents([saved], None, "jax", NUM_SHOWN, greedy=False)
     labels = [f"{plan.label}, seed {saved.seed}, sampled"] * len(episodes)
     write_episode_page(path, episodes, f"{plan.label} on {plan.stages[-1].env}", labels)
-
-
-class Continued(Trainer):
-    """A trainer whose agents begin with the weights of others, seed by seed; all else is fresh."""
-
-    def __init__(self, config: Config, agents: Sequence[SavedAgent]):
-        super().__init__(config)
-        self._agents = agents
-
-    def init(self) -> TrainState:
-        weights = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(saved.agent for saved in self._agents))
-        return super().init()._replace(agent=weights)
 
 
 def made_by() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from metarims.config import Config
 from metarims.errors import UserError, one_line, unknown_name
-from metarims.runs.folder import read_config
+from metarims.runs.folder import MAY_CHANGE, differences, read_config
 from metarims.views.metrics import read_metrics
 from metarims.views.plots import PANEL, PLAIN, Curve, curves, draw_panel
 
@@ -27,13 +27,14 @@ class Run(NamedTuple):
 
     path: Path
     label: str
-    """The agent; with the folder's name where several runs are of this agent on this task."""
+    """The agent; with the folder's name where several runs of this agent on this task have other settings or the same
+    seeds. What has the same settings and other seeds is one experiment, and has one label."""
     env: str
     rows: list[dict[str, Any]]
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs in these folders; a folder that is no run, or has no metrics yet, is a ``UserError``."""
+    """The runs in these folders; a folder that is no run is a ``UserError``, and so is it if none has metrics."""
     paths = list({path.resolve(): path for path in paths}.values())
     if not paths:
         raise UserError("No run: name at least one run's folder, as in metarims plot runs/x.")
@@ -41,9 +42,12 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     runs = []
     for path, label in _labels(configs).items():
         rows = read_metrics(path, label) if (path / "metrics.jsonl").exists() else []
-        if not rows:
-            raise UserError(f"{path} has no metrics yet: they come with the first chunk of its training.")
         runs.append(Run(path, label, configs[path].env, rows))
+    if not any(run.rows for run in runs):
+        path = paths[0]
+        if (path / "events.jsonl").exists():
+            raise UserError(f"{path} has no metrics: {path / 'events.jsonl'} tells what stopped it. Name another run.")
+        raise UserError(f"{path} has no metrics yet: they come with the first chunk of its training.")
     return runs
 
 
@@ -98,11 +102,29 @@ def left_out(runs: Sequence[Run], metric: str) -> list[Path]:
 
 
 def _labels(configs: Mapping[Path, Config]) -> dict[Path, str]:
-    twice = {agent for (agent, _), n in Counter((c.agent, c.env) for c in configs.values()).items() if n > 1}
-    folders = {path: path.resolve().name for path, config in configs.items() if config.agent in twice}
-    shared = {name for name, n in Counter(folders.values()).items() if n > 1}
+    experiments = _experiments(configs)
+    tasks = Counter((configs[paths[0]].agent, configs[paths[0]].env) for paths in experiments)
+    twice = {agent for (agent, _), number in tasks.items() if number > 1}
+    names = Counter(paths[0].resolve().name for paths in experiments if configs[paths[0]].agent in twice)
     labels = {}
+    for paths in experiments:
+        agent, first = configs[paths[0]].agent, paths[0]
+        name = first.resolve().name if names[first.resolve().name] == 1 else str(first)
+        more = f" and {len(paths) - 1} more" * (len(paths) > 1)
+        label = one_line(f"{agent}, {name}{more}" if agent in twice else agent)
+        labels |= dict.fromkeys(paths, label)
+    return {path: labels[path] for path in configs}
+
+
+def _experiments(configs: Mapping[Path, Config]) -> list[list[Path]]:
+    """The folders that belong together: runs of the same settings with other seeds."""
+    found: list[list[Path]] = []
     for path, config in configs.items():
-        folder = str(path) if folders.get(path) in shared else folders.get(path)
-        labels[path] = one_line(config.agent if folder is None else f"{config.agent}, {folder}")
-    return labels
+        for paths in found:
+            seeds = {seed for other in paths for seed in configs[other].seeds}
+            if seeds.isdisjoint(config.seeds) and not differences(configs[paths[0]], config, (*MAY_CHANGE, "seeds")):
+                paths.append(path)
+                break
+        else:
+            found.append([path])
+    return found
