@@ -88,7 +88,13 @@ def check_command(words):
         assert arguments == [".venv/bin/activate"]
         assert "\nVENV := .venv\n" in (ROOT / "Makefile").read_text()
     elif program == "sbatch":
-        check_command(shlex.split(arguments[arguments.index("--wrap") + 1].replace("$agent", "modular")))
+        check_command(
+            shlex.split(
+                arguments[arguments.index("--wrap") + 1]
+                .replace("$agent", "modular")
+                .replace("$SLURM_ARRAY_TASK_ID", "3")
+            )
+        )
     else:
         assert program in ("tensorboard", "ray", "export", "for", "done"), "not a program that the pages may name"
 
@@ -100,6 +106,9 @@ def check_metarims(arguments):
             cli._parse(arguments)
         assert ended.value.code == 0
         return
+    if "--like" in arguments:  # A run that the page had made.
+        index = arguments.index("--like")
+        arguments = arguments[:index] + arguments[index + 2 :]
     parsed = cli._parse(arguments)
     env = parsed.config.env if isinstance(parsed, cli.Train) else getattr(parsed, "env", None)
     for task in tasks(env or "") if env and ":" not in env else ():
@@ -142,7 +151,7 @@ def shortened(words):
         return None
     if program == "train" and "--help" not in rest:
         rest = ["debug" if word == "demo" else word for word in rest]
-        preset = [] if "--preset" in rest else ["--preset", "debug"]
+        preset = [] if {"--preset", "--like"} & {*rest} else ["--preset", "debug"]
         rest = [*preset, *rest, "--frames", "4096"]
     if program in ("evaluate", "view"):
         rest += ["--episodes", "2"]
