@@ -153,7 +153,7 @@ def test_a_run_does_not_write_through_links(tmp_path, name):
 def test_files_replace_links_and_do_not_follow_them(tmp_path):
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "run").mkdir()
-    for name in ("config.json", ".config.json.tmp"):
+    for name in ("config.json", ".config.json.00000000.tmp"):
         (tmp_path / "run" / name).symlink_to("../precious")
     (tmp_path / "run/config.json").unlink()
     with RunFolder(tmp_path / "run", fake.SMALL):

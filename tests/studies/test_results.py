@@ -2,11 +2,13 @@
 
 import gzip
 import json
+import threading
 
 import pytest
 from tests.fuzz import samples
 
 from metarims.errors import UserError
+from metarims.studies import results
 from metarims.studies.results import collect, read_results
 
 
@@ -65,3 +67,28 @@ def test_collected_results_of_another_form(folder):
         path.write_bytes(spoiled)
         with pytest.raises(UserError):
             read_results(path)
+
+
+def test_who_read_the_results_first_does_not_overwrite_newer_ones(folder, monkeypatch):
+    """One collects while a plan is missing, and the other when it has come and the first has not written yet."""
+    late = first(folder)
+    result = late.read_bytes()
+    late.unlink()
+    has_read, other_ended = threading.Event(), threading.Event()
+
+    def read_and_wait(path):
+        found = read_results(path)
+        if found.missing:
+            has_read.set()
+            other_ended.wait(timeout=0.5)
+        return found
+
+    monkeypatch.setattr(results, "read_results", read_and_wait)
+    slow = threading.Thread(target=collect, args=(folder,))
+    slow.start()
+    has_read.wait(timeout=30)
+    late.write_bytes(result)
+    collect(folder)
+    other_ended.set()
+    slow.join(timeout=30)
+    assert read_results(folder / results.SCORES).missing == []

@@ -139,12 +139,6 @@ def verify(path: Path) -> tuple[dict[str, Any], str | None]:
     return manifest, None
 
 
-def clear_scratch(folder: Path) -> None:
-    """Remove what killed processes left half-written."""
-    for path in folder.glob("*.tmp"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def _save_joined(path: Path, joined: np.ndarray) -> None:
     """All processes meet here, and the first writes."""
     with _quiet_orbax():

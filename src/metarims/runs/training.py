@@ -20,7 +20,7 @@ from metarims.runs.best import BestAgents, Bests
 from metarims.runs.compiling import CompileClock
 from metarims.runs.export import SavedAgent, save_agent
 from metarims.runs.faults import FaultGuard, Standing
-from metarims.runs.files import check_space, writing
+from metarims.runs.files import check_space, clear_scratch, writing
 from metarims.runs.folder import RunFolder
 from metarims.runs.forms import check_form
 from metarims.runs.stopping import StopRequest
@@ -150,7 +150,8 @@ class _Run:
         leaves = [leaf for leaf in jax.tree.leaves(kept) if eqx.is_array(leaf)]
         num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         check_space(folder.path, (checkpoints.KEEP + 1) * num_bytes)
-        checkpoints.clear_scratch(folder.checkpoints)
+        for place in (folder.checkpoints, folder.agents):
+            clear_scratch(place)
         found = checkpoints.restore(folder.checkpoints, kept, self._metrics_fault)
         if found.state is None:
             found = found._replace(problems=found.problems + self._set_aside())

@@ -1,6 +1,7 @@
 """A study's folder: which study it holds, and where everything lies in it.
 
 DIR/study.json              which study, at which scale
+DIR/study.lock              held while results are collected
 DIR/runs/PLAN/1-TASK/       a run of ``metarims train`` for every stage
 DIR/runs/PLAN/result.json   what was measured; written last, so its presence says that the plan is finished
 DIR/runs/PLAN/episodes.html some of the first seed's episodes on the last task, to be looked at
@@ -21,6 +22,7 @@ from metarims.runs.folder import contrast, differences
 from metarims.studies.plans import Plan, Scale, Study
 
 ABOUT = "study.json"
+LOCK = "study.lock"
 
 
 def is_claimed(folder: Path) -> bool:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from metarims.errors import UserError
-from metarims.runs.files import reason, write_atomic
+from metarims.runs.files import locked, reason, write_atomic
 from metarims.runs.forms import check_form
 from metarims.studies.catalogue import study
-from metarims.studies.folder import check_study, read_about, result_path
+from metarims.studies.folder import LOCK, check_study, read_about, result_path
 from metarims.studies.plans import Row, Scale, Study, plans_of
 from metarims.studies.scales import scale
 from metarims.studies.scores import score_table, score_tables
@@ -156,11 +156,15 @@ def read_results(path: Path) -> Results:
 
 
 def collect(folder: Path) -> Path:
-    """Write all results of a study's folder into one compressed file in it; equal results give equal bytes."""
-    found = read_results(folder)
-    whole = {"study": found.study.name, "scale": found.scale, "missing": found.missing, "plans": found.plans}
+    """Write all results of a study's folder into one compressed file in it; equal results give equal bytes.
+
+    Of several processes that work in the folder none overwrites newer results by those that it read before.
+    """
     path = folder / SCORES
-    write_atomic(path, gzip.compress(json.dumps(whole).encode(), mtime=0))
+    with locked(folder / LOCK):
+        found = read_results(folder)
+        whole = {"study": found.study.name, "scale": found.scale, "missing": found.missing, "plans": found.plans}
+        write_atomic(path, gzip.compress(json.dumps(whole).encode(), mtime=0))
     return path
 
 
