@@ -125,6 +125,7 @@ def _result(plan: Any, questions: Any) -> dict[str, Any]:
         ],
         "stopped": [],
         "configs": [dataclasses.asdict(PRESETS["debug"])] * len(plan.stages),
+        "measured": {"measures": ["learning"], "episodes": 4, "learnt": 0.0},
         "seconds": 12.5,
         "commit": "0123abc",
         "versions": {"metarims": "0.0.1"},

@@ -59,6 +59,18 @@ def test_agents_on_one_task_are_measured_at_the_same_steps(name, size) -> None:
     assert all(len(found) == 1 for found in ends.values())
 
 
+def test_measures_have_names_that_say_what_they_were_made_for() -> None:
+    names = {
+        name
+        for found in STUDIES.values()
+        for size in SCALES.values()
+        for plan in found.plans(size)
+        for name in plan.measured(size)["measures"]
+    }
+    assert {"learning", "kept", f"transfer to {', '.join(DOORKEY)}", f"taken apart on {DOORKEY[2]}"} < names
+    assert not {"measure", "<lambda>", "function"} & names
+
+
 def test_studies_take_no_seeds_by_which_settings_were_chosen() -> None:
     for size in SCALES.values():
         (plan,) = STUDIES["fig9"].plans(size)

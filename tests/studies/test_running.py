@@ -126,8 +126,8 @@ def run_faked(folder, workers, stop=None, name="fig9", only=()):
     return ended, said.getvalue()
 
 
-def write_result(folder, change=lambda settings: settings):
-    """A result as an earlier call left it, with settings that were changed."""
+def write_result(folder, change=lambda settings: settings, **more):
+    """A result as an earlier call left it, with settings that were changed, and more in it."""
     (plan,) = STUDIES["fig9"].plans(scale("smoke"))
     claim_folder(folder, STUDIES["fig9"], scale("smoke"))
     configs = [change(json.loads(to_json(plan.config(0, scale("smoke")))))]
@@ -136,12 +136,17 @@ def write_result(folder, change=lambda settings: settings):
     empty |= {"commit": "", "date": "", "versions": {}}
     path = result_path(folder, plan.name)
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(empty | {"label": plan.label, "plan": plan.name, "stages": stages, "configs": configs}))
+    about = {"label": plan.label, "plan": plan.name, "stages": stages, "configs": configs}
+    path.write_text(json.dumps(empty | about | more))
     return plan.name
 
 
-def test_a_result_of_todays_settings_counts(tmp_path):
-    name = write_result(tmp_path)
+TODAY = {"measures": ["switching_off"], "episodes": 4, "learnt": 0.0}
+
+
+@pytest.mark.parametrize("more", [{}, {"measured": TODAY}], ids=["before it was written down", "as today"])
+def test_a_result_of_todays_settings_and_measures_counts(tmp_path, more):
+    name = write_result(tmp_path, **more)
     assert run_faked(tmp_path, FakeWorkers(None))[0] == ((name,), (), ())
 
 
@@ -163,6 +168,27 @@ def test_a_result_of_other_settings_is_refused_before_anything_runs(tmp_path, ch
     assert workers.jobs == []
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"episodes": 100}, r"\(episodes = 100, not 4\)"),
+        ({"measures": ["learning", "values"]}, r"\(measures = learning, values, not switching_off\)"),
+        ({"episodes": 9, "learnt": 0.8}, r"\(episodes = 9, not 4; learnt = 0\.8, not 0\.0\)"),
+    ],
+)
+def test_what_was_measured_otherwise_is_refused_and_measured_again_where_it_is_removed(tmp_path, change, message):
+    name = write_result(tmp_path, measured=TODAY | change)
+    workers, path = FakeWorkers(lambda job: Ending("failed")), result_path(tmp_path, name)
+    with pytest.raises(
+        UserError, match=rf"was measured otherwise {message}: .* --out, or remove {re.escape(str(path))}"
+    ):
+        run_faked(tmp_path, workers)
+    assert workers.jobs == []
+    path.unlink()
+    run_faked(tmp_path, workers)
+    assert [job.plan for job in workers.jobs] == [name]
+
+
 def test_a_new_folder_goes_on_from_collected_results(tmp_path):
     """The one file is enough to go on elsewhere: only plans that are missing in it are given away."""
     name = write_result(tmp_path / "first")
@@ -182,6 +208,9 @@ def test_a_new_folder_goes_on_from_collected_results(tmp_path):
         ({"study": "fig7"}, "holds the study fig7 at scale smoke, not fig9 at scale smoke: name another folder"),
         ({"plans": [{"plan": "another"}]}, "holds results of another, no plan of fig9: move it away"),
         ({"plans": [{"label": 3}]}, r"plans\[0\].label is 3: it must be text"),
+        ({"plans": [{"configs": []}]}, "has 1 stages, 1 curves and 0 configs"),
+        ({"plans": [{"configs": [{"seeds": [9]}]}]}, r"scores\.json\.gz holds .* other settings \(.*seeds = 9, not"),
+        ({"plans": [{"measured": TODAY | {"episodes": 9}}]}, r"\(episodes = 9, not 4\): name another .* --out\.$"),
     ],
 )
 def test_collected_results_of_something_else_are_refused_and_kept(tmp_path, change, message):
@@ -272,3 +301,4 @@ def test_a_plans_seconds_are_those_of_all_its_attempts(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "show_episodes", lambda *_: None)
     found = jobs.run_plan(plan, size, tmp_path, StopRequest())
     assert 157.5 <= found["seconds"] < 160
+    assert found["measured"] == {"measures": [], "episodes": size.episodes, "learnt": size.learnt}

@@ -108,6 +108,7 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
         "curves": [[_point(row) for row in rows] for rows in metrics],
         "stopped": sorted(stopped),
         "configs": [dataclasses.asdict(config) for config in configs],
+        "measured": plan.measured(scale),
         "seconds": round(seconds + time.monotonic() - began, 1),
         **made_by(),
     }
