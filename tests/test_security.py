@@ -177,7 +177,14 @@ def test_a_study_s_page_shows_markup_as_text(tmp_path):
     folder = tmp_path / "study"
     for path in samples.study_folder(folder):
         found = json.loads((folder / path).read_text())
-        found |= {"label": EVIL, "commit": EVIL, "date": EVIL, "versions": {EVIL: EVIL}, "stages": [EVIL]}
+        found |= {
+            "label": EVIL,
+            "commit": EVIL,
+            "trained_by": [EVIL, EVIL * 2],
+            "date": EVIL,
+            "versions": {EVIL: EVIL},
+            "stages": [EVIL],
+        }
         found["rows"] = [[0, EVIL, EVIL, 0.5]]
         found["records"]["raster"]["env"] = EVIL
         found["configs"] = [{EVIL: EVIL, "seeds": [0]}]

@@ -10,6 +10,7 @@ from tests.fuzz import samples
 from metarims.errors import UserError
 from metarims.studies import results
 from metarims.studies.results import collect, read_results
+from metarims.views.study_page import write_study_page
 
 
 @pytest.fixture
@@ -39,6 +40,25 @@ def test_a_result_of_another_form(folder, change, sentence):
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(UserError, match=sentence):
         read_results(folder)
+
+
+@pytest.mark.parametrize(
+    ("trained_by", "shown"),
+    [
+        (["4567def", "0123abc-dirty"], "<dt>trained by</dt><dd>4567def, 0123abc-dirty</dd>"),
+        (["0123abc"], None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_a_report_names_the_commits_that_trained_where_another_one_measured(folder, trained_by, shown):
+    """Results of before that was written down have no such list."""
+    for path in folder.glob("runs/*/result.json"):
+        found = json.loads(path.read_text()) | {"commit": "0123abc", "trained_by": trained_by}
+        path.write_text(json.dumps({name: value for name, value in found.items() if value is not None}))
+    page = write_study_page(folder / "report.html", read_results(folder)).read_text()
+    assert "<dt>commit</dt><dd>0123abc</dd>" in page
+    assert shown in page if shown else "trained by</dt>" not in page
 
 
 def test_a_result_that_cannot_be_read(folder):

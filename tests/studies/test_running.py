@@ -15,6 +15,7 @@ from rich.console import Console
 from metarims import cli, runtime
 from metarims.errors import UserError
 from metarims.fields import to_json
+from metarims.runs import code
 from metarims.runs.stopping import StopRequest
 from metarims.runs.training import Outcome
 from metarims.studies import jobs
@@ -287,18 +288,28 @@ def test_a_fault_of_ours_is_told_in_a_line_and_kept_whole(tmp_path, monkeypatch)
     assert "Traceback" in error_path(tmp_path, plan.name).read_text()
 
 
-def test_a_plans_seconds_are_those_of_all_its_attempts(tmp_path, monkeypatch):
-    """Training was interrupted twice, and the last attempt found it finished."""
+def test_a_plans_seconds_and_commits_are_those_of_all_its_attempts(tmp_path, monkeypatch):
+    """Training was interrupted twice, and the last attempt found it finished; meanwhile something was committed."""
     task = "BabyAI-GoToObj-v0"
     plan, size = Plan("metarims", "metarims", (Stage(task), Stage(task)), ()), scale("smoke")
-    for index, content in enumerate(('{"seconds": 100, %s}\n{"seconds": 50.5, %s}\n', '{"seconds": 7, %s}\n?\n')):
+    first = '{"seconds": 100, %s, "commit": "one"}\n{"seconds": 50.5, %s, "commit": "two-dirty"}\n'
+    second = '{"seconds": 7, %s}\n?\n{"seconds": 0, %s, "commit": "one"}\n{"seconds": 0, %s, "commit": ""}\n'
+    for index, content in enumerate((first, second)):
         run = stage_path(tmp_path, plan.name, index, task)
         run.mkdir(parents=True)
         (run / "speed.jsonl").write_text(content.replace("%s", '"compile_seconds": 1, "frames_per_second": 2'))
-    monkeypatch.setattr(jobs, "train", lambda *_, **__: Outcome(True, 1))
+    head = ["today"]
+
+    def train(*_, **__):
+        head.append("later")
+        return Outcome(True, 1)
+
+    monkeypatch.setattr(code, "commit", lambda: head[-1])
+    monkeypatch.setattr(jobs, "train", train)
     monkeypatch.setattr(jobs, "load_agents", lambda path: [None])
     monkeypatch.setattr(jobs, "read_metrics", lambda path: [])
     monkeypatch.setattr(jobs, "show_episodes", lambda *_: None)
     found = jobs.run_plan(plan, size, tmp_path, StopRequest())
     assert 157.5 <= found["seconds"] < 160
+    assert (found["commit"], found["trained_by"]) == ("today", ["one", "two-dirty", "unknown"])
     assert found["measured"] == {"measures": [], "episodes": size.episodes, "learnt": size.learnt}

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metarims import __version__
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.gridworld.missions import VOCABULARY
-from metarims.runs import checkpoints, hosts, records
+from metarims.runs import checkpoints, code, hosts, records
 from metarims.runs.best import BestAgents, Bests
 from metarims.runs.compiling import CompileClock
 from metarims.runs.export import SavedAgent, save_agent
@@ -74,6 +75,7 @@ def train(
     from the last whole checkpoint, and its metrics are cut back to there.
     """
     make_trainer = make_trainer or _default_trainer
+    code.commit()  # Before the checkout may change.
     with stop or StopRequest() as stop:
         trainer = make_trainer(config)  # Says what cannot be built before anything is written.
         with hosts.hold_folder(out, config) as folder, CompileClock() as clock:
@@ -249,6 +251,8 @@ class _Run:
             "seconds": round(seconds, 4),
             "compile_seconds": round(compile_seconds, 4),
             "frames_per_second": round(frames_per_second, 1),
+            "commit": code.commit(),
+            "version": __version__,
         }
         with writing("metrics", self.folder.path):
             self.metrics.append(rows)

@@ -67,6 +67,9 @@ class PlanResult(TypedDict):
     measured: NotRequired[Measured]
     seconds: float
     commit: str
+    """Of the code that measured."""
+    trained_by: NotRequired[list[str]]
+    """Commits of the code that trained, in order; ``unknown`` where the run does not say."""
     date: str
     versions: dict[str, str]
 
