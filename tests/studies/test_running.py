@@ -107,10 +107,15 @@ class Ending:
 class FakeWorkers:
     """Whoever takes a job does nothing but end; ``start(job)`` makes the work."""
 
-    capacity, retries = 1, 0
+    retries = 0
 
-    def __init__(self, start):
-        self.start, self.jobs = lambda job: self.jobs.append(job) or start(job), []
+    def __init__(self, start, capacity=1):
+        self.begin, self.capacity, self.jobs, self.at_once = start, capacity, [], []
+
+    def start(self, job, at_once):
+        self.jobs.append(job)
+        self.at_once.append(at_once)
+        return self.begin(job)
 
     def __enter__(self):
         return self
@@ -236,6 +241,17 @@ def test_only_the_plans_of_some_labels_run(tmp_path):
     assert ended.left == ()
     with pytest.raises(UserError, match=r"Unknown label 'slowrl'\. Did you mean slowlr\?"):
         run_faked(tmp_path, workers, name="fig8", only=("slowrl",))
+
+
+@pytest.mark.parametrize(("capacity", "at_once"), [(1, 1), (3, 3), (16, 6)])
+def test_cores_are_shared_by_no_more_plans_than_there_are(tmp_path, capacity, at_once):
+    """Six plans; of one of them alone all cores are."""
+    workers = FakeWorkers(lambda job: Ending("failed"), capacity)
+    run_faked(tmp_path, workers, name="fig8")
+    assert workers.at_once == [at_once] * 6
+    alone = FakeWorkers(lambda job: Ending("failed"), capacity)
+    run_faked(tmp_path / "alone", alone)
+    assert alone.at_once == [1]
 
 
 def test_the_reason_of_a_failure_is_todays(tmp_path):

@@ -56,13 +56,14 @@ def run_study(
     console.print(f"{study.name} at scale {scale.name}: {number}, {already} of them finished before")
     running, failed, stopping = {}, [], False
     tries = dict.fromkeys(waiting, 0)
+    at_once = min(workers.capacity, len(waiting))
     with Board(console, folder, [plans[name] for name in waiting], scale) as board:
         while running or (waiting and not stopping):
-            while waiting and len(running) < workers.capacity and not stop.requested:
+            while waiting and len(running) < at_once and not stop.requested:
                 name = waiting.pop(0)
                 tries[name] += 1
                 error_path(folder, name).unlink(missing_ok=True)  # Of another attempt: what comes now has its own.
-                running[name] = workers.start(Job(study.name, scale.name, name, str(folder.absolute())))
+                running[name] = workers.start(Job(study.name, scale.name, name, str(folder.absolute())), at_once)
                 board.begin(name)
             if stop.requested and not stopping:
                 stopping = True
