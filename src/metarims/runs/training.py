@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from metarims import __version__
@@ -28,6 +27,7 @@ from metarims.runs.stopping import StopRequest
 from metarims.runs.trainer import Trainer
 from metarims.runs.watching import ChunkReport, Watcher, Watchers
 from metarims.runtime import release_memory
+from metarims.types import is_key
 
 EPISODE_MEANS = {"return", "success", "episode_length"}
 """Metrics that are undefined (null) in a chunk in which no episode ended."""
@@ -322,7 +322,7 @@ def _strong(leaf: Any) -> Any:
 
 
 def _is_number(leaf: Any) -> bool:
-    return eqx.is_array(leaf) and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return eqx.is_array(leaf) and not is_key(leaf)
 
 
 def _default_trainer(config: Config) -> Trainer:
