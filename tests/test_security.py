@@ -153,7 +153,7 @@ def test_a_run_does_not_write_through_links(tmp_path, name):
 def test_files_replace_links_and_do_not_follow_them(tmp_path):
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "run").mkdir()
-    for name in ("config.json", ".config.json.tmp"):
+    for name in ("config.json", ".config.json.00000000.tmp"):
         (tmp_path / "run" / name).symlink_to("../precious")
     (tmp_path / "run/config.json").unlink()
     with RunFolder(tmp_path / "run", fake.SMALL):
@@ -177,7 +177,14 @@ def test_a_study_s_page_shows_markup_as_text(tmp_path):
     folder = tmp_path / "study"
     for path in samples.study_folder(folder):
         found = json.loads((folder / path).read_text())
-        found |= {"label": EVIL, "commit": EVIL, "date": EVIL, "versions": {EVIL: EVIL}, "stages": [EVIL]}
+        found |= {
+            "label": EVIL,
+            "commit": EVIL,
+            "trained_by": [EVIL, EVIL * 2],
+            "date": EVIL,
+            "versions": {EVIL: EVIL},
+            "stages": [EVIL],
+        }
         found["rows"] = [[0, EVIL, EVIL, 0.5]]
         found["records"]["raster"]["env"] = EVIL
         found["configs"] = [{EVIL: EVIL, "seeds": [0]}]

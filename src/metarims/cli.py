@@ -28,8 +28,8 @@ from metarims.studies.commands import StudyList, StudyReport, StudyRun
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The program ``metarims``. Exit codes: 0 done or stopped on request, 2 bad input or no space, 3 done but for
-    seeds that a numerical fault stopped, 130 interrupted."""
+    """The program ``metarims``. Exit codes: 0 done or stopped on request, 1 done but for plans of a study that failed,
+    2 bad input or no space, 3 done but for seeds that a numerical fault stopped, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     prevent_deadlock()
     settle_memory()

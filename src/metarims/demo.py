@@ -4,7 +4,6 @@ Each agent is an ordinary run in a folder of its own, so a second call goes on f
 """
 
 import platform
-import subprocess
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -22,6 +21,7 @@ from metarims.evaluation.statistics import Interval
 from metarims.evaluation.tables import Result, evaluate_agents, pooled
 from metarims.fields import to_json
 from metarims.presets import DEMO, Demo
+from metarims.runs import code
 from metarims.runs.export import SavedAgent, named_arrays
 from metarims.runs.files import writing
 from metarims.runs.folder import load_agents
@@ -39,6 +39,7 @@ PLACES = ("jax", "farama")
 def run_demo(folder: Path, demo: Demo = DEMO, console: Console | None = None) -> int:
     """Train, evaluate, print the table and write ``report.html``; returns the exit code."""
     console, began = console or Terminal(), time.perf_counter()
+    code.commit()  # Before the checkout may change.
     jobs = [(config, folder / config.agent) for config in demo.configs]
     with StopRequest() as stop:
         if not all(train_all(jobs, count_workers(), console, stop).values()):
@@ -133,7 +134,7 @@ def make_report(
         details={
             "command": "metarims demo",
             "wall time of this call": duration(seconds),
-            "metarims": version("metarims") + commit(),
+            "metarims": code.release(),
             "jax": version("jax"),
             "minigrid": version("minigrid"),
             "python": platform.python_version(),
@@ -171,15 +172,3 @@ def show(saved: SavedAgent, num_episodes: int) -> list[ShownEpisode]:
     label = f"{saved.config.agent}, seed {saved.seed}, sampled"
     episodes = record_episodes(saved.agent, saved.config.env, num_episodes, greedy=False, where="farama")
     return [ShownEpisode(label, episode) for episode in episodes]
-
-
-def commit() -> str:
-    """The version under git, if this is a checkout."""
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty"]
-    if not (here.parents[1] / ".git").exists():
-        return ""
-    try:
-        return f" ({subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()})"
-    except (OSError, subprocess.SubprocessError):
-        return ""

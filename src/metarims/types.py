@@ -5,8 +5,10 @@ D input features, A actions, L words of a mission. World grids and images of cod
 pictures are indexed [row, column].
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 VIEW = 7
@@ -42,3 +44,8 @@ class TimeStep(NamedTuple):
     truncated: Bool[Array, "*B"]
     final_observation: Observation
     """The view that the step itself led to: where no episode ended, the same as ``observation``."""
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether an array is of random keys, which have no numbers to compute with."""
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -36,7 +36,7 @@ COMMANDS = {
     "plot": ("--metric", "--out"),
     "envs": ("--json",),
     "params": ("--env", "--network.num-modules", "--network.cell"),
-    "study list": (),
+    "study list": ("--scale",),
     "study run": ("--scale", "--out", "--workers"),
     "study report": ("--out",),
     "doctor": (),
@@ -88,7 +88,14 @@ VALUES = (
     *PRESETS,
     *RULES,
 )
-POSITIONAL = {"evaluate": "run", "view": "run", "plot": "run", "study report": "study", "study run": "fig9"}
+POSITIONAL = {
+    "evaluate": "run",
+    "view": "run",
+    "plot": "run",
+    "study report": "study",
+    "study run": "fig9",
+    "study list": "fig9",
+}
 
 
 def arguments(random: Random) -> list[str]:

@@ -77,7 +77,15 @@ def metrics_rows() -> list[dict[str, Any]]:
 def speed_rows() -> list[dict[str, Any]]:
     """Lines of ``speed.jsonl``."""
     return [
-        {"chunk": n, "env_steps": 100 * n, "seconds": 2.5, "compile_seconds": 1.5 / n, "frames_per_second": 90.0}
+        {
+            "chunk": n,
+            "env_steps": 100 * n,
+            "seconds": 2.5,
+            "compile_seconds": 1.5 / n,
+            "frames_per_second": 90.0,
+            "commit": "0123abc",
+            "version": "0.1.0",
+        }
         for n in range(1, 5)
     ]
 
@@ -125,8 +133,10 @@ def _result(plan: Any, questions: Any) -> dict[str, Any]:
         ],
         "stopped": [],
         "configs": [dataclasses.asdict(PRESETS["debug"])] * len(plan.stages),
+        "measured": {"measures": ["learning"], "episodes": 4, "learnt": 0.0},
         "seconds": 12.5,
         "commit": "0123abc",
+        "trained_by": ["0123abc", "4567def-dirty"],
         "versions": {"metarims": "0.0.1"},
         "date": "2026-01-01T00:00:00+00:00",
     }

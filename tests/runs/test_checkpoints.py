@@ -11,6 +11,7 @@ import pytest
 
 from metarims.errors import UserError
 from metarims.runs import checkpoints
+from metarims.runs.files import clear_scratch
 
 
 def make_state(seed=0):
@@ -205,7 +206,7 @@ def test_half_written_folders_are_cleared(folder):
     (folder / "00000008.tmp/state").mkdir(parents=True)
     (folder / "00000008.tmp/state/x").write_text("half")
     assert checkpoints.restore(folder, make_state()).notes == {"chunk": 6}
-    checkpoints.clear_scratch(folder)
+    clear_scratch(folder)
     assert not (folder / "00000008.tmp").exists()
 
 

@@ -13,12 +13,14 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import load_file
 
+from metarims import __version__
 from metarims.config import Config
 from metarims.errors import UserError
-from metarims.runs import checkpoints, training, watching
+from metarims.runs import checkpoints, code, training, watching
 from metarims.runs.folder import describe, read_config
 from metarims.runs.progress import Progress
 from metarims.runs.stopping import StopRequest
+from metarims.views.metrics import read_speed
 
 
 class Watcher:
@@ -214,6 +216,17 @@ def test_compiling_counts_as_part_of_the_first_chunk(tmp_path, train, monkeypatc
     watcher = Watcher()
     train(tmp_path / "run", watcher=watcher)
     assert [report.compile_seconds for report in watcher.reports[:2]] == [7.0, 0.0]
+
+
+def test_every_chunk_names_the_code_that_trained_it(tmp_path, train, fake, monkeypatch):
+    """Two commits train one run."""
+    for commit, frames in (("one", 600), ("two", 1200)):
+        monkeypatch.setattr(code, "commit", lambda commit=commit: commit)
+        train(tmp_path, dataclasses.replace(fake.SMALL, frames=frames))
+    chunks = [json.loads(line) for line in (tmp_path / "speed.jsonl").read_text().splitlines()]
+    assert [chunk["commit"] for chunk in chunks] == ["one"] * 6 + ["two"] * 6
+    assert {chunk["version"] for chunk in chunks} == {__version__}
+    assert read_speed(tmp_path / "speed.jsonl") > 0
 
 
 def test_a_run_goes_on_to_the_end_of_a_chunk(tmp_path, fake, train):

@@ -4,7 +4,9 @@ import types
 
 import numpy as np
 import pytest
+from tests.fuzz.samples import real_agent
 
+from metarims.evaluation.evaluate import Evaluation
 from metarims.studies import measures
 from metarims.studies.plans import Stage, Trained
 from metarims.studies.scales import SCALES
@@ -87,6 +89,21 @@ def test_only_agents_that_learnt_the_large_room_can_lose_something_in_the_small_
 )
 def test_the_rise_of_a_value_with_ties(heights, expected):
     assert measures._rank_correlation(np.array(heights, float)) == pytest.approx(expected, abs=0.005)
+
+
+def test_of_a_greedy_player_no_entropy_is_told(monkeypatch):
+    """What it plays has none, whatever is that of its policy."""
+
+    def evaluate(agent, level, number, key, greedy, **_):
+        return Evaluation(np.full(number, True), np.ones(number), np.full(number, 5), np.ones(number))
+
+    monkeypatch.setattr(measures, "evaluate_jax", evaluate)
+    found = measures.taken_apart("MiniGrid-DoorKey-5x5-v0")(trained({1: [1.0]}, agents=([real_agent()],)), LAPTOP)
+    wheres = {
+        name: [row.where for row in found.rows if row.name == name] for name in ("success", "entropy of the policy")
+    }
+    assert wheres["success"] == [*measures.CONDITIONS, "greedy", measures.AS_EVEN]
+    assert wheres["entropy of the policy"] == [*measures.CONDITIONS, measures.AS_EVEN]
 
 
 def test_the_temperature_at_which_a_policy_is_as_even_as_asked():

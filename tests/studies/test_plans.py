@@ -1,10 +1,13 @@
 """Studies as data: every plan can be built at every scale, and every claim finds what it is about."""
 
 import json
+import re
+import shlex
 
 import numpy as np
 import pytest
 
+from metarims import cli
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.learning.timescales import make_learners
@@ -57,6 +60,18 @@ def test_agents_on_one_task_are_measured_at_the_same_steps(name, size) -> None:
             assert config.record_every % cycle == config.frames % config.record_every == 0
             ends.setdefault(stage.env, set()).add((config.frames, config.record_every))
     assert all(len(found) == 1 for found in ends.values())
+
+
+def test_measures_have_names_that_say_what_they_were_made_for() -> None:
+    names = {
+        name
+        for found in STUDIES.values()
+        for size in SCALES.values()
+        for plan in found.plans(size)
+        for name in plan.measured(size)["measures"]
+    }
+    assert {"learning", "kept", f"transfer to {', '.join(DOORKEY)}", f"taken apart on {DOORKEY[2]}"} < names
+    assert not {"measure", "<lambda>", "function"} & names
 
 
 def test_studies_take_no_seeds_by_which_settings_were_chosen() -> None:
@@ -171,3 +186,28 @@ def test_unknown_names_and_foreign_folders_are_sentences(tmp_path) -> None:
     assert json.loads((tmp_path / "study.json").read_text())["study"] == "fig9"
     with pytest.raises(UserError, match="holds the study fig9 at scale smoke"):
         claim_folder(tmp_path, study("fig7"), scale("smoke"))
+
+
+@pytest.mark.parametrize(("name", "size"), [("fig5a", "laptop"), ("table1", "paper"), ("fig6a", "smoke")])
+def test_a_studys_plans_are_listed_as_a_shell_takes_their_labels(name, size, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["study", "list", name, "--scale", size])
+    plans, (head, *lines) = study(name).plans(scale(size)), capsys.readouterr().out.splitlines()
+    assert ended.value.code == 0
+    assert head == f"{name} at scale {size}: {len(plans)} plans, {scale(size).seeds} seeds each"
+    for plan, line in zip(plans, lines, strict=False):
+        assert shlex.split(line)[0] == plan.label
+        frames = [f"{plan.config(index, scale(size)).frames:,}" for index in range(len(plan.stages))]
+        assert re.findall(r"([\d,]+) steps of ([\w-]+)", line) == list(
+            zip(frames, [s.env for s in plan.stages], strict=True)
+        )
+    assert lines[len(plans) :] == [
+        "",
+        f"Next: metarims study run {name} --scale {size} --only {lines[0].split('  ')[0]}",
+    ]
+
+
+def test_plans_are_listed_at_the_scale_at_which_studies_run(capsys) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["study", "list", "fig9"])
+    assert capsys.readouterr().out.startswith("fig9 at scale laptop: 1 plan, 10 seeds each\n")

@@ -2,12 +2,15 @@
 
 import gzip
 import json
+import threading
 
 import pytest
 from tests.fuzz import samples
 
 from metarims.errors import UserError
+from metarims.studies import results
 from metarims.studies.results import collect, read_results
+from metarims.views.study_page import write_study_page
 
 
 @pytest.fixture
@@ -39,6 +42,25 @@ def test_a_result_of_another_form(folder, change, sentence):
         read_results(folder)
 
 
+@pytest.mark.parametrize(
+    ("trained_by", "shown"),
+    [
+        (["4567def", "0123abc-dirty"], "<dt>trained by</dt><dd>4567def, 0123abc-dirty</dd>"),
+        (["0123abc"], None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_a_report_names_the_commits_that_trained_where_another_one_measured(folder, trained_by, shown):
+    """Results of before that was written down have no such list."""
+    for path in folder.glob("runs/*/result.json"):
+        found = json.loads(path.read_text()) | {"commit": "0123abc", "trained_by": trained_by}
+        path.write_text(json.dumps({name: value for name, value in found.items() if value is not None}))
+    page = write_study_page(folder / "report.html", read_results(folder)).read_text()
+    assert "<dt>commit</dt><dd>0123abc</dd>" in page
+    assert shown in page if shown else "trained by</dt>" not in page
+
+
 def test_a_result_that_cannot_be_read(folder):
     for data in (b"[" * 100_000, b"\xff"):
         first(folder).write_bytes(data)
@@ -65,3 +87,28 @@ def test_collected_results_of_another_form(folder):
         path.write_bytes(spoiled)
         with pytest.raises(UserError):
             read_results(path)
+
+
+def test_who_read_the_results_first_does_not_overwrite_newer_ones(folder, monkeypatch):
+    """One collects while a plan is missing, and the other when it has come and the first has not written yet."""
+    late = first(folder)
+    result = late.read_bytes()
+    late.unlink()
+    has_read, other_ended = threading.Event(), threading.Event()
+
+    def read_and_wait(path):
+        found = read_results(path)
+        if found.missing:
+            has_read.set()
+            other_ended.wait(timeout=0.5)
+        return found
+
+    monkeypatch.setattr(results, "read_results", read_and_wait)
+    slow = threading.Thread(target=collect, args=(folder,))
+    slow.start()
+    has_read.wait(timeout=30)
+    late.write_bytes(result)
+    collect(folder)
+    other_ended.set()
+    slow.join(timeout=30)
+    assert read_results(folder / results.SCORES).missing == []

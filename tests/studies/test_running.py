@@ -15,6 +15,7 @@ from rich.console import Console
 from metarims import cli, runtime
 from metarims.errors import UserError
 from metarims.fields import to_json
+from metarims.runs import code
 from metarims.runs.stopping import StopRequest
 from metarims.runs.training import Outcome
 from metarims.studies import jobs
@@ -106,10 +107,15 @@ class Ending:
 class FakeWorkers:
     """Whoever takes a job does nothing but end; ``start(job)`` makes the work."""
 
-    capacity, retries = 1, 0
+    retries = 0
 
-    def __init__(self, start):
-        self.start, self.jobs = lambda job: self.jobs.append(job) or start(job), []
+    def __init__(self, start, capacity=1):
+        self.begin, self.capacity, self.jobs, self.at_once = start, capacity, [], []
+
+    def start(self, job, at_once):
+        self.jobs.append(job)
+        self.at_once.append(at_once)
+        return self.begin(job)
 
     def __enter__(self):
         return self
@@ -126,8 +132,8 @@ def run_faked(folder, workers, stop=None, name="fig9", only=()):
     return ended, said.getvalue()
 
 
-def write_result(folder, change=lambda settings: settings):
-    """A result as an earlier call left it, with settings that were changed."""
+def write_result(folder, change=lambda settings: settings, **more):
+    """A result as an earlier call left it, with settings that were changed, and more in it."""
     (plan,) = STUDIES["fig9"].plans(scale("smoke"))
     claim_folder(folder, STUDIES["fig9"], scale("smoke"))
     configs = [change(json.loads(to_json(plan.config(0, scale("smoke")))))]
@@ -136,12 +142,17 @@ def write_result(folder, change=lambda settings: settings):
     empty |= {"commit": "", "date": "", "versions": {}}
     path = result_path(folder, plan.name)
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(empty | {"label": plan.label, "plan": plan.name, "stages": stages, "configs": configs}))
+    about = {"label": plan.label, "plan": plan.name, "stages": stages, "configs": configs}
+    path.write_text(json.dumps(empty | about | more))
     return plan.name
 
 
-def test_a_result_of_todays_settings_counts(tmp_path):
-    name = write_result(tmp_path)
+TODAY = {"measures": ["switching_off"], "episodes": 4, "learnt": 0.0}
+
+
+@pytest.mark.parametrize("more", [{}, {"measured": TODAY}], ids=["before it was written down", "as today"])
+def test_a_result_of_todays_settings_and_measures_counts(tmp_path, more):
+    name = write_result(tmp_path, **more)
     assert run_faked(tmp_path, FakeWorkers(None))[0] == ((name,), (), ())
 
 
@@ -163,6 +174,27 @@ def test_a_result_of_other_settings_is_refused_before_anything_runs(tmp_path, ch
     assert workers.jobs == []
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"episodes": 100}, r"\(episodes = 100, not 4\)"),
+        ({"measures": ["learning", "values"]}, r"\(measures = learning, values, not switching_off\)"),
+        ({"episodes": 9, "learnt": 0.8}, r"\(episodes = 9, not 4; learnt = 0\.8, not 0\.0\)"),
+    ],
+)
+def test_what_was_measured_otherwise_is_refused_and_measured_again_where_it_is_removed(tmp_path, change, message):
+    name = write_result(tmp_path, measured=TODAY | change)
+    workers, path = FakeWorkers(lambda job: Ending("failed")), result_path(tmp_path, name)
+    with pytest.raises(
+        UserError, match=rf"was measured otherwise {message}: .* --out, or remove {re.escape(str(path))}"
+    ):
+        run_faked(tmp_path, workers)
+    assert workers.jobs == []
+    path.unlink()
+    run_faked(tmp_path, workers)
+    assert [job.plan for job in workers.jobs] == [name]
+
+
 def test_a_new_folder_goes_on_from_collected_results(tmp_path):
     """The one file is enough to go on elsewhere: only plans that are missing in it are given away."""
     name = write_result(tmp_path / "first")
@@ -182,6 +214,9 @@ def test_a_new_folder_goes_on_from_collected_results(tmp_path):
         ({"study": "fig7"}, "holds the study fig7 at scale smoke, not fig9 at scale smoke: name another folder"),
         ({"plans": [{"plan": "another"}]}, "holds results of another, no plan of fig9: move it away"),
         ({"plans": [{"label": 3}]}, r"plans\[0\].label is 3: it must be text"),
+        ({"plans": [{"configs": []}]}, "has 1 stages, 1 curves and 0 configs"),
+        ({"plans": [{"configs": [{"seeds": [9]}]}]}, r"scores\.json\.gz holds .* other settings \(.*seeds = 9, not"),
+        ({"plans": [{"measured": TODAY | {"episodes": 9}}]}, r"\(episodes = 9, not 4\): name another .* --out\.$"),
     ],
 )
 def test_collected_results_of_something_else_are_refused_and_kept(tmp_path, change, message):
@@ -206,6 +241,17 @@ def test_only_the_plans_of_some_labels_run(tmp_path):
     assert ended.left == ()
     with pytest.raises(UserError, match=r"Unknown label 'slowrl'\. Did you mean slowlr\?"):
         run_faked(tmp_path, workers, name="fig8", only=("slowrl",))
+
+
+@pytest.mark.parametrize(("capacity", "at_once"), [(1, 1), (3, 3), (16, 6)])
+def test_cores_are_shared_by_no_more_plans_than_there_are(tmp_path, capacity, at_once):
+    """Six plans; of one of them alone all cores are."""
+    workers = FakeWorkers(lambda job: Ending("failed"), capacity)
+    run_faked(tmp_path, workers, name="fig8")
+    assert workers.at_once == [at_once] * 6
+    alone = FakeWorkers(lambda job: Ending("failed"), capacity)
+    run_faked(tmp_path / "alone", alone)
+    assert alone.at_once == [1]
 
 
 def test_the_reason_of_a_failure_is_todays(tmp_path):
@@ -258,17 +304,28 @@ def test_a_fault_of_ours_is_told_in_a_line_and_kept_whole(tmp_path, monkeypatch)
     assert "Traceback" in error_path(tmp_path, plan.name).read_text()
 
 
-def test_a_plans_seconds_are_those_of_all_its_attempts(tmp_path, monkeypatch):
-    """Training was interrupted twice, and the last attempt found it finished."""
+def test_a_plans_seconds_and_commits_are_those_of_all_its_attempts(tmp_path, monkeypatch):
+    """Training was interrupted twice, and the last attempt found it finished; meanwhile something was committed."""
     task = "BabyAI-GoToObj-v0"
     plan, size = Plan("metarims", "metarims", (Stage(task), Stage(task)), ()), scale("smoke")
-    for index, content in enumerate(('{"seconds": 100, %s}\n{"seconds": 50.5, %s}\n', '{"seconds": 7, %s}\n?\n')):
+    first = '{"seconds": 100, %s, "commit": "one"}\n{"seconds": 50.5, %s, "commit": "two-dirty"}\n'
+    second = '{"seconds": 7, %s}\n?\n{"seconds": 0, %s, "commit": "one"}\n{"seconds": 0, %s, "commit": ""}\n'
+    for index, content in enumerate((first, second)):
         run = stage_path(tmp_path, plan.name, index, task)
         run.mkdir(parents=True)
         (run / "speed.jsonl").write_text(content.replace("%s", '"compile_seconds": 1, "frames_per_second": 2'))
-    monkeypatch.setattr(jobs, "train", lambda *_, **__: Outcome(True, 1))
+    head = ["today"]
+
+    def train(*_, **__):
+        head.append("later")
+        return Outcome(True, 1)
+
+    monkeypatch.setattr(code, "commit", lambda: head[-1])
+    monkeypatch.setattr(jobs, "train", train)
     monkeypatch.setattr(jobs, "load_agents", lambda path: [None])
     monkeypatch.setattr(jobs, "read_metrics", lambda path: [])
     monkeypatch.setattr(jobs, "show_episodes", lambda *_: None)
     found = jobs.run_plan(plan, size, tmp_path, StopRequest())
     assert 157.5 <= found["seconds"] < 160
+    assert (found["commit"], found["trained_by"]) == ("today", ["one", "two-dirty", "unknown"])
+    assert found["measured"] == {"measures": [], "episodes": size.episodes, "learnt": size.learnt}

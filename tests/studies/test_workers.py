@@ -110,7 +110,7 @@ def wait(work: _Process) -> str | None:
 def test_nobody_trains_on_for_a_parent_that_fails(tmp_path) -> None:
     (plan,) = plans_of(STUDIES["fig9"], scale("smoke"))
     with Processes(1) as processes:
-        work = processes.start(Job("fig9", "smoke", plan, str(tmp_path)))
+        work = processes.start(Job("fig9", "smoke", plan, str(tmp_path)), 1)
         assert work.end() is None
     try:
         assert work.end() == "ended"
@@ -121,8 +121,8 @@ def test_nobody_trains_on_for_a_parent_that_fails(tmp_path) -> None:
 
 def test_a_process_says_why_it_failed_or_died(tmp_path) -> None:
     with Processes(2) as processes:
-        failed = processes.start(Job("no such study", "smoke", "plan", str(tmp_path)))
-        died = processes.start(Job("fig9", "smoke", "plan", str(tmp_path)))
+        failed = processes.start(Job("no such study", "smoke", "plan", str(tmp_path)), 1)
+        died = processes.start(Job("fig9", "smoke", "plan", str(tmp_path)), 1)
         died.process.kill()
         assert wait(failed) == "failed"
         assert failed.why.startswith("Unknown study 'no such study'")

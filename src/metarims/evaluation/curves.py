@@ -44,35 +44,11 @@ def whole_curves(metrics: Sequence[Mapping[str, Any]], measure: str) -> dict[int
     return curves
 
 
-def shared_span(curves: Sequence[Curve]) -> tuple[float, float]:
-    """The first and last frame between which every curve was measured."""
-    if not curves:
-        raise UserError("No learning curve: give at least one run.")
-    for curve in curves:
-        _check_curve(curve)
-    start = max(float(curve.frames[0]) for curve in curves)
-    stop = min(float(curve.frames[-1]) for curve in curves)
-    if start >= stop:
-        raise UserError(
-            f"No frames common to all {len(curves)} curves: one begins at {start:,.0f}, another ends at {stop:,.0f}; "
-            "leave one of them out."
-        )
-    return start, stop
-
-
-def align_curves(curves: Sequence[Curve]) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, "S T"]]:
-    """All curves on one grid: every frame of any of them within their shared span, straight lines in between."""
-    start, stop = shared_span(curves)
-    frames = np.unique(np.concatenate([curve.frames for curve in curves])).astype(float)
-    frames = frames[(frames >= start) & (frames <= stop)]
-    return frames, np.stack([np.interp(frames, curve.frames, curve.values) for curve in curves])
-
-
 def area_under_curve(curve: Curve, span: tuple[float, float] | None = None) -> float:
     """The mean height of a curve over a span of frames, by default its own: 1/(b - a) times its integral from a to b.
 
     By the trapezoid rule, so between 0 and 1 where the values are. Ends between two measurements are interpolated;
-    a span beyond the measurements is a ``UserError``, as nothing is known there. For several runs: ``shared_span``.
+    a span beyond the measurements is a ``UserError``, as nothing is known there.
     """
     _check_curve(curve)
     first, last = float(curve.frames[0]), float(curve.frames[-1])
@@ -140,11 +116,6 @@ def median_frames_interval(
         resamples=resamples,
         whole_runs=True,
     )
-
-
-def format_frames(frames: float, reach: Reach) -> str:
-    """``1,200,000``, or ``not reached by 5,000,000`` for a median that lies beyond the longest run."""
-    return f"{frames:,.0f}" if np.isfinite(frames) else f"not reached by {np.max(reach.frames):,.0f}"
 
 
 def _check_curve(curve: Curve, least: int = 2) -> None:

@@ -56,28 +56,9 @@ def seed_interval(values: Float[np.ndarray, " S"], confidence: float = CONFIDENC
     return Interval(mean, mean - half, mean + half)
 
 
-def bootstrap_interval(
-    values: Float[np.ndarray, " S"], confidence: float = CONFIDENCE, resamples: int = 9999, seed: int = 0
-) -> Interval:
-    """A mean over seeds with the bias-corrected and accelerated bootstrap (Efron, 1987); NaN ends if undefined."""
-    mean = float(np.mean(values))
-    if len(values) < 2 or np.ptp(values) == 0:
-        end = mean if len(values) > 1 else float("nan")
-        return Interval(mean, end, end)
-    result = scipy.stats.bootstrap(
-        (values,), np.mean, confidence_level=confidence, n_resamples=resamples, rng=np.random.default_rng(seed)
-    )
-    return Interval(mean, float(result.confidence_interval.low), float(result.confidence_interval.high))
-
-
 def mean(scores: Real[np.ndarray, "S N"]) -> float:
     """The mean of all scores, which is the mean over tasks of each task's mean."""
     return float(np.mean(_finite(scores)))
-
-
-def median_of_tasks(scores: Real[np.ndarray, "S N"]) -> float:
-    """The median over tasks of each task's mean, as in the field's tables; with one task, that task's mean."""
-    return float(np.median(np.mean(_finite(scores), axis=0)))
 
 
 def interquartile_mean(scores: Real[np.ndarray, "S N"]) -> float:

@@ -18,6 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from metarims.errors import UserError
+from metarims.types import is_key
 
 ON_DEVICE, ACROSS = "shards of a device", "shards"
 """Names of the mapped axes of shards: those that one device computes, and those of different devices."""
@@ -140,7 +141,7 @@ def _put_together(leaf: Any, sharding: NamedSharding) -> Any:
     """An array that every process holds whole, spread over the devices of all; one that is spread stays so."""
     if not leaf.is_fully_addressable:
         return leaf
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if is_key(leaf):
         numbers = _put_together(jax.random.key_data(leaf), sharding)
         return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
     numbers = np.asarray(leaf)
@@ -150,7 +151,7 @@ def _put_together(leaf: Any, sharding: NamedSharding) -> Any:
 def _gather(leaf: Any) -> Any:
     if not isinstance(leaf, jax.Array):
         return leaf
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if is_key(leaf):
         return jax.random.wrap_key_data(_gather(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
     if leaf.is_fully_addressable:
         return jnp.asarray(np.asarray(leaf))

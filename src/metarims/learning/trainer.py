@@ -26,6 +26,7 @@ from metarims.learning.guard import TERMS, Fault, record_fault
 from metarims.learning.rollout import Actor, Episodes, Rollout, collect_rollout, init_actor, sum_over_time
 from metarims.learning.rules import RULES, network_of
 from metarims.learning.timescales import Learner, append_rollout, last_steps, make_learners
+from metarims.types import is_key
 
 RUN_ONCE = {"xla_backend_optimization_level": 0}
 """Compiler options of a program that runs but once: optimising it would take longer than it runs."""
@@ -250,7 +251,7 @@ def choose_seeds(seeds: Bool[Array, " S"], tree: Any, other: Any) -> Any:
 
     def pick(leaf, other):
         chosen = jnp.where(seeds.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, other)
-        return jax.random.clone(chosen) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else chosen
+        return jax.random.clone(chosen) if is_key(leaf) else chosen
 
     return jax.tree.map(pick, tree, other)
 

@@ -27,6 +27,7 @@ from jax.experimental import multihost_utils
 from metarims.errors import UserError, one_line
 from metarims.runs.files import reason, sync_folder, sync_tree, write_atomic
 from metarims.runs.forms import check_form
+from metarims.types import is_key
 
 KEEP = 2
 """Checkpoints kept: the last, and one to fall back on."""
@@ -139,12 +140,6 @@ def verify(path: Path) -> tuple[dict[str, Any], str | None]:
     return manifest, None
 
 
-def clear_scratch(folder: Path) -> None:
-    """Remove what killed processes left half-written."""
-    for path in folder.glob("*.tmp"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def _save_joined(path: Path, joined: np.ndarray) -> None:
     """All processes meet here, and the first writes."""
     with _quiet_orbax():
@@ -158,7 +153,7 @@ def _join(arrays: dict[str, Any]) -> np.ndarray:
 
 def _host(leaf: Any) -> np.ndarray:
     """An array whole on the host, wherever its parts are."""
-    numbers = jax.random.key_data(leaf) if _is_key(leaf) else leaf
+    numbers = jax.random.key_data(leaf) if is_key(leaf) else leaf
     if isinstance(numbers, jax.Array) and not numbers.is_fully_addressable:
         numbers = multihost_utils.process_allgather(numbers, tiled=True)
     return np.ascontiguousarray(numbers)
@@ -169,18 +164,14 @@ def _divide(joined: np.ndarray, arrays: dict[str, Any]) -> dict[str, jax.Array]:
     found, begin = {}, 0
     for name in sorted(arrays):
         wanted = arrays[name]
-        numbers = jax.random.key_data(wanted) if _is_key(wanted) else wanted
+        numbers = jax.random.key_data(wanted) if is_key(wanted) else wanted
         end = begin + math.prod(numbers.shape) * numbers.dtype.itemsize
         leaf = jnp.asarray(joined[begin:end].view(numbers.dtype).reshape(numbers.shape))
-        found[name] = jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(wanted)) if _is_key(wanted) else leaf
+        found[name] = jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(wanted)) if is_key(wanted) else leaf
         begin = end
     if begin != joined.size:
         raise ValueError(f"{begin} bytes of arrays are expected and {joined.size} are there")
     return found
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _load(path: Path, template: Any, held: dict[str, str]) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from metarims.config import Config
 from metarims.runs import records
 from metarims.runs.trainer import Trainer
+from metarims.types import is_key
 
 MAX_RESTARTS = 3
 """Of one seed in a run; at the next fault it stops."""
@@ -142,5 +143,4 @@ class FaultGuard:
 @jax.jit
 def _copy(state: Any) -> Any:
     """A chunk takes over its input's memory; random keys in the copy are meant to be used again."""
-    is_key = lambda leaf: jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # noqa: E731
     return jax.tree.map(lambda leaf: jax.random.clone(leaf) if is_key(leaf) else jnp.copy(leaf), state)

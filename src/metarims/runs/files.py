@@ -1,8 +1,12 @@
 """Files that are either whole or absent, and sentences for what can go wrong with a disk."""
 
+import contextlib
 import errno
+import glob
 import os
+import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,20 +17,64 @@ SPARE_BYTES = 16 * 2**20
 """Free space asked for beyond the checkpoints: metrics, the exported agents, the page."""
 
 
+STALE_SECONDS = 3600
+"""Age from which a file that was to become another one counts as left by a killed process."""
+
+
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data``; whatever happens in between, the old or the new content stands there whole."""
-    scratch = path.with_name(f".{path.name}.tmp")
+    """Replace ``path`` by ``data``; whatever happens in between, the old or the new content stands there whole.
+
+    Several processes may write one file: each builds it under a name of its own, and the last one's stays.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):  # Another process was faster, or it is not ours.
+            if time.time() - left.lstat().st_mtime > STALE_SECONDS:
+                left.unlink()
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        scratch.unlink(missing_ok=True)  # Of a killed process; a link there would be followed.
         with scratch.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(scratch, path)
-    except OSError:
+    except BaseException:
         scratch.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def clear_scratch(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder to which nobody else writes."""
+    for path in folder.glob("*.tmp"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def lock(descriptor: int, *, wait: bool = False) -> bool:
+    """Lock an open file; whether that could be done. The system lets go of it when the file is closed, or the process
+    ends in whatever way."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: no locks; two processes there can still be told apart by their output.
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process or thread at a time; the others wait. ``path``: a file for this alone, which is made."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    try:
+        lock(descriptor, wait=True)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

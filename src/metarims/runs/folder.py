@@ -13,7 +13,7 @@ from metarims import __version__
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.fields import from_dict, to_json
-from metarims.runs.files import reason, sync_folder, write_atomic
+from metarims.runs.files import lock, reason, sync_folder, write_atomic
 
 if TYPE_CHECKING:
     from metarims.runs.export import SavedAgent
@@ -146,34 +146,22 @@ class RunFolder:
 
     def _claim(self) -> None:
         """Lock ``run.lock``; the system releases it however the process ends."""
-        lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o666)
-        if not _try_lock(lock):
-            holder = os.read(lock, 200).decode(errors="replace").strip() or "another process"
-            os.close(lock)
+        file = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        if not lock(file):
+            holder = os.read(file, 200).decode(errors="replace").strip() or "another process"
+            os.close(file)
             raise UserError(
                 f"{self.path} is being written by {holder}: wait for it to end, or name another folder with --out."
             )
-        self._lock = lock
+        self._lock = file
         with contextlib.suppress(OSError):  # Who holds it is only a courtesy, and the disk may be full.
-            os.ftruncate(lock, 0)
-            os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            os.ftruncate(file, 0)
+            os.write(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
     def _release(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows: no claim; two processes there can still be told apart by their output.
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def read_config(folder: str | Path) -> Config:

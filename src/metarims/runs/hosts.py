@@ -24,6 +24,7 @@ from metarims.config import Config
 from metarims.errors import UserError, shown
 from metarims.runs.files import reason
 from metarims.runs.folder import RunFolder
+from metarims.types import is_key
 
 SHUTDOWN_SECONDS = 30
 """How long a process that ends waits for the others to end too."""
@@ -157,16 +158,12 @@ def _numbers(leaf: Any) -> np.ndarray | None:
     """What the first process tells of an array; None where there is none, or it holds nothing."""
     if not eqx.is_array(leaf) or not leaf.size:
         return None
-    numbers = jax.random.key_data(leaf) if _is_key(leaf) else leaf
+    numbers = jax.random.key_data(leaf) if is_key(leaf) else leaf
     return np.asarray(numbers) if leads() else np.zeros(numbers.shape, numbers.dtype)
 
 
 def _like(leaf: Any, numbers: np.ndarray) -> Any:
     """The numbers as an array of the leaf's kind; on their way they were summed, which widens small ones."""
-    if _is_key(leaf):
+    if is_key(leaf):
         return jax.random.wrap_key_data(jnp.asarray(numbers), impl=jax.random.key_impl(leaf))
     return jnp.asarray(numbers.astype(leaf.dtype))
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -9,25 +9,26 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from metarims import __version__
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.gridworld.missions import VOCABULARY
-from metarims.runs import checkpoints, hosts, records
+from metarims.runs import checkpoints, code, hosts, records
 from metarims.runs.beginning import check_fit, first_agents, keep_copies
 from metarims.runs.best import BestAgents, Bests
 from metarims.runs.compiling import CompileClock
 from metarims.runs.export import SavedAgent, save_agent
 from metarims.runs.faults import FaultGuard, Standing
-from metarims.runs.files import check_space, writing
+from metarims.runs.files import check_space, clear_scratch, writing
 from metarims.runs.folder import RunFolder
 from metarims.runs.forms import check_form
 from metarims.runs.stopping import StopRequest
 from metarims.runs.trainer import Trainer
 from metarims.runs.watching import ChunkReport, Watcher, Watchers
 from metarims.runtime import release_memory
+from metarims.types import is_key
 
 EPISODE_MEANS = {"return", "success", "episode_length"}
 """Metrics that are undefined (null) in a chunk in which no episode ended."""
@@ -77,6 +78,7 @@ def train(
     with, one per seed, instead of those that ``config.init_from`` names.
     """
     make_trainer = make_trainer or _default_trainer
+    code.commit()  # Before the checkout may change.
     with stop or StopRequest() as stop:
         trainer = make_trainer(config)  # Says what cannot be built before anything is written.
         agents = agents or first_agents(config, out)
@@ -156,7 +158,8 @@ class _Run:
         leaves = [leaf for leaf in jax.tree.leaves(kept) if eqx.is_array(leaf)]
         num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         check_space(folder.path, (checkpoints.KEEP + 1) * num_bytes)
-        checkpoints.clear_scratch(folder.checkpoints)
+        for place in (folder.checkpoints, folder.agents):
+            clear_scratch(place)
         found = checkpoints.restore(folder.checkpoints, kept, self._metrics_fault)
         if found.state is None:
             found = found._replace(problems=found.problems + self._set_aside())
@@ -264,6 +267,8 @@ class _Run:
             "seconds": round(seconds, 4),
             "compile_seconds": round(compile_seconds, 4),
             "frames_per_second": round(frames_per_second, 1),
+            "commit": code.commit(),
+            "version": __version__,
         }
         with writing("metrics", self.folder.path):
             self.metrics.append(rows)
@@ -333,7 +338,7 @@ def _strong(leaf: Any) -> Any:
 
 
 def _is_number(leaf: Any) -> bool:
-    return eqx.is_array(leaf) and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return eqx.is_array(leaf) and not is_key(leaf)
 
 
 def _default_trainer(config: Config) -> Trainer:

@@ -3,6 +3,7 @@
 As in ``metarims.commands``, what computes is imported only when a command runs.
 """
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +17,50 @@ from metarims.runs.files import check_file
 
 @dataclass(frozen=True)
 class StudyList:
-    """List the studies: every figure and table of the paper, and two that it speaks of."""
+    """List the studies, or the plans of one.
+
+    Studies are every figure and table of the paper, two that it speaks of, and one that takes Table 1 apart.
+    """
+
+    name: Annotated[
+        str, tyro.conf.Positional, tyro.conf.arg(metavar="[STUDY]", help_behavior_hint="(default: all)")
+    ] = ""
+    """List this study's plans: labels as --only takes them, environment steps per seed, and tasks."""
+    scale: Annotated[
+        Literal["smoke", "laptop", "paper"] | None,
+        tyro.conf.arg(metavar="{smoke,laptop,paper}", help_behavior_hint="(default: laptop)"),
+    ] = None
+    """The scale of these plans: its steps, and at smoke fewer tasks and agents where a study has many."""
 
     def run(self, command: str) -> int:
         from metarims.studies.catalogue import STUDIES
 
+        if self.name:
+            return _list_plans(self.name, self.scale or "laptop")
+        if self.scale is not None:
+            raise UserError(
+                f"scale is {self.scale}, but no study is named: metarims study list NAME --scale {self.scale}"
+            )
         width = max(map(len, STUDIES))
         print("\n".join(f"{name:<{width}}  {found.title} ({found.source})" for name, found in STUDIES.items()))
         print("\nNext: metarims study run NAME --scale smoke")
         return 0
+
+
+def _list_plans(name: str, scale_name: str) -> int:
+    from metarims.studies.catalogue import study
+    from metarims.studies.scales import scale
+
+    chosen, size = study(name), scale(scale_name)
+    plans = chosen.plans(size)
+    labels = [shlex.quote(plan.label) for plan in plans]
+    print(f"{name} at scale {size.name}: {len(plans)} plan{'s' * (len(plans) != 1)}, {size.seeds} seeds each")
+    for label, plan in zip(labels, plans, strict=True):
+        configs = (plan.config(index, size) for index in range(len(plan.stages)))
+        stages = ", then ".join(f"{config.frames:,} steps of {config.env}" for config in configs)
+        print(f"{label:<{max(map(len, labels))}}  {stages}")
+    print(f"\nNext: metarims study run {name} --scale {size.name} --only {labels[0]}")
+    return 0
 
 
 @dataclass(frozen=True)

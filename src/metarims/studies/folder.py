@@ -1,6 +1,7 @@
 """A study's folder: which study it holds, and where everything lies in it.
 
 DIR/study.json              which study, at which scale
+DIR/study.lock              held while results are collected
 DIR/runs/PLAN/1-TASK/       a run of ``metarims train`` for every stage
 DIR/runs/PLAN/result.json   what was measured; written last, so its presence says that the plan is finished
 DIR/runs/PLAN/episodes.html some of the first seed's episodes on the last task, to be looked at
@@ -21,6 +22,7 @@ from metarims.runs.folder import contrast, differences
 from metarims.studies.plans import Plan, Scale, Study
 
 ABOUT = "study.json"
+LOCK = "study.lock"
 
 
 def is_claimed(folder: Path) -> bool:
@@ -57,17 +59,36 @@ def read_about(folder: Path) -> dict[str, str]:
         raise UserError(f"{folder} is no study's folder: there is no readable {path.name} in it.") from error
 
 
-def check_settings(folder: Path, plan: Plan, scale: Scale, configs: Sequence[Any]) -> None:
-    """Raise ``UserError`` unless a plan's result was made with the settings that its stages have today.
+def check_result(path: Path, plan: Plan, scale: Scale, result: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` unless a plan's result was made with the settings and the measurements of today.
 
-    ``configs``: of every stage, as they stand in the result.
+    ``path``: the study's folder, or the collected file, in which the result is. What was not written down by the
+    version that made it is not asked for.
     """
-    how = _mismatch(plan, scale, configs)
+    how = _mismatch(plan, scale, result["configs"])
     if how:
         raise UserError(
-            f"{folder} holds a result of {plan.name} that was made with other settings ({how}): "
+            f"{path} holds a result of {plan.name} that was made with other settings ({how}): "
             "name another folder with --out."
         )
+    found, today = result.get("measured"), plan.measured(scale)
+    if found is None:
+        return
+    how = "; ".join(
+        f"{name} = {_say(found[name])}, not {_say(value)}" for name, value in today.items() if found[name] != value
+    )
+    if how:
+        again = (
+            f", or remove {result_path(path, plan.name)}: agents that are there are measured again, not trained again"
+        )
+        raise UserError(
+            f"{path} holds a result of {plan.name} that was measured otherwise ({how}): name another folder with "
+            f"--out{again if path.is_dir() else ''}."
+        )
+
+
+def _say(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _mismatch(plan: Plan, scale: Scale, configs: Sequence[Any]) -> str:

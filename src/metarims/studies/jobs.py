@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import platform
-import subprocess
 import time
 import traceback
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ import jax
 
 from metarims.errors import UserError, one_line
 from metarims.evaluation.recording import record_agents
+from metarims.runs import code
 from metarims.runs.export import SavedAgent
 from metarims.runs.files import write_atomic, writing
 from metarims.runs.folder import load_agents
@@ -77,8 +77,9 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
 
     What was trained before is used again.
     """
+    commit = code.commit()  # Before the checkout may change.
     agents, metrics, configs, stopped = [], [], [], set()
-    seconds = 0.0
+    seconds, trained_by = 0.0, []
     for index, stage in enumerate(plan.stages):
         config, out = plan.config(index, scale), stage_path(folder, plan.name, index, stage.env)
         outcome = train(config, out, stop=stop, agents=agents[-1] if agents else None)
@@ -88,7 +89,9 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
         agents.append(load_agents(out))
         metrics.append(read_metrics(out))
         configs.append(config)
-        seconds += training_seconds(out)
+        chunks = read_chunks(out)
+        seconds += sum(chunk["seconds"] for chunk in chunks)
+        trained_by += [chunk.get("commit", "unknown") for chunk in chunks]
     began = time.monotonic()
     trained = Trained(plan.stages, tuple(agents), tuple(metrics))
     found = [measure(trained, scale) for measure in plan.measures]
@@ -102,23 +105,28 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
         "curves": [[_point(row) for row in rows] for rows in metrics],
         "stopped": sorted(stopped),
         "configs": [dataclasses.asdict(config) for config in configs],
+        "measured": plan.measured(scale),
         "seconds": round(seconds + time.monotonic() - began, 1),
-        **made_by(),
+        "commit": commit,
+        "trained_by": list(dict.fromkeys(filter(None, trained_by))),
+        "versions": {name: version(name) for name in ("metarims", "jax", "numpy")}
+        | {"python": platform.python_version()},
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def training_seconds(run: Path) -> float:
-    """Wall-clock seconds of a run's chunks, whoever trained them and when, compiling included.
+def read_chunks(run: Path) -> list[Speed]:
+    """What a run's ``speed.jsonl`` says of its chunks, whoever trained them and when.
 
-    Where ``speed.jsonl`` lacks a chunk, or its line was changed, that chunk counts nothing.
+    Chunks that it lacks, or of which the line was changed, are left out.
     """
-    total, path = 0.0, run / "speed.jsonl"
+    found, path = [], run / "speed.jsonl"
     for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
         with contextlib.suppress(ValueError, RecursionError, UserError):
-            speed = json.loads(line)
-            check_form(speed, Speed, str(path))
-            total += speed["seconds"]
-    return total
+            chunk = json.loads(line)
+            check_form(chunk, Speed, str(path))
+            found.append(chunk)
+    return found
 
 
 def show_episodes(plan: Plan, saved: SavedAgent, path: Path) -> None:
@@ -126,21 +134,6 @@ def show_episodes(plan: Plan, saved: SavedAgent, path: Path) -> None:
     episodes = record_agents([saved], None, "jax", NUM_SHOWN, greedy=False)
     labels = [f"{plan.label}, seed {saved.seed}, sampled"] * len(episodes)
     write_episode_page(path, episodes, f"{plan.label} on {plan.stages[-1].env}", labels)
-
-
-def made_by() -> dict[str, Any]:
-    """Commit, command, versions and time."""
-    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
-        commit = ""
-    return {
-        "commit": commit,
-        "versions": {name: version(name) for name in ("metarims", "jax", "numpy")}
-        | {"python": platform.python_version()},
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
 
 
 def _point(row: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from metarims.gridworld import make
 from metarims.learning.diagnostics import measure_collapse
 from metarims.learning.trainer import make_trainer
 from metarims.runs.export import SavedAgent
-from metarims.studies.plans import Found, Measure, Row, Scale, Trained
+from metarims.studies.plans import Found, Measure, Row, Scale, Trained, named
 from metarims.types import VIEW
 
 KEPT = 0.9
@@ -40,6 +40,7 @@ def learning(trained: Trained, scale: Scale) -> Found:
 def transfer(*envs: str) -> Measure:
     """Success and return on other tasks, without learning there: the sampled policy, in our world."""
 
+    @named(f"transfer to {', '.join(envs)}")
     def measure(trained: Trained, scale: Scale) -> Found:
         return Found([row for env in envs for row in _evaluate(trained.agents[-1], env, scale, "")])
 
@@ -61,12 +62,14 @@ EVEN = 1.5
 """Nats to which policies are brought so that agents can be compared that draw their actions as evenly; with seven
 actions chance has 1.95."""
 AS_EVEN = f"at {EVEN} nats"
+GREEDY = "greedy"
 
 
 def taken_apart(env: str) -> Measure:
     """Success on another task, without learning there, and the entropy of the policy: as trained, without memory,
     always with the likeliest action, with policies that are more and more even, and where all are as even."""
 
+    @named(f"taken apart on {env}")
     def measure(trained: Trained, scale: Scale) -> Found:
         return Found([row for saved in trained.agents[-1] for row in _take_apart(saved, env, scale)])
 
@@ -83,17 +86,22 @@ def _take_apart(saved: SavedAgent, env: str, scale: Scale) -> list[Row]:
         return float(play(min(64, scale.episodes), Manner(temperature)).entropies.mean())
 
     played = {where: play(scale.episodes, manner) for where, manner in CONDITIONS.items()}
-    played["greedy"] = play(scale.episodes, greedy=True)
+    played[GREEDY] = play(scale.episodes, greedy=True)
     played[AS_EVEN] = play(scale.episodes, Manner(find_temperature(entropy, EVEN)))
     rows = []
     for where, found in played.items():
         rows.append(Row(saved.seed, "success", where, float(found.success.mean())))
-        rows.append(Row(saved.seed, "entropy of the policy", where, float(found.entropies.mean())))
+        if where != GREEDY:  # What is played there has none, whatever the policy's.
+            rows.append(Row(saved.seed, "entropy of the policy", where, float(found.entropies.mean())))
     return rows
 
 
 def find_temperature(entropy: Callable[[float], float], goal: float) -> float:
-    """The temperature between 1/16 and 16 at which the entropy, which grows with it, comes nearest to a goal."""
+    """A temperature between 1/16 and 16 at which the entropy comes near to a goal, found by halving the interval.
+
+    In each state the entropy grows with the temperature. The mean over the states that the policy comes to need not do
+    so everywhere, as these change with it: then one of several such temperatures is found.
+    """
     low, high = -4.0, 4.0  # Powers of two.
     for _ in range(8):
         middle = (low + high) / 2
@@ -105,6 +113,7 @@ def narrowing(hard: str, *easier: str) -> Measure:
     """Success and return on the task that was trained and on easier ones; and, of agents that had learnt it, what they
     lose on the easier ones against it."""
 
+    @named(f"narrowing from {hard} to {', '.join(easier)}")
     def measure(trained: Trained, scale: Scale) -> Found:
         rows = list(transfer(hard, *easier)(trained, scale).rows)
         success = {(row.seed, row.where): row.value for row in rows if row.name == "success"}

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from metarims.config import Config
 from metarims.errors import UserError
@@ -82,6 +82,26 @@ class Found(NamedTuple):
 
 
 Measure = Callable[[Trained, Scale], Found]
+"""Its name is kept with what it found: one that a function makes is ``named``."""
+
+
+def named(name: str) -> Callable[[Measure], Measure]:
+    """Give a measure a name that says what it was made for."""
+
+    def give(measure: Measure) -> Measure:
+        measure.__name__ = name
+        return measure
+
+    return give
+
+
+class Measured(TypedDict):
+    """What a plan's agents are measured with, as it stands in a result."""
+
+    measures: list[str]
+    """By name, in order."""
+    episodes: int
+    learnt: float
 
 
 @dataclass(frozen=True)
@@ -101,6 +121,11 @@ class Plan:
         """The folder of its runs."""
         route = "+".join(dict.fromkeys(stage.env for stage in self.stages))
         return f"{self.label} on {route}".replace(" ", "_").replace("/", "-")
+
+    def measured(self, scale: Scale) -> Measured:
+        """How it is measured."""
+        names = [getattr(measure, "__name__", type(measure).__name__) for measure in self.measures]
+        return {"measures": names, "episodes": scale.episodes, "learnt": scale.learnt}
 
     def config(self, index: int, scale: Scale) -> Config:
         """The configuration of one of its stages."""
@@ -123,7 +148,8 @@ class Question:
 
     claim: Claim
     tables: Mapping[str, tuple[str, str, tuple[str, ...] | None]]
-    """For each name in the claim: a plan's label, a row's name, and conditions (None: all that the rows have)."""
+    """For each name in the claim: a plan's label, a row's name, and conditions (None: those that all tables of the
+    question with None have in common)."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +165,7 @@ class Study:
     plans: Callable[[Scale], tuple[Plan, ...]]
     questions: tuple[Question, ...]
     figures: tuple[str, ...]
-    """Kinds of figures of the report: ``curves``, ``points``, ``raster``, ``values``."""
+    """Kinds of figures of the report: ``curves``, ``points``, ``profile``, ``raster``, ``values``."""
 
 
 def plans_of(study: Study, scale: Scale) -> dict[str, Plan]:

@@ -17,7 +17,7 @@ def compare(
 
 def level(sentence: str, name: str, agent: str, goal: float, wheres: Sequence[str] | None = None, **claim) -> Question:
     """A claim of one label's mean over seeds and tasks."""
-    return compare(sentence, name, agent, wheres=wheres, test="level", goal=goal, aggregate="mean", **claim)
+    return compare(sentence, name, agent, wheres=wheres, test="level", goal=goal, **claim)
 
 
 def compare_conditions(agent: str, better: str, worse: str) -> Question:

@@ -5,16 +5,16 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 
 from metarims.errors import UserError
-from metarims.runs.files import reason, write_atomic
+from metarims.runs.files import locked, reason, write_atomic
 from metarims.runs.forms import check_form
 from metarims.studies.catalogue import study
-from metarims.studies.folder import check_study, read_about, result_path
-from metarims.studies.plans import Row, Scale, Study, plans_of
+from metarims.studies.folder import LOCK, check_result, check_study, claim_folder, is_claimed, read_about, result_path
+from metarims.studies.plans import Measured, Row, Scale, Study, plans_of
 from metarims.studies.scales import scale
 from metarims.studies.scores import score_table, score_tables
 from metarims.studies.verdicts import Verdict, judge
@@ -64,8 +64,12 @@ class PlanResult(TypedDict):
     curves: list[list[Point]]
     stopped: list[int]
     configs: list[Settings]
+    measured: NotRequired[Measured]
     seconds: float
     commit: str
+    """Of the code that measured."""
+    trained_by: NotRequired[list[str]]
+    """Commits of the code that trained, in order; ``unknown`` where the run does not say."""
     date: str
     versions: dict[str, str]
 
@@ -141,9 +145,9 @@ def read_results(path: Path) -> Results:
     if path.is_dir():
         about = read_about(path)
         asked, size = study(about["study"]), scale(about["scale"])
-        files = {plan.name: result_path(path, plan.name) for plan in asked.plans(size)}
-        plans = [_read_plan(file, name) for name, file in files.items() if file.exists()]
-        missing = [name for name, file in files.items() if not file.exists()]
+        plans = _read_plans(path, asked, size)
+        finished = [plan["plan"] for plan in plans]
+        missing = [plan.name for plan in asked.plans(size) if plan.name not in finished]
         return Results(asked, size.name, plans, missing)
     try:
         content = gzip.decompress(path.read_bytes())
@@ -156,30 +160,50 @@ def read_results(path: Path) -> Results:
 
 
 def collect(folder: Path) -> Path:
-    """Write all results of a study's folder into one compressed file in it; equal results give equal bytes."""
-    found = read_results(folder)
-    whole = {"study": found.study.name, "scale": found.scale, "missing": found.missing, "plans": found.plans}
+    """Write all results of a study's folder into one compressed file in it; equal results give equal bytes.
+
+    Of several processes that work in the folder none overwrites newer results by those that it read before.
+    """
     path = folder / SCORES
-    write_atomic(path, gzip.compress(json.dumps(whole).encode(), mtime=0))
+    with locked(folder / LOCK):
+        found = read_results(folder)
+        whole = {"study": found.study.name, "scale": found.scale, "missing": found.missing, "plans": found.plans}
+        write_atomic(path, gzip.compress(json.dumps(whole).encode(), mtime=0))
     return path
 
 
-def unpack(folder: Path, study: Study, scale: Scale) -> None:
-    """Write the results in a folder's collected file each to its place, so that these plans are not run again.
+def take_up(folder: Path, study: Study, scale: Scale) -> None:
+    """Make a folder the study's, or go on with what is in it: results, or a new folder's collected ones, each of which
+    is put in its place, so that these plans are not run again.
 
-    A file of another study or scale, or with plans the study does not have, is a ``UserError``: nothing is written.
+    What is of another study or scale, or was made otherwise than today, is a ``UserError``, and nothing is written.
     """
-    path = folder / SCORES
-    found = read_results(path)
-    check_study(path, {"study": found.study.name, "scale": found.scale}, study, scale)
-    plans = plans_of(study, scale)
-    strange = [plan["plan"] for plan in found.plans if plan["plan"] not in plans]
-    if strange:
-        raise UserError(f"{path} holds results of {', '.join(strange)}, no plan of {study.name}: move it away.")
-    for plan in found.plans:
-        place = result_path(folder, plan["plan"])
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(place, json.dumps(plan).encode())
+    plans, collected = plans_of(study, scale), folder / SCORES
+    if is_claimed(folder):
+        check_study(folder, read_about(folder), study, scale)
+    for result in _read_plans(folder, study, scale):
+        check_result(folder, plans[result["plan"]], scale, result)
+    if not is_claimed(folder) and collected.exists():
+        found = read_results(collected)
+        check_study(collected, {"study": found.study.name, "scale": found.scale}, study, scale)
+        strange = [result["plan"] for result in found.plans if result["plan"] not in plans]
+        if strange:
+            raise UserError(
+                f"{collected} holds results of {', '.join(strange)}, no plan of {study.name}: move it away."
+            )
+        for result in found.plans:
+            check_result(collected, plans[result["plan"]], scale, result)
+        for result in found.plans:
+            place = result_path(folder, result["plan"])
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(place, json.dumps(result).encode())
+    claim_folder(folder, study, scale)
+
+
+def _read_plans(folder: Path, study: Study, scale: Scale) -> list[Mapping[str, Any]]:
+    """Of each finished plan its result."""
+    files = {plan.name: result_path(folder, plan.name) for plan in study.plans(scale)}
+    return [_read_plan(file, name) for name, file in files.items() if file.exists()]
 
 
 def _read_plan(path: Path, name: str) -> Mapping[str, Any]:

@@ -10,10 +10,10 @@ from rich.console import Console
 from metarims.errors import unknown_name
 from metarims.runs.stopping import StopRequest
 from metarims.studies.board import Board
-from metarims.studies.folder import check_settings, claim_folder, error_path, is_claimed, result_path
+from metarims.studies.folder import error_path, result_path
 from metarims.studies.jobs import Job
 from metarims.studies.plans import Scale, Study, plans_of
-from metarims.studies.results import SCORES, read_results, unpack
+from metarims.studies.results import take_up
 from metarims.studies.workers import Workers
 
 POLL_SECONDS = 0.2
@@ -41,18 +41,14 @@ def run_study(
 
     ``only``: the labels whose plans count in this call (none: all). A new folder may begin with the collected results
     of another: their plans are finished. Raises ``UserError``, before anything runs, for a label that no plan has and
-    for a result that is damaged or was made with other settings.
+    for a result that is damaged or was made otherwise than today (``take_up``).
     """
     plans = plans_of(study, scale)
     labels = list(dict.fromkeys(plan.label for plan in plans.values()))
     for label in only:
         if label not in labels:
             raise unknown_name("label", label, labels)
-    if (folder / SCORES).exists() and not is_claimed(folder):
-        unpack(folder, study, scale)
-    claim_folder(folder, study, scale)
-    for result in read_results(folder).plans:
-        check_settings(folder, plans[result["plan"]], scale, result["configs"])
+    take_up(folder, study, scale)
     plans = {name: plan for name, plan in plans.items() if not only or plan.label in only}
     waiting = [name for name in plans if not result_path(folder, name).exists()]
     already = len(plans) - len(waiting)
@@ -60,13 +56,14 @@ def run_study(
     console.print(f"{study.name} at scale {scale.name}: {number}, {already} of them finished before")
     running, failed, stopping = {}, [], False
     tries = dict.fromkeys(waiting, 0)
+    at_once = min(workers.capacity, len(waiting))
     with Board(console, folder, [plans[name] for name in waiting], scale) as board:
         while running or (waiting and not stopping):
-            while waiting and len(running) < workers.capacity and not stop.requested:
+            while waiting and len(running) < at_once and not stop.requested:
                 name = waiting.pop(0)
                 tries[name] += 1
                 error_path(folder, name).unlink(missing_ok=True)  # Of another attempt: what comes now has its own.
-                running[name] = workers.start(Job(study.name, scale.name, name, str(folder.absolute())))
+                running[name] = workers.start(Job(study.name, scale.name, name, str(folder.absolute())), at_once)
                 board.begin(name)
             if stop.requested and not stopping:
                 stopping = True

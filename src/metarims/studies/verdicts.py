@@ -14,16 +14,13 @@ from metarims.evaluation.statistics import (
     Interval,
     Rng,
     exact_interval,
-    interquartile_mean,
     known_scores,
     mean,
-    median_of_tasks,
     paired_wins,
     probability_of_improvement,
     stratified_interval,
 )
 
-AGGREGATES = {"mean": mean, "IQM": interquartile_mean, "median": median_of_tasks}
 LEVEL_OF_SIGNIFICANCE = 0.05
 
 Outcome = Literal["supported", "not supported", "undecided"]
@@ -38,13 +35,16 @@ class Claim:
     test             of what                  supported      not supported
     ===============  =======================  =============  =============
     ``improvement``  P(agent better)          low > 1/2      high < 1/2
-    ``level``        agent alone              low >= goal    high < goal
+    ``level``        mean of the agent alone  low >= goal    high < goal
     ===============  =======================  =============  =============
 
     Else it is undecided at this number of seeds; and so it is with fewer seeds than could ever decide it
     (``can_decide``). The interval is a bootstrap's over seeds, but an exact one where all that counts of a seed is
     yes or no: of these a bootstrap knows too little (ten of ten would be certain). With several baselines every
     comparison must be supported; one that is not supported settles it.
+
+    Pairs are judged by a sign test: those in which both score alike say nothing and are left out of the probability,
+    its interval and the number that must be able to decide. In all other comparisons a tie counts half.
     """
 
     sentence: str
@@ -59,22 +59,16 @@ class Claim:
     """Which scores are better: ``lower`` for frames to a threshold."""
     goal: float | None = None
     """Of a ``level``: the score to come up to, or down to."""
-    aggregate: str = "IQM"
-    """How ``level`` makes one figure of a table: ``mean``, ``IQM`` or ``median`` (over tasks)."""
     yes_or_no: bool = False
     """A ``level`` of the share of agents of which something is so: all scores are 1 or 0."""
-    whole_runs: bool = False
-    """One trained agent was measured on all tasks, so its scores are drawn together (``bootstrap_draws``)."""
     paired: bool = False
     """``agent`` and baselines are the same trained agents under two conditions: seed is compared with the same seed,
-    and seeds are drawn for both together."""
+    on every task for which agents were trained."""
 
     def __post_init__(self) -> None:
-        if self.aggregate not in AGGREGATES:
-            raise unknown_name("aggregate", self.aggregate, AGGREGATES)
         if self.test == "level" and (self.baselines or self.goal is None):
             raise UserError(f"Claim '{self.sentence}' is of a level: give a goal and no baselines.")
-        if self.yes_or_no and (self.test, self.aggregate, self.direction) != ("level", "mean", "higher"):
+        if self.yes_or_no and (self.test, self.direction) != ("level", "higher"):
             raise UserError(f"Claim '{self.sentence}' is of a share: give the level that a mean is to come up to.")
         if self.test == "improvement" and (not self.baselines or self.goal is not None):
             raise UserError(f"Claim '{self.sentence}' is of a comparison: name at least one baseline and no goal.")
@@ -152,34 +146,29 @@ def _judge_improvement(
 ) -> Comparison:
     """P(agent better than baseline) against one half."""
     x, y = better[claim.agent], better[baseline]
-    options = {"rng": rng, "resamples": resamples, "whole_runs": claim.whole_runs}
     if claim.paired:
         wins = paired_wins(x, y)
-        apart = not claim.whole_runs or wins.shape[1] == 1
-        interval = _share(wins) if apart and _is_yes_or_no(wins) else stratified_interval(mean, wins, **options)
+        untied = wins[wins != 0.5]
+        interval = _share(untied) if untied.size else Interval(0.5, 0.0, 1.0)
+        enough, compared = can_decide(untied.size), _equal_seeds(wins)
     else:
-        interval = stratified_interval(probability_of_improvement, x, y, **options)
-    outcome = _outcome(
-        supported=interval.low > 0.5,
-        refuted=interval.high < 0.5,
-        enough=can_decide(len(x)) if claim.paired else can_decide(len(x), len(y)),
-    )
+        interval = stratified_interval(probability_of_improvement, x, y, rng=rng, resamples=resamples)
+        enough, compared = can_decide(len(x), len(y)), _all_pairs(x, y)
+    outcome = _outcome(supported=interval.low > 0.5, refuted=interval.high < 0.5, enough=enough)
     relation = ">" if claim.direction == "higher" else "<"
-    pairs = f"{len(x)} pairs of equal seeds" if claim.paired else _pairs(x, y)
-    found = f"P({claim.agent} {relation} {baseline}) = {_format(interval)} over {pairs}"
+    found = f"P({claim.agent} {relation} {baseline}) = {_format(interval)} over {compared}"
     return Comparison(baseline, interval, outcome, f"{found}: {_spoken(outcome, len(x), len(y))}")
 
 
 def _judge_level(claim: Claim, better: Scores, rng: np.random.Generator, resamples: int) -> Comparison:
-    """The agent's own aggregate against the goal."""
+    """The agent's own mean against the goal."""
     table = better[claim.agent]
     if claim.yes_or_no:
         if not _is_yes_or_no(table):
             raise UserError(f"Claim '{claim.sentence}' is of a share: all scores must be 1 or 0.")
         interval = _share(table)
     else:
-        options = {"rng": rng, "resamples": resamples, "whole_runs": claim.whole_runs}
-        interval = stratified_interval(AGGREGATES[claim.aggregate], table, **options)
+        interval = stratified_interval(mean, table, rng=rng, resamples=resamples)
     higher = claim.direction == "higher"
     goal = claim.goal or 0.0
     level = goal if higher else -goal
@@ -187,9 +176,8 @@ def _judge_level(claim: Claim, better: Scores, rng: np.random.Generator, resampl
     shown = interval if higher else Interval(-interval.value, -interval.high, -interval.low)
     relation = ">=" if higher else "<="
     runs = f"{len(table)} seed{'s' * (len(table) != 1)}"
-    if claim.yes_or_no and table.shape[1] > 1:
-        runs += f" on {table.shape[1]} tasks"
-    found = f"{claim.aggregate} of {claim.agent} = {_format(shown)} over {runs}, goal {relation} {_number(goal)}"
+    runs += _on_tasks(table) if claim.yes_or_no else ""
+    found = f"mean of {claim.agent} = {_format(shown)} over {runs}, goal {relation} {_number(goal)}"
     return Comparison(None, shown, outcome, f"{found}: {_spoken(outcome, len(table))}")
 
 
@@ -216,7 +204,18 @@ def _together(outcomes: list[Outcome]) -> Outcome:
     return "undecided" if "undecided" in outcomes else "supported"
 
 
-def _pairs(x: np.ndarray, y: np.ndarray) -> str:
+def _equal_seeds(wins: np.ndarray) -> str:
+    """How many pairs there are, and how many of them say nothing."""
+    equal = int(np.sum(wins == 0.5))
+    left_out = f", {equal} equal pair{'s' * (equal != 1)} left out" if equal else ""
+    return f"{wins.size} pairs of equal seeds{_on_tasks(wins)}{left_out}"
+
+
+def _on_tasks(table: np.ndarray) -> str:
+    return f" on {table.shape[1]} tasks" if table.shape[1] > 1 else ""
+
+
+def _all_pairs(x: np.ndarray, y: np.ndarray) -> str:
     """What the probability counts, and beside it in how many seeds the agent's mean over tasks is the better one."""
     if len(x) != len(y):
         return f"all pairs of {len(x)} and {len(y)} seeds"

@@ -43,7 +43,10 @@ class Workers(Protocol):
     retries: int
     """How often a job whose process died is given away again."""
 
-    def start(self, job: Job) -> Work: ...
+    def start(self, job: Job, at_once: int) -> Work:
+        """Begin a job; ``at_once``: so many may compute at the same time, this one among them."""
+        ...
+
     def __enter__(self) -> "Workers": ...
     def __exit__(self, *exception: object) -> None: ...
 
@@ -63,18 +66,19 @@ class Processes:
     def __exit__(self, *exception: object) -> None:
         stop_workers(work.process for work in self._started)
 
-    def start(self, job: Job) -> Work:
-        work = _Process(job, self.capacity)
+    def start(self, job: Job, at_once: int) -> Work:
+        """A process that has its share of the cores."""
+        work = _Process(job, at_once)
         self._started.append(work)
         return work
 
 
 class _Process:
-    def __init__(self, job: Job, num_workers: int):
+    def __init__(self, job: Job, at_once: int):
         context = multiprocessing.get_context("spawn")
         self.why = ""
         self._hears, tells = context.Pipe(duplex=False)
-        self.process = context.Process(target=_run, args=(job, num_workers, tells))
+        self.process = context.Process(target=_run, args=(job, at_once, tells))
         with tells, signals_held():
             self.process.start()
 
@@ -96,8 +100,8 @@ class _Process:
         return ""
 
 
-def _run(job: Job, num_workers: int, tells: Connection) -> None:
-    share_cores(num_workers)
+def _run(job: Job, at_once: int, tells: Connection) -> None:
+    share_cores(at_once)
     why = run_job(job)
     if why:
         tells.send(why)
@@ -155,7 +159,8 @@ class RayCluster:
     def __exit__(self, *exception: object) -> None:
         self._ray.shutdown()
 
-    def start(self, job: Job) -> Work:
+    def start(self, job: Job, at_once: int) -> Work:
+        """A task; Ray shares out the cores."""
         return _RayTask(self._ray, self._task.options(name=job.plan).remote(job))
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from metarims.errors import UserError, one_line
 from metarims.runs.files import reason
@@ -17,6 +17,10 @@ class Speed(TypedDict):
     seconds: float
     compile_seconds: float
     frames_per_second: float
+    commit: NotRequired[str]
+    """Of the code that trained it; empty outside a checkout."""
+    version: NotRequired[str]
+    """Of metarims."""
 
 
 def read_metrics(path: str | Path, agent: str | None = None) -> list[dict[str, Any]]:

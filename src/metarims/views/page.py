@@ -5,11 +5,12 @@ The page's own security policy forbids every load, so that a page that shows wor
 
 import html
 import json
-import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from metarims.runs.files import write_atomic
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
@@ -55,12 +56,7 @@ def write_text(path: str | Path, text: str) -> Path:
     """Write a file whole or not at all: a reader never meets half a page."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomic(path, text.encode())
     return path
 
 

@@ -34,7 +34,7 @@ class Report:
     """Farama id of the task."""
     agents: tuple[AgentResult, ...]
     metrics: Sequence[Mapping[str, Any]] = ()
-    """Rows of the runs' ``metrics.jsonl``, each with a key ``agent`` added (``plots.read_metrics``)."""
+    """Rows of the runs' ``metrics.jsonl``, each with a key ``agent`` added (``views.metrics.read_metrics``)."""
     episodes: tuple[ShownEpisode, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
     """What it was made with, by name: commit, versions, machine, command, wall time."""

@@ -126,7 +126,13 @@ def _made_with(results: Results) -> tuple[dict[str, str], dict[str, str]]:
 
     facts: dict[str, Any] = {"command": f"metarims study run {results.study.name} --scale {results.scale}"}
     if results.plans:
-        facts |= {"commit": together("commit"), "made": together("date")}
+        facts["commit"] = together("commit")
+        others = [
+            plan["trained_by"] for plan in results.plans if plan.get("trained_by", []) not in ([], [plan["commit"]])
+        ]
+        if others:
+            facts["trained by"] = ", ".join(dict.fromkeys(commit for commits in others for commit in commits))
+        facts["made"] = together("date")
         versions = [plan["versions"] for plan in results.plans]
         facts |= {name: together(name, versions) for name in dict.fromkeys(name for part in versions for name in part)}
         facts["training and measuring"] = f"{sum(plan['seconds'] for plan in results.plans):,.0f} s, all plans added up"

@@ -1,0 +1,33 @@
+"""Which code this is: its version, and the commit of the checkout that it runs from."""
+
+import functools
+import subprocess
+from pathlib import Path
+
+import metarims
+
+
+@functools.cache
+def commit() -> str:
+    """The commit of this process's code, ``-dirty`` where files were changed since; empty outside a checkout.
+
+    It is looked for once, so call it before anything takes long: what is committed later is not what runs.
+    """
+    return commit_of(Path(metarims.__file__).resolve().parent)
+
+
+def release() -> str:
+    """The version and the commit, if there is one: ``0.1.0 (2841a91)``."""
+    return metarims.__version__ + (f" ({commit()})" if commit() else "")
+
+
+def commit_of(package: Path) -> str:
+    """The commit of a package in the ``src`` of its own checkout; one that is installed inside another's has none."""
+    root = package.parents[1]
+    if package.parent.name != "src" or not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
