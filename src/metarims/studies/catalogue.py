@@ -1,5 +1,5 @@
-"""The studies: every figure and table of the paper, two that it speaks of and does not run, and one that takes Table 1
-apart."""
+"""The studies: every figure and table of the paper, two that it speaks of and does not run, and two about what
+transfers."""
 
 from metarims.errors import unknown_name
 from metarims.studies import designs, measures, questions
@@ -280,6 +280,43 @@ _ALL = (
             ),
         ),
         ("points",),
+    ),
+    Study(
+        "hallway",
+        "Zero-shot transfer that needs memory",
+        "about Table 1",
+        "What modules learn at two speeds should serve in situations that are new. Larger rooms of DoorKey ask for no "
+        "memory; at the end of a hallway an agent must know which object it saw at the beginning.",
+        lambda scale: designs.each(
+            _PAPERS,
+            designs.HALLWAYS[:1],
+            scale,
+            measures.learning,
+            measures.transfer(*designs.HALLWAYS),
+            measures.forgetful(*designs.HALLWAYS[:2]),
+        ),
+        (
+            *(questions.needs_memory(agent, designs.HALLWAYS[0]) for agent in _PAPERS),
+            *(
+                questions.level(
+                    f"{agent} succeeds in .6 of the next longer hallway's episodes, where guessing gives .5",
+                    "success",
+                    agent,
+                    0.6,
+                    designs.HALLWAYS[1:2],
+                )
+                for agent in _PAPERS
+            ),
+            questions.compare(
+                "metarims transfers to the next longer hallway better than both",
+                "success",
+                "metarims",
+                "vanilla",
+                "modular",
+                wheres=designs.HALLWAYS[1:2],
+            ),
+        ),
+        ("curves", "points"),
     ),
 )
 

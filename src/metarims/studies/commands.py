@@ -19,7 +19,7 @@ from metarims.runs.files import check_file
 class StudyList:
     """List the studies, or the plans of one.
 
-    Studies are every figure and table of the paper, two that it speaks of, and one that takes Table 1 apart.
+    Studies are every figure and table of the paper, two that it speaks of, and two about what transfers.
     """
 
     name: Annotated[

@@ -21,6 +21,7 @@ NINE = (
 """The tasks of Figures 3 and 4."""
 OBSTACLES, PUT_NEAR = "MiniGrid-Dynamic-Obstacles-6x6-v0", "MiniGrid-PutNear-6x6-N2-v0"
 MEMORY = "MiniGrid-MemoryS13Random-v0"
+HALLWAYS = tuple(f"MiniGrid-MemoryS{size}-v0" for size in (7, 9, 11, 13))
 CURRICULUM = ("BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0", "BabyAI-GoToRedBall-v0", "BabyAI-GoToLocal-v0")
 
 

@@ -47,9 +47,23 @@ def transfer(*envs: str) -> Measure:
     return measure
 
 
+WITHOUT_MEMORY = Manner(remembers=False)
+
+
+def forgetful(*envs: str) -> Measure:
+    """The same with a fresh recurrent state at every step: "success without memory"."""
+
+    @named(f"without memory on {', '.join(envs)}")
+    def measure(trained: Trained, scale: Scale) -> Found:
+        agents = trained.agents[-1]
+        return Found([row for env in envs for row in _evaluate(agents, env, scale, " without memory", WITHOUT_MEMORY)])
+
+    return measure
+
+
 CONDITIONS = {
     "as trained": Manner(),
-    "without memory": Manner(remembers=False),
+    "without memory": WITHOUT_MEMORY,
     "at temperature 1.5": Manner(1.5),
     "at temperature 2": Manner(2.0),
     "at temperature 3": Manner(3.0),
@@ -244,12 +258,14 @@ def _first_agents(config: Config) -> list[Any]:
     return [trainer.agent(state, index) for index in range(len(config.seeds))]
 
 
-def _evaluate(agents: Sequence[SavedAgent], env: str, scale: Scale, suffix: str) -> list[Row]:
+def _evaluate(
+    agents: Sequence[SavedAgent], env: str, scale: Scale, suffix: str, manner: Manner = AS_LEARNT
+) -> list[Row]:
     level, rows = make(env), []
     for saved in agents:
         check_actions(saved, env, level.num_actions)
         key, carry = evaluation_key(saved.seed), carries(saved)
-        played = evaluate_jax(saved.agent, level, scale.episodes, key, greedy=False, carry=carry)
+        played = evaluate_jax(saved.agent, level, scale.episodes, key, greedy=False, manner=manner, carry=carry)
         rows.append(Row(saved.seed, f"success{suffix}", env, float(played.success.mean())))
         rows.append(Row(saved.seed, f"return{suffix}", env, float(played.returns.mean())))
     return rows

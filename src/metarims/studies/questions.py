@@ -26,6 +26,16 @@ def compare_conditions(agent: str, better: str, worse: str) -> Question:
     return Question(claim, {where: (agent, "success", (where,)) for where in (better, worse)})
 
 
+def needs_memory(agent: str, env: str) -> Question:
+    """One agent succeeds more often as it learnt than with a fresh recurrent state at every step."""
+    claim = Claim(f"{agent} needs its memory", "success", "as trained", ("without memory",), paired=True)
+    wheres = (env,)
+    return Question(
+        claim,
+        {"as trained": (agent, "success", wheres), "without memory": (agent, "success without memory", wheres)},
+    )
+
+
 _AHEAD = "information of the set on the tile ahead"
 TELLS = (
     compare("the active set tells more of the situation than one drawn at random", _AHEAD, "metarims", "random"),
