@@ -186,6 +186,9 @@ def test_unknown_names_and_foreign_folders_are_sentences(tmp_path) -> None:
     assert json.loads((tmp_path / "study.json").read_text())["study"] == "fig9"
     with pytest.raises(UserError, match="holds the study fig9 at scale smoke"):
         claim_folder(tmp_path, study("fig7"), scale("smoke"))
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"Could not write the study in .*file: file exists\. Name another folder"):
+        claim_folder(tmp_path / "file", study("fig7"), scale("smoke"))
 
 
 @pytest.mark.parametrize(("name", "size"), [("fig5a", "laptop"), ("table1", "paper"), ("fig6a", "smoke")])

@@ -17,7 +17,7 @@ from typing import Any
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.fields import from_dict
-from metarims.runs.files import write_atomic
+from metarims.runs.files import write_atomic, writing
 from metarims.runs.folder import contrast, differences
 from metarims.studies.plans import Plan, Scale, Study
 
@@ -35,9 +35,10 @@ def claim_folder(folder: Path, study: Study, scale: Scale) -> None:
     if is_claimed(folder):
         check_study(folder, read_about(folder), study, scale)
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    about = {"study": study.name, "scale": scale.name}
-    write_atomic(folder / ABOUT, json.dumps(about).encode())
+    with writing("the study", folder, advice="Name another folder with --out."):
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {"study": study.name, "scale": scale.name}
+        write_atomic(folder / ABOUT, json.dumps(about).encode())
 
 
 def check_study(path: Path, found: Mapping[str, str], study: Study, scale: Scale) -> None:
