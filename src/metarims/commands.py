@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -21,6 +21,10 @@ from metarims.errors import UserError
 from metarims.presets import PRESETS
 from metarims.runs.files import check_file
 from metarims.runtime import share_processor
+
+if TYPE_CHECKING:
+    from metarims.evaluation.evaluate import Manner
+    from metarims.runs.export import SavedAgent
 
 SEED_FAILED = 3
 """Exit code of a training that ended, but not for every seed: a numerical fault stopped some."""
@@ -98,7 +102,13 @@ class _Trained:
     env: Annotated[str | None, tyro.conf.arg(metavar="ID", help_behavior_hint="")] = None
     """Id of the task (default: the one it was trained on; of a mixture, each task)."""
     best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Of a run, the agents that had the highest return before a checkpoint, instead of the last ones."""
+    """Of a run, the agents that had the highest return on the way, instead of the last ones."""
+    temperature: float = 1.0
+    """The policy's logits are divided by it: above one, sampled actions are drawn more evenly; at inf, by chance."""
+    forgetful: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Play with a fresh recurrent state at every step: what is lost is what memory is worth."""
+    deaf: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Play missions without words: what is lost is what the sentence is worth."""
 
     def find(self, otherwise: str = "") -> Path:
         """Where the agents are; ``otherwise``: what else could have been asked for."""
@@ -110,6 +120,23 @@ class _Trained:
             known = ", ".join(pretrained.names())
             raise UserError(f"Name a run, or an agent that comes with the package (--agent {known}){otherwise}.")
         return self.path or pretrained.find(self.agent)
+
+    def load(self, path: Path) -> "list[SavedAgent]":
+        """The agents there; of which step the best ones are, is said."""
+        from metarims.runs.folder import load_agents
+
+        agents = load_agents(path, best=self.best)
+        if self.best:
+            steps = ", ".join(f"seed {saved.seed} at step {saved.env_steps:,}" for saved in agents)
+            print(f"Best on the way in {path}: {steps}.")
+        return agents
+
+    @property
+    def manner(self) -> "Manner":
+        """How the agents play."""
+        from metarims.evaluation.evaluate import Manner
+
+        return Manner(self.temperature, remembers=not self.forgetful, hears=not self.deaf)
 
 
 @dataclass(frozen=True)
@@ -124,31 +151,23 @@ class Evaluate(_Trained):
     """The likeliest action at each step, or one drawn from the policy."""
     seed: int = 0
     """Chooses the evaluation levels (which training never draws) and the sampled actions."""
-    temperature: float = 1.0
-    """The policy's logits are divided by it: above one, sampled actions are drawn more evenly; at inf, by chance."""
-    forgetful: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Play with a fresh recurrent state at every step: what is lost is what memory is worth."""
-    deaf: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Play missions without words: what is lost is what the sentence is worth."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """Write the results there too."""
 
     def run(self, command: str) -> int:
         check_file(self.json, "--json")
-        from metarims.evaluation.evaluate import Manner
         from metarims.evaluation.tables import POLICIES, evaluate_agents, print_table, write_json
-        from metarims.runs.folder import load_agents
 
-        agents = load_agents(self.find(), best=self.best)
+        path = self.find()
+        agents = self.load(path)
         _enable_cache()
         policies = POLICIES if self.policy == "both" else (self.policy,)
-        manner = Manner(self.temperature, remembers=not self.forgetful, hears=not self.deaf)
         asked = agents, self.env, self.where, self.episodes, policies, self.seed
         with _says("plays") as tell:
-            results = evaluate_agents(*asked, manner=manner, tell=tell)
+            results = evaluate_agents(*asked, manner=self.manner, tell=tell)
         print_table(results)
         if self.json:
-            write_json(self.json, results)
+            write_json(self.json, results, [path], self.best, self.seed)
         return 0
 
 
@@ -174,18 +193,18 @@ class View(_Trained):
     def run(self, command: str) -> int:
         check_file(self.out, "--out")
         from metarims.evaluation.recording import record_agents
-        from metarims.runs.folder import load_agents
 
         if self.random:
             return self._show_random()
         path = self.find(otherwise="; or give --env ID --random to watch a random agent")
-        agents = load_agents(path, best=self.best)
+        agents = self.load(path)
         _enable_cache()
         env = self.env or agents[0].config.env
         with _says(f"plays {env}"):
             place, greedy = self._place(env), self.policy == "greedy"
-            episodes = record_agents(agents, self.env, place, self.episodes, greedy, self.seed)
-        names = [f"{saved.config.agent}, seed {saved.seed}, {self.policy}" for saved in agents]
+            episodes = record_agents(agents, self.env, place, self.episodes, greedy, self.seed, manner=self.manner)
+        how = ", ".join(self.manner.words(self.policy))
+        names = [f"{saved.config.agent}, seed {saved.seed}, {how}" for saved in agents]
         labels = [name for name in names for _ in range(self.episodes)]
         default = (path if path.is_dir() else path.parent) / "episodes.html"
         out = self.out or (Path("runs") / f"{self.agent}.html" if self.agent else default)
@@ -196,8 +215,10 @@ class View(_Trained):
 
         if self.env is None:
             raise UserError("--random needs a task: name it with --env (metarims envs lists them).")
-        if self.path is not None or self.agent or self.best:
-            named = self.path or self.agent or "--best"
+        flags = {"--best": self.best, "--forgetful": self.forgetful, "--deaf": self.deaf}
+        flags |= {"--temperature": self.temperature != 1, "--policy greedy": self.policy == "greedy"}
+        named = self.path or self.agent or next((flag for flag, given in flags.items() if given), None)
+        if named:
             raise UserError(f"--random plays without an agent: leave out {named}, or --random.")
         _enable_cache()
         with _says(f"plays {self.env}"):
