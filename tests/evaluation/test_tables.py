@@ -6,12 +6,15 @@ import json
 from itertools import product
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
+from minigrid.envs import EmptyEnv
 from rich.console import Console
 from tests.evaluation.test_evaluate import ENV, biased
 
 from metarims import __version__
+from metarims.errors import UserError
 from metarims.evaluation import tables
 from metarims.evaluation.evaluate import (
     AS_LEARNT,
@@ -23,6 +26,7 @@ from metarims.evaluation.evaluate import (
     first_farama_seed,
     levels_of,
 )
+from metarims.evaluation.recording import record_agents
 from metarims.evaluation.tables import Result, evaluate_agents, make_rows, print_table, write_json
 from metarims.gridworld import VOCABULARY
 from metarims.presets import PRESETS
@@ -59,6 +63,33 @@ def test_no_two_pairs_of_seeds_share_a_level():
     keys = {tuple(np.asarray(evaluation_key(levels_of(*pair))._base_array).tolist()) for pair in pairs}
     assert len(keys) == len(pairs)
     assert all(words[0] != 0 for words in keys), "a training seed's key begins with 0"
+
+
+class Foreign(EmptyEnv):
+    """Its missions have words that no agent knows."""
+
+    def __init__(self, **kwargs):
+        super().__init__(size=5, max_steps=5, **kwargs)
+
+    def reset(self, **kwargs):
+        seen, info = super().reset(**kwargs)
+        self.mission = "dos i'r sgwâr gwyrdd"
+        return seen | {"mission": self.mission}, info
+
+
+gymnasium.register("ForeignGoal-v0", entry_point=Foreign)
+
+
+def test_who_reads_no_missions_plays_whatever_they_say(agents):
+    reader = agents[0]
+    config = dataclasses.replace(reader.config, network=dataclasses.replace(reader.config.network, mission_dim=0))
+    wordless = reader._replace(config=config)
+    for saved, manner in ((wordless, AS_LEARNT), (reader, Manner(hears=False))):
+        (found,) = evaluate_agents([saved], "ForeignGoal-v0", "farama", 3, ["sampled"], manner=manner)
+        assert len(found.evaluation.lengths) == 3
+        assert record_agents([saved], "ForeignGoal-v0", "farama", 1, greedy=False, manner=manner)
+    with pytest.raises(UserError, match="which is not in the vocabulary"):
+        evaluate_agents([reader], "ForeignGoal-v0", "farama", 3, ["sampled"])
 
 
 def result(seed, success, policy="sampled", manner=AS_LEARNT, env=ENV):
