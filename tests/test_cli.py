@@ -368,6 +368,8 @@ def test_params_puts_agents_of_equal_cost_together(capsys):
         (("view",), "Name a run, or an agent that comes with the package (--agent "),
         (("view",), "or give --env ID --random"),
         (("view", "here", "--agent", "doorkey"), "Both here and --agent doorkey are named"),
+        (("evaluate", "--agent", "metarims"), "No agent named 'metarims' comes with the package, but doorkey, "),
+        (("view", "--agent", "metarims"), "To play a run's agents, name its folder instead of --agent"),
         (("plot",), "No run: name at least one run's folder"),
         (("plot", "nowhere"), "nowhere is not a run folder: it has no config.json"),
         (("view", "--random"), "--random needs a task: name it with --env"),

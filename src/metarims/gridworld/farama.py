@@ -16,12 +16,12 @@ from minigrid.minigrid_env import MiniGridEnv
 from minigrid.wrappers import RGBImgPartialObsWrapper
 
 from metarims.errors import UserError, unknown_name
-from metarims.gridworld.bridge import draw_atlas, world_from_farama
+from metarims.gridworld.bridge import world_from_farama
 from metarims.gridworld.missions import Speech, tokenize
 from metarims.gridworld.world import World
 from metarims.types import TILE, VIEW, Pixels
 
-__all__ = ["Episode", "FaramaBatch", "FaramaStep", "draw_atlas", "make_farama", "play", "world_from_farama"]
+__all__ = ["Episode", "FaramaBatch", "FaramaStep", "make_farama", "play", "world_from_farama"]
 
 
 class FaramaStep(NamedTuple):
