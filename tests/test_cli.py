@@ -233,6 +233,21 @@ def test_one_agents_file_elsewhere_needs_no_flags(run, tmp_path):
     assert "vanilla on BabyAI-GoToLocalS5N2-v0" in done.stdout
 
 
+def test_seeds_of_one_experiment_that_were_trained_apart_are_evaluated_together(run, tmp_path, capsys):
+    out, _ = run
+    files = [out / f"agents/seed-{seed}.safetensors" for seed in (0, 1)]
+    found = []
+    for paths in ([out], files):
+        flags = ("--in", "jax", "--episodes", 6, "--policy", "sampled", "--json", tmp_path / "found.json")
+        done = metarims("evaluate", *paths, *flags)
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads((tmp_path / "found.json").read_text()))
+    assert found[0]["rows"] == found[1]["rows"]
+    assert [row["seed"] for row in found[0]["rows"]] == [0, 1, "all"]
+    assert found[1]["runs"] == [str(file) for file in files]
+    assert "both hold seed 1: leave one out" in complaint(capsys, "evaluate", out, files[1])
+
+
 def test_agents_can_be_played_otherwise_than_they_learnt(run, tmp_path):
     out, _ = run
     manner = "--temperature", "inf", "--forgetful", "--deaf"
@@ -279,7 +294,7 @@ def test_the_best_agents_on_the_way_can_be_asked_for(run, tmp_path):
     together = json.loads((tmp_path / "found.json").read_text())
     assert together["best"]
     steps = [row["env_steps"] for row in together["rows"][:2]]
-    assert f"Best on the way in {out}: seed 0 at step {steps[0]:,}, seed 1 at step {steps[1]:,}." in done.stdout
+    assert f"Best on the way: seed 0 at step {steps[0]:,}, seed 1 at step {steps[1]:,}." in done.stdout
     assert metarims("evaluate", files[0], *flags).returncode == 0
     assert json.loads((tmp_path / "found.json").read_text())["rows"][0] == together["rows"][0]
     refused = metarims("evaluate", files[0], "--best")

@@ -93,10 +93,8 @@ class Train:
 
 @dataclass(frozen=True)
 class _Trained:
-    """Which agents a command is about, and on which task."""
+    """Which agents a command is about, on which task, and how they play."""
 
-    path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
-    """Folder of a run, or one agent's .safetensors file."""
     agent: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
     """An agent that comes with the package, instead of a run: goto-local, doorkey or dynamic-obstacles."""
     env: Annotated[str | None, tyro.conf.arg(metavar="ID", help_behavior_hint="")] = None
@@ -110,25 +108,25 @@ class _Trained:
     deaf: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Play missions without words: what is lost is what the sentence is worth."""
 
-    def find(self, otherwise: str = "") -> Path:
-        """Where the agents are; ``otherwise``: what else could have been asked for."""
+    def find(self, paths: Sequence[Path], otherwise: str = "") -> list[Path]:
+        """Where the agents are, if ``paths`` are named; ``otherwise``: what else could have been asked for."""
         from metarims import pretrained
 
-        if self.path is not None and self.agent:
-            raise UserError(f"Both {self.path} and --agent {self.agent} are named: leave one out.")
-        if self.path is None and not self.agent:
+        if paths and self.agent:
+            raise UserError(f"Both {paths[0]} and --agent {self.agent} are named: leave one out.")
+        if not paths and not self.agent:
             known = ", ".join(pretrained.names())
             raise UserError(f"Name a run, or an agent that comes with the package (--agent {known}){otherwise}.")
-        return self.path or pretrained.find(self.agent)
+        return list(paths) or [pretrained.find(self.agent)]
 
-    def load(self, path: Path) -> "list[SavedAgent]":
+    def load(self, paths: Sequence[Path]) -> "list[SavedAgent]":
         """The agents there; of which step the best ones are, is said."""
-        from metarims.runs.folder import load_agents
+        from metarims.evaluation.tables import load_seeds
 
-        agents = load_agents(path, best=self.best)
+        agents = load_seeds(paths, best=self.best)
         if self.best:
             steps = ", ".join(f"seed {saved.seed} at step {saved.env_steps:,}" for saved in agents)
-            print(f"Best on the way in {path}: {steps}.")
+            print(f"Best on the way: {steps}.")
         return agents
 
     @property
@@ -143,6 +141,9 @@ class _Trained:
 class Evaluate(_Trained):
     """Measure success, return and length of a run's agents over many episodes, greedy and sampled."""
 
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN ...]")] = ()
+    """Folder of a run, or one agent's .safetensors file; or several with other seeds and the same settings, which are
+    evaluated as one."""
     episodes: int = 200
     """Episodes per agent and policy; exactly so many are played, to their ends."""
     where: Annotated[Literal["farama", "jax"], tyro.conf.arg(name="in")] = "farama"
@@ -158,8 +159,8 @@ class Evaluate(_Trained):
         check_file(self.json, "--json")
         from metarims.evaluation.tables import POLICIES, evaluate_agents, print_table, write_json
 
-        path = self.find()
-        agents = self.load(path)
+        paths = self.find(self.paths)
+        agents = self.load(paths)
         _enable_cache()
         policies = POLICIES if self.policy == "both" else (self.policy,)
         asked = agents, self.env, self.where, self.episodes, policies, self.seed
@@ -167,7 +168,7 @@ class Evaluate(_Trained):
             results = evaluate_agents(*asked, manner=self.manner, tell=tell)
         print_table(results)
         if self.json:
-            write_json(self.json, results, [path], self.best, self.seed)
+            write_json(self.json, results, paths, self.best, self.seed)
         return 0
 
 
@@ -175,6 +176,8 @@ class Evaluate(_Trained):
 class View(_Trained):
     """Write one HTML page of episodes: the world, what the agent sees, what its modules do. Open it in a browser."""
 
+    path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
+    """Folder of a run, or one agent's .safetensors file."""
     random: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Watch an agent that draws its actions by equal odds: no run is needed, only --env."""
     episodes: int = 6
@@ -196,8 +199,9 @@ class View(_Trained):
 
         if self.random:
             return self._show_random()
-        path = self.find(otherwise="; or give --env ID --random to watch a random agent")
-        agents = self.load(path)
+        named = [self.path] if self.path else []
+        (path,) = self.find(named, otherwise="; or give --env ID --random to watch a random agent")
+        agents = self.load([path])
         _enable_cache()
         env = self.env or agents[0].config.env
         with _says(f"plays {env}"):

@@ -27,7 +27,7 @@ from metarims.evaluation.evaluate import (
     levels_of,
 )
 from metarims.evaluation.recording import record_agents
-from metarims.evaluation.tables import Result, evaluate_agents, make_rows, print_table, write_json
+from metarims.evaluation.tables import Result, evaluate_agents, load_seeds, make_rows, print_table, write_json
 from metarims.gridworld import VOCABULARY
 from metarims.presets import PRESETS
 from metarims.runs.export import SavedAgent
@@ -90,6 +90,28 @@ def test_who_reads_no_missions_plays_whatever_they_say(agents):
         assert record_agents([saved], "ForeignGoal-v0", "farama", 1, greedy=False, manner=manner)
     with pytest.raises(UserError, match="which is not in the vocabulary"):
         evaluate_agents([reader], "ForeignGoal-v0", "farama", 3, ["sampled"])
+
+
+def test_only_seeds_of_one_experiment_are_put_together(agents, monkeypatch):
+    ours, longer = agents[0].config, dataclasses.replace(agents[0].config, frames=7, seeds=(5, 9))
+    held = {
+        "a": [agents[0]._replace(config=ours)],
+        "b": [saved._replace(config=longer) for saved in agents[1:]],
+        "c": [agents[1]._replace(config=dataclasses.replace(ours, slow_factor=0.5, at_episode_end="carry"))],
+    }
+    monkeypatch.setattr(tables, "load_agents", lambda path, best: held[str(path)])
+    assert [saved.seed for saved in load_seeds([Path("a"), Path("b")])] == [4, 5, 9]
+    with pytest.raises(UserError, match=r"a and c are no seeds of one experiment: .* slow_factor = .*, not 0.5"):
+        load_seeds([Path("a"), Path("c")])
+    with pytest.raises(UserError, match="a and a both hold seed 4: leave one out"):
+        load_seeds([Path("a"), Path("a")])
+    with pytest.raises(UserError, match=r"b and c are no seeds of one experiment: .*at_episode_end"):
+        load_seeds([Path("b"), Path("c")])
+
+
+def test_that_agents_are_of_different_steps_is_said():
+    assert "Note: these agents are of different steps, from 101 to 103." in text_of([result(1, 2), result(3, 2)])
+    assert "different steps" not in text_of([result(1, 2), result(1, 2, "greedy")])
 
 
 def result(seed, success, policy="sampled", manner=AS_LEARNT, env=ENV):

@@ -31,7 +31,7 @@ from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS, Speech
 from metarims.gridworld.registry import check_native, is_native, tasks
 from metarims.runs.export import SavedAgent
 from metarims.runs.files import write_atomic, writing
-from metarims.runs.folder import VERSION
+from metarims.runs.folder import MAY_CHANGE, VERSION, contrast, differences, load_agents
 from metarims.terminal import Terminal
 
 POLICIES = ("greedy", "sampled")
@@ -55,6 +55,29 @@ class Result(NamedTuple):
     @property
     def success(self) -> Interval:
         return wilson_interval(int(self.evaluation.success.sum()), len(self.evaluation.success))
+
+
+def load_seeds(paths: Sequence[Path], *, best: bool = False) -> list[SavedAgent]:
+    """The agents of a run's folder, or in a file; or those of several, if they are seeds of one experiment.
+
+    Other settings than the seeds, or a seed twice, are a ``UserError``. ``best``: those with the highest return on the
+    way.
+    """
+    found: dict[int, Path] = {}
+    agents: list[SavedAgent] = []
+    for path in paths:
+        for saved in load_agents(path, best=best):
+            first = (agents or [saved])[0].config
+            if names := differences(first, saved.config, (*MAY_CHANGE, "seeds")):
+                raise UserError(
+                    f"{paths[0]} and {path} are no seeds of one experiment: the first has "
+                    f"{contrast(first, saved.config, names)}. Evaluate them one by one."
+                )
+            if saved.seed in found:
+                raise UserError(f"{found[saved.seed]} and {path} both hold seed {saved.seed}: leave one out.")
+            found[saved.seed] = path
+            agents.append(saved)
+    return agents
 
 
 def evaluate_agents(
@@ -226,6 +249,10 @@ def _print_task(results: Sequence[Result], console: Console) -> None:
     title += "".join(f", {words}" for words in said if words not in POLICIES)
     console.print(title, highlight=False, markup=False, soft_wrap=True)
     console.print(table)
+    steps = [result.env_steps for result in results]
+    if min(steps) < max(steps):
+        note = f"Note: these agents are of different steps, from {min(steps):,} to {max(steps):,}."
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
     if not first.manner.hears and is_native(first.env) and len(make(first.env).missions) == 1:
         note = f"Note: {first.env} has one mission, the same in every level: its words tell an agent nothing."
         console.print(note, highlight=False, markup=False, soft_wrap=True)
