@@ -136,6 +136,13 @@ def test_the_same_seed_records_the_same_episodes(agent, episodes, where):
     assert any(not np.array_equal(a.grid[0], b.grid[0]) for a, b in zip(episodes, other, strict=True))
 
 
+def test_more_episodes_begin_with_the_same(agent, episodes, where):
+    few = record_episodes(agent, ENV, 2, greedy=False, where=where, seed=3)
+    for one, other in zip(few, episodes, strict=False):
+        assert (one.level_seed, one.mission) == (other.level_seed, other.mission)
+        np.testing.assert_array_equal(one.grid[0], other.grid[0])
+
+
 def test_agents_are_recorded_as_they_are_asked_to_play(agent, where):
     """Of the first episode: its probabilities are those from which actions are drawn, its values those of its state."""
     config = dataclasses.replace(PRESETS["debug"], env=ENV)
