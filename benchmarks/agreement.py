@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from metarims.evaluation.tables import as_dict, evaluate_agents, interval_text, pooled
+from metarims.evaluation.tables import as_dict, evaluate_agents, interval_text, make_rows, pooled
 from metarims.presets import preset
 from metarims.runs import code
 from metarims.runs.files import write_atomic
@@ -92,7 +92,7 @@ def measure(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "overlap": ours.low <= theirs.high and theirs.low <= ours.high,
         "text": [interval_text(ours), interval_text(theirs)],
         "config": dataclasses.asdict(config),
-        "results": [as_dict(result) for found in results.values() for result in found],
+        "results": [as_dict(row) for found in results.values() for row in make_rows(found)],
     }
 
 

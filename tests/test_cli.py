@@ -212,10 +212,12 @@ def test_evaluation_in_both_worlds(run, tmp_path):
     for place in ("jax", "farama"):
         done = metarims("evaluate", out, "--in", place, "--episodes", 12, "--json", tmp_path / "found.json")
         assert done.returncode == 0, done.stderr
-        results = json.loads((tmp_path / "found.json").read_text())
-        assert [(r["policy"], r["seed"]) for r in results] == [(p, s) for p in ("greedy", "sampled") for s in (0, 1)]
-        for result in results:
-            assert result["in"] == place
+        found = json.loads((tmp_path / "found.json").read_text())
+        assert (found["runs"], found["best"], found["seed"]) == ([str(out)], False, 0)
+        seeds = [(row["policy"], row["seed"]) for row in found["rows"]]
+        assert seeds == [(policy, seed) for policy in ("greedy", "sampled") for seed in (0, 1, "all")]
+        for result in (row for row in found["rows"] if row["seed"] != "all"):
+            assert (result["in"], result["env_steps"]) == (place, 2048)
             assert result["episodes"] == 12 == len(result["episode_return"])
             assert result["success"] == sum(result["episode_success"]) / 12
             assert result["success_low"] <= result["success"] <= result["success_high"]
@@ -232,6 +234,21 @@ def test_one_agents_file_elsewhere_needs_no_flags(run, tmp_path):
     assert "vanilla on BabyAI-GoToLocalS5N2-v0" in done.stdout
 
 
+def test_seeds_of_one_experiment_that_were_trained_apart_are_evaluated_together(run, tmp_path, capsys):
+    out, _ = run
+    files = [out / f"agents/seed-{seed}.safetensors" for seed in (0, 1)]
+    found = []
+    for paths in ([out], files):
+        flags = ("--in", "jax", "--episodes", 6, "--policy", "sampled", "--json", tmp_path / "found.json")
+        done = metarims("evaluate", *paths, *flags)
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads((tmp_path / "found.json").read_text()))
+    assert found[0]["rows"] == found[1]["rows"]
+    assert [row["seed"] for row in found[0]["rows"]] == [0, 1, "all"]
+    assert found[1]["runs"] == [str(file) for file in files]
+    assert "both hold seed 1: leave one out" in complaint(capsys, "evaluate", out, files[1])
+
+
 def test_agents_can_be_played_otherwise_than_they_learnt(run, tmp_path):
     out, _ = run
     manner = "--temperature", "inf", "--forgetful", "--deaf"
@@ -239,11 +256,34 @@ def test_agents_can_be_played_otherwise_than_they_learnt(run, tmp_path):
     done = metarims("evaluate", out, *asked, *manner)
     assert done.returncode == 0, done.stderr
     assert "temperature inf, without memory, without words" in " ".join(done.stdout.split())
-    first = json.loads((tmp_path / "found.json").read_text())[0]
-    assert (first["temperature"], first["remembers"], first["hears"]) == ("inf", False, False)
-    refused = metarims("evaluate", out, "--in", "jax", "--temperature", "0")
-    assert refused.returncode == 2
-    assert "temperature is 0.0: it must be greater than zero" in refused.stderr
+    first = json.loads((tmp_path / "found.json").read_text())["rows"][0]
+    assert (first["temperature"], first["forgetful"], first["deaf"]) == ("inf", True, True)
+    done = metarims("view", out, *manner, "--episodes", 1, "--out", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    assert "seed 1, sampled at temperature inf, without memory, without words" in (tmp_path / "page.html").read_text()
+
+
+def test_a_manner_of_playing_that_cannot_be_is_one_sentence(run, capsys):
+    out, _ = run
+    assert "temperature is 0: it must be at least 0.001" in complaint(capsys, "evaluate", out, "--temperature", 0)
+    for command in ("evaluate", "view"):
+        error = complaint(capsys, command, out, "--in", "jax", "--policy", "greedy", "--temperature", 2)
+        assert "temperature is 2, but the greedy policy's actions are the same at every temperature" in error
+    error = complaint(capsys, "view", "--env", "BabyAI-GoToObj-v0", "--random", "--deaf")
+    assert "--random plays without an agent: leave out --deaf" in error
+
+
+def test_a_run_and_its_agents_files_have_the_same_figures(run, tmp_path):
+    out, _ = run
+    flags = ("--in", "jax", "--episodes", 8, "--policy", "sampled", "--json", tmp_path / "found.json")
+    for seed in (0, 1):
+        found = []
+        for path in (out, out / f"agents/seed-{seed}.safetensors"):
+            done = metarims("evaluate", path, *flags)
+            assert done.returncode == 0, done.stderr
+            rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+            found += [row for row in rows if row["seed"] == seed]
+        assert found[0] == found[1]
 
 
 def test_the_best_agents_on_the_way_can_be_asked_for(run, tmp_path):
@@ -252,9 +292,12 @@ def test_the_best_agents_on_the_way_can_be_asked_for(run, tmp_path):
     flags = ("--in", "jax", "--episodes", 8, "--policy", "sampled", "--json", tmp_path / "found.json")
     done = metarims("evaluate", out, "--best", *flags)
     assert done.returncode == 0, done.stderr
-    together = [result["episode_return"] for result in json.loads((tmp_path / "found.json").read_text())]
+    together = json.loads((tmp_path / "found.json").read_text())
+    assert together["best"]
+    steps = [row["env_steps"] for row in together["rows"][:2]]
+    assert f"Best on the way: seed 0 at step {steps[0]:,}, seed 1 at step {steps[1]:,}." in done.stdout
     assert metarims("evaluate", files[0], *flags).returncode == 0
-    assert json.loads((tmp_path / "found.json").read_text())[0]["episode_return"] == together[0]
+    assert json.loads((tmp_path / "found.json").read_text())["rows"][0] == together["rows"][0]
     refused = metarims("evaluate", files[0], "--best")
     assert refused.returncode == 2
     assert "leave it out" in refused.stderr
@@ -380,6 +423,8 @@ def test_params_puts_agents_of_equal_cost_together(capsys):
         (("view",), "Name a run, or an agent that comes with the package (--agent "),
         (("view",), "or give --env ID --random"),
         (("view", "here", "--agent", "doorkey"), "Both here and --agent doorkey are named"),
+        (("evaluate", "--agent", "metarims"), "No agent named 'metarims' comes with the package, but doorkey, "),
+        (("view", "--agent", "metarims"), "To play a run's agents, name its folder instead of --agent"),
         (("plot",), "No run: name at least one run's folder"),
         (("plot", "nowhere"), "nowhere is not a run folder: it has no config.json"),
         (("view", "--random"), "--random needs a task: name it with --env"),

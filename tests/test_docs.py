@@ -88,13 +88,8 @@ def check_command(words):
         assert arguments == [".venv/bin/activate"]
         assert "\nVENV := .venv\n" in (ROOT / "Makefile").read_text()
     elif program == "sbatch":
-        check_command(
-            shlex.split(
-                arguments[arguments.index("--wrap") + 1]
-                .replace("$agent", "modular")
-                .replace("$SLURM_ARRAY_TASK_ID", "3")
-            )
-        )
+        wrapped = arguments[arguments.index("--wrap") + 1]
+        check_command(shlex.split(wrapped.replace("$agent", "modular").replace("$SLURM_ARRAY_TASK_ID", "3")))
     else:
         assert program in ("tensorboard", "ray", "export", "for", "done"), "not a program that the pages may name"
 

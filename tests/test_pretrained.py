@@ -25,5 +25,5 @@ def test_they_play(name) -> None:
 
 
 def test_an_unknown_name_is_said_in_a_sentence() -> None:
-    with pytest.raises(UserError, match="Did you mean doorkey"):
+    with pytest.raises(UserError, match="No agent named 'dorkey' comes with the package, but doorkey, "):
         pretrained.find("dorkey")

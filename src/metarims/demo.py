@@ -18,7 +18,7 @@ from rich.table import Table
 from metarims.evaluation.evaluate import Manner
 from metarims.evaluation.recording import record_episodes
 from metarims.evaluation.statistics import Interval
-from metarims.evaluation.tables import Result, evaluate_agents, pooled
+from metarims.evaluation.tables import POLICIES, Result, evaluate_agents, pooled
 from metarims.fields import to_json
 from metarims.presets import DEMO, Demo
 from metarims.runs import code
@@ -32,7 +32,6 @@ from metarims.terminal import Terminal
 from metarims.views.metrics import read_metrics, read_speed
 from metarims.views.report import AgentResult, Measured, Report, ShownEpisode, write_report
 
-POLICIES = ("greedy", "sampled")
 PLACES = ("jax", "farama")
 
 

@@ -131,7 +131,7 @@ class Probe(NamedTuple):
 
 
 def test_the_recurrent_state_begins_anew_with_each_episode(wanderer, monkeypatch):
-    probe, act = Probe([], []), evaluate._act
+    probe, act = Probe([], []), evaluate.act
 
     def spy(agent, pixels, mission_tokens, state, begins, *how):
         result = act(agent, pixels, mission_tokens, state, begins, *how)
@@ -139,7 +139,7 @@ def test_the_recurrent_state_begins_anew_with_each_episode(wanderer, monkeypatch
         probe.values.append(np.asarray(result[2].value))
         return result
 
-    monkeypatch.setattr(evaluate, "_act", spy)
+    monkeypatch.setattr(evaluate, "act", spy)
     monkeypatch.setattr(evaluate, "BATCH_FARAMA", 4)
     evaluate_farama(wanderer, ENV, 12, 0, greedy=False)
     begins, values = np.stack(probe.begins), np.stack(probe.values)
@@ -250,8 +250,41 @@ def test_a_temperature_decides_what_is_drawn():
     assert warm.success.mean() > cold.success.mean() + 0.1
     theirs = evaluate_farama(turner, ENV, 60, 0, greedy=False, manner=Manner(np.inf))
     assert theirs.success.any()
-    with pytest.raises(UserError, match=r"temperature is 0.0: it must be greater than zero"):
-        evaluate_jax(turner, make(ENV), 1, evaluation_key(0), greedy=False, manner=Manner(0.0))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-38, -2.0, np.nan])
+def test_a_temperature_at_which_nothing_could_be_computed_is_refused(wanderer, temperature):
+    with pytest.raises(UserError, match=r"temperature is .*: it must be at least 0.001"):
+        evaluate_jax(wanderer, make(ENV), 1, evaluation_key(0), greedy=False, manner=Manner(temperature))
+    with pytest.raises(UserError, match=r"temperature is .*: it must be at least 0.001"):
+        evaluate_farama(wanderer, ENV, 1, 0, greedy=False, manner=Manner(temperature))
+
+
+def test_at_the_least_temperature_the_likeliest_action_is_drawn():
+    turner = biased(left=0.6, forward=0.4)
+    manner = Manner(evaluate.LEAST_TEMPERATURE)
+    drawn = evaluate_jax(turner, make(ENV), 20, evaluation_key(0), greedy=False, manner=manner)
+    assert (drawn.entropies == 0).all()
+    greedy = evaluate_jax(turner, make(ENV), 20, evaluation_key(0), greedy=True)
+    np.testing.assert_array_equal(drawn.lengths, greedy.lengths)
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 2.0, np.inf])
+def test_the_likeliest_action_is_the_same_at_every_temperature(temperature):
+    logits = jnp.array([[0.0, 3.0, 1.0]])
+    assert evaluate.choose(logits, jax.random.key(0), jnp.bool_(True), temperature) == 1
+
+
+@pytest.mark.parametrize("where", ["jax", "farama"])
+def test_a_temperature_is_for_drawn_actions_alone(wanderer, where):
+    config = dataclasses.replace(PRESETS["debug"], env=ENV)
+    saved = SavedAgent(wanderer, config, 0, 0, num_actions=7, num_words=len(VOCABULARY))
+    found = tables.evaluate_agents([saved], None, where, 6, manner=Manner(np.inf))
+    assert [(result.policy, result.manner.temperature) for result in found] == [("greedy", 1), ("sampled", np.inf)]
+    (plain,) = tables.evaluate_agents([saved], None, where, 6, ["greedy"])
+    np.testing.assert_array_equal(found[0].evaluation.lengths, plain.evaluation.lengths)
+    with pytest.raises(UserError, match="temperature is inf, but the greedy policy's actions are the same at every"):
+        tables.evaluate_agents([saved], None, where, 6, ["greedy"], manner=Manner(np.inf))
 
 
 MIXTURE = "BabyAI-GoToObj-v0*2+MiniGrid-Dynamic-Obstacles-5x5-v0"

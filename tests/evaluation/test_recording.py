@@ -7,6 +7,7 @@ import pytest
 
 from metarims.agents.agent import make_agent
 from metarims.errors import UserError
+from metarims.evaluation.evaluate import Manner
 from metarims.evaluation.modules import replay
 from metarims.evaluation.recording import record_agents, record_episodes, record_random
 from metarims.gridworld import VOCABULARY, make, tiles, tokenize
@@ -133,6 +134,28 @@ def test_the_same_seed_records_the_same_episodes(agent, episodes, where):
         jax.tree.map(np.testing.assert_array_equal, one, other)
     other = record_episodes(agent, ENV, 6, greedy=False, where=where, seed=4)
     assert any(not np.array_equal(a.grid[0], b.grid[0]) for a, b in zip(episodes, other, strict=True))
+
+
+def test_more_episodes_begin_with_the_same(agent, episodes, where):
+    few = record_episodes(agent, ENV, 2, greedy=False, where=where, seed=3)
+    for one, other in zip(few, episodes, strict=False):
+        assert (one.level_seed, one.mission) == (other.level_seed, other.mission)
+        np.testing.assert_array_equal(one.grid[0], other.grid[0])
+
+
+def test_agents_are_recorded_as_they_are_asked_to_play(agent, where):
+    """Of the first episode: its probabilities are those from which actions are drawn, its values those of its state."""
+    config = dataclasses.replace(PRESETS["debug"], env=ENV)
+    saved = SavedAgent(agent, config, 0, 0, 7, len(VOCABULARY))
+    manner = Manner(np.inf, remembers=False, hears=False)
+    (episode,) = record_agents([saved], None, where, 1, greedy=False, seed=3, manner=manner)
+    np.testing.assert_allclose(episode.policy, 1 / 7, rtol=1e-6)
+    for view, direction, value in zip(episode.view, episode.direction, episode.values, strict=False):
+        seen = Observation(jnp.asarray(view[None]), jnp.asarray(direction[None]), jnp.zeros(1, int))
+        _, output = step(agent, jnp.zeros((1, 13), int), seen, agent.initial_state(1))
+        np.testing.assert_allclose(output.value[0], value, atol=1e-5)
+    with pytest.raises(UserError, match="the greedy policy's actions are the same at every temperature"):
+        record_agents([saved], None, where, 1, greedy=True, manner=manner)
 
 
 def test_an_lstm_agent_has_no_modules(where):

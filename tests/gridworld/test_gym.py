@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from metarims.errors import UserError
@@ -50,6 +51,26 @@ def test_a_batch_is_what_its_spaces_say() -> None:
             )
             assert info["_final_obs"][index]
     assert ended > 5
+
+
+def test_at_an_episodes_end_info_has_the_form_of_gymnasiums_own_vector_environments() -> None:
+    ours = gymnasium.make_vec(f"metarims/{ID}", num_envs=3)
+    same_step = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    theirs = gymnasium.make_vec(f"metarims/{ID}", 3, vectorization_mode="sync", vector_kwargs=same_step)
+    for envs in (ours, theirs):
+        envs.reset(seed=0)
+    found = []
+    for envs in (ours, theirs):
+        while True:
+            _, _, terminated, truncated, info = envs.step(np.full(3, 6))
+            if (over := terminated | truncated).any():
+                break
+            assert info == {}
+        assert info["final_info"] == {}
+        np.testing.assert_array_equal(info["_final_info"], over)
+        np.testing.assert_array_equal(info["_final_obs"], over)
+        found.append({name: type(value) for name, value in info.items()})
+    assert found[0] == found[1]
 
 
 def test_code_in_the_style_of_cleanrl_can_train_on_it() -> None:

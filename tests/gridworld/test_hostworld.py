@@ -140,6 +140,18 @@ def test_missions_that_cannot_be_read_are_sentences() -> None:
     assert HostWorld("Moody-v0", 1, words=("shiny", "key")).vocabulary == (*BABYAI_VOCABULARY, "shiny")
 
 
+def test_missions_that_nobody_reads_may_say_anything() -> None:
+    table = MissionTable(None, 1, capacity=1, keep=10)
+    assert {table.row(mission, 0) for mission in ("fetch a shiny gem", "go to the red key", "")} == {0}
+    assert not table.take_change()
+    assert (table.tokens == 0).all()
+    envs = HostWorld("Moody-v0", 4, max_words=2, max_missions=2, keep=50, reads=False)
+    _, _, steps, state = play(envs, 1, 20)
+    envs.check()
+    assert (np.asarray(steps.observation.mission) == 0).all()
+    assert (np.asarray(state.missions) == 0).all()
+
+
 def test_a_table_that_is_too_small_stops_with_a_sentence() -> None:
     envs = HostWorld("Moody-v0", 4, max_missions=2, keep=50)
     play(envs, 1, 20)

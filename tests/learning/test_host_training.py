@@ -89,12 +89,22 @@ def test_a_seed_is_held_while_its_environments_go_on(talked):
     trainer.run_chunk(held)
 
 
-def test_an_agent_that_reads_no_missions_learns_where_they_are_new(small, quick_compilation):
+class Foreign(Talker):
+    """Its missions have words of a language of their own."""
+
+    def reset(self, **kwargs):
+        seen, info = super().reset(**kwargs)
+        self.mission = f"ogd {self.np_random.integers(1000)}"
+        return seen | {"mission": self.mission}, info
+
+
+gymnasium.register("Foreign-v0", entry_point=Foreign)
+
+
+def test_an_agent_that_reads_no_missions_learns_whatever_they_say(small, quick_compilation):
     loop, deaf = Loop(span=4, rollout=8, epochs=1, minibatches=1), dataclasses.replace(small.network, mission_dim=0)
-    config = small.config(
-        "vanilla", env="Talker-v0", network=deaf, ppo=PPO(num_envs=4), fast=loop, record_every=32, max_missions=24
-    )
-    trainer = make_trainer(config)
+    config = small.config("vanilla", env="Foreign-v0", network=deaf, ppo=PPO(num_envs=4), fast=loop, record_every=32)
+    trainer = make_trainer(dataclasses.replace(config, max_missions=1, max_words=1))
     _, metrics = trainer.run_chunk(trainer.init())
     assert abs(float(metrics["fast/kl"][0])) < 1e-6
     assert metrics["fast/grad_norm/encoder"][0] > 0

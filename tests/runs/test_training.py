@@ -17,7 +17,8 @@ from metarims import __version__
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.runs import checkpoints, code, training, watching
-from metarims.runs.folder import describe, read_config
+from metarims.runs.export import load_agent
+from metarims.runs.folder import describe, load_agents, read_config
 from metarims.runs.progress import Progress
 from metarims.runs.stopping import StopRequest
 from metarims.views.metrics import read_speed
@@ -90,6 +91,30 @@ def test_the_agent_with_the_highest_return_before_a_checkpoint_is_kept(tmp_path,
         shutil.rmtree(tmp_path / "short")
 
 
+@pytest.mark.parametrize("chunks", [1, 2, 4, 7, 8])
+def test_at_its_end_a_run_chooses_among_its_last_chunks_too(tmp_path, fake, train, chunks):
+    train(tmp_path / "run", dataclasses.replace(fake.SMALL, frames=100 * chunks))
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    ends = [*range(3, chunks, 3), chunks]
+    for seed in (3, 5):
+        returns = [row["return"] for row in rows if row["seed"] == seed]
+        means = [np.mean(returns[3 * index : end]) for index, end in enumerate(ends)]
+        assert (
+            load_agent(tmp_path / f"run/agents/best-seed-{seed}.safetensors", fake.build).env_steps
+            == 100 * ends[int(np.argmax(means))]
+        )
+
+
+def test_a_run_that_is_stopped_chooses_at_regular_checkpoints_alone(tmp_path, train):
+    stops = Watcher(lambda report: os.kill(os.getpid(), signal.SIGTERM) if report.chunk == 2 else None)
+    train(tmp_path / "run", watcher=stops)
+    assert not list((tmp_path / "run/agents").glob("best-*"))
+    with pytest.raises(
+        UserError, match=r"no best agent yet .* every 3 chunks \(checkpoint_every\) and at the run's end"
+    ):
+        load_agents(tmp_path / "run", best=True)
+
+
 @pytest.mark.parametrize("chunk", [1, 3, 4, 6, 11, 12])
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, train, snapshot, whole, chunk):
     with pytest.raises(Killed):
@@ -118,11 +143,13 @@ def test_one_program_serves_every_chunk_also_of_a_run_that_goes_on(tmp_path, tra
     assert [report.chunk for report in watcher.reports] == list(range(4, 13))
 
 
-def test_training_longer_is_the_same_run(tmp_path, fake, train, snapshot, whole):
-    train(tmp_path / "run", dataclasses.replace(fake.SMALL, frames=500))
+@pytest.mark.parametrize("chunks", [2, 5, 6, 10])
+def test_training_longer_is_the_same_run(tmp_path, fake, train, snapshot, whole, chunks):
+    """Its best agents, too."""
+    train(tmp_path / "run", dataclasses.replace(fake.SMALL, frames=100 * chunks))
     watcher = Watcher()
     train(tmp_path / "run", watcher=watcher)
-    assert watcher.start == 500
+    assert watcher.start == 100 * chunks
     assert {**snapshot(tmp_path / "run")} == whole
 
 

@@ -5,7 +5,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from metarims.gridworld.tiles import TILE_ATLAS
+from metarims.gridworld.bridge import draw_tile
+from metarims.gridworld.tiles import AGENT, NUM_TILES, TILE_ATLAS
 from metarims.views import tiles
 
 
@@ -22,13 +23,14 @@ def tile(name: str, code: int) -> np.ndarray:
 
 
 def test_the_pixels_are_the_atlas_that_agents_see():
-    for code in range(tiles.VIEW_TILES):
+    for code in range(NUM_TILES):
         np.testing.assert_array_equal(tile("pixels", code), TILE_ATLAS[code], err_msg=tiles.tile_name(code))
 
 
 @pytest.mark.parametrize(("name", "code"), [("world", 2), ("world", 8), ("world", 27), ("view", 13), ("view", 44)])
 def test_a_tile_is_as_minigrid_draws_it(name, code):
-    np.testing.assert_array_equal(tile(name, code), tiles.draw_tile(code, tiles.SHEETS[name]))
+    sheet = tiles.SHEETS[name]
+    np.testing.assert_array_equal(tile(name, code), draw_tile(code, sheet.tile_size, sheet.lit))
 
 
 @pytest.mark.slow
@@ -38,9 +40,9 @@ def test_every_sheet_is_as_minigrid_draws_it(name):
 
 
 def test_world_tiles_are_all_different_but_for_unseen_which_is_empty():
-    pictures = [tile("world", code).tobytes() for code in range(tiles.WORLD_TILES)]
+    pictures = [tile("world", code).tobytes() for code in range(AGENT)]
     assert pictures[0] == pictures[1]
-    assert len(set(pictures[1:])) == tiles.WORLD_TILES - 1
+    assert len(set(pictures[1:])) == AGENT - 1
 
 
 def test_names():
@@ -52,4 +54,4 @@ def test_names():
     assert tiles.tile_name(41) == "agent"
     assert tiles.tile_name(42) == "agent carrying red key"
     assert tiles.tile_name(59) == "agent carrying grey box"
-    assert len({tiles.tile_name(code) for code in range(tiles.VIEW_TILES)}) == tiles.VIEW_TILES
+    assert len({tiles.tile_name(code) for code in range(NUM_TILES)}) == NUM_TILES

@@ -10,9 +10,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, PyTree, Shaped
 
-from metarims.agents.agent import policy_entropy
+from metarims.agents.agent import AgentOutput, policy_entropy
 from metarims.errors import UserError, shown, unknown_name
 from metarims.gridworld import VectorWorld
 from metarims.gridworld.missions import Speech
@@ -36,6 +36,10 @@ CARRIED = 10
 """Episodes for each slot, at least, where the recurrent state is carried from one to the next."""
 
 
+LEAST_TEMPERATURE = 1e-3
+"""Below it a policy draws its likeliest action alone, and logits would leave the range of numbers."""
+
+
 class Manner(NamedTuple):
     """How an agent is played; what it loses by playing otherwise than it learnt is what that is worth to it."""
 
@@ -46,10 +50,23 @@ class Manner(NamedTuple):
     hears: bool = True
     """Otherwise its missions have no words."""
 
-    def check(self) -> None:
+    def check(self, greedy: bool) -> None:
         """Raise ``UserError`` unless it can be played so."""
-        if not self.temperature > 0:
-            raise UserError(f"temperature is {self.temperature}: it must be greater than zero.")
+        if not self.temperature >= LEAST_TEMPERATURE:
+            raise UserError(
+                f"temperature is {self.temperature:g}: it must be at least {LEAST_TEMPERATURE:g}. For the likeliest "
+                "action at each step choose the greedy policy."
+            )
+        if greedy and self.temperature != 1:
+            raise UserError(
+                f"temperature is {self.temperature:g}, but the greedy policy's actions are the same at every "
+                "temperature: leave it out, or choose the sampled policy."
+            )
+
+    def words(self, policy: str) -> list[str]:
+        """How an agent is played under a policy: its name, with the temperature, and what is taken from the agent."""
+        drawn = policy if self.temperature == 1 else f"{policy} at temperature {self.temperature:g}"
+        return [drawn] + ["without memory"] * (not self.remembers) + ["without words"] * (not self.hears)
 
 
 AS_LEARNT = Manner()
@@ -75,9 +92,30 @@ def evaluation_key(seed: int) -> PRNGKeyArray:
     return jax.random.fold_in(key, seed & 0xFFFFFFFF)
 
 
-def choose(logits: Float[Array, "B A"], key: PRNGKeyArray, greedy: Bool[Array, ""] | bool) -> Int[Array, " B"]:
-    """The likeliest action, or one drawn from the policy."""
-    return jnp.where(greedy, jnp.argmax(logits, axis=-1), jax.random.categorical(key, logits))
+def check_seed(seed: int) -> None:
+    """Raise ``UserError`` unless it can be the seed of an evaluation."""
+    if not 0 <= seed < 2**31:
+        raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
+
+
+def levels_of(seed: int, trained: int) -> int:
+    """Which levels an evaluation of this seed plays with the agent of a training seed: the seed of their key.
+
+    So an agent plays the same ones beside others and alone, and no two agents of a run play one level.
+    """
+    return (seed << 32) + trained
+
+
+def first_farama_seed(seed: int, trained: int) -> int:
+    """Where these levels begin in Farama's environments; there is room for ``MAX_EPISODES`` before the next ones."""
+    return FIRST_FARAMA_SEED + levels_of(seed, trained) * MAX_EPISODES
+
+
+def choose(
+    logits: Float[Array, "B A"], key: PRNGKeyArray, greedy: Bool[Array, ""], temperature: Float[Array, ""] | float
+) -> Int[Array, " B"]:
+    """The likeliest action, or one drawn from the policy at a temperature."""
+    return jnp.where(greedy, jnp.argmax(logits, axis=-1), jax.random.categorical(key, logits / temperature))
 
 
 def evaluate_jax(
@@ -95,7 +133,7 @@ def evaluate_jax(
     ``carry``: the recurrent state runs on from a slot's episode to its next (see ``count_slots``).
     """
     check_episodes(num_episodes)
-    manner.check()
+    manner.check(greedy)
     num_envs = count_slots(num_episodes, BATCH_JAX, carry)
     quota = num_episodes // num_envs + (np.arange(num_envs) < num_episodes % num_envs)
     settings = jnp.asarray(greedy), jax.tree.map(jnp.asarray, manner), jnp.asarray(carry)
@@ -141,10 +179,9 @@ def _play(
         key, key_act = jax.random.split(now.key)
         fresh = (now.begins & ~carry) | ~manner.remembers
         core, output = agent.step(tables, now.observation, agent.reset(now.core, fresh))
-        logits = output.logits / manner.temperature
-        env, after = envs.step(now.env, choose(logits, key_act, greedy))
+        env, after = envs.step(now.env, choose(output.logits, key_act, greedy, manner.temperature))
         returns, lengths = now.returns + after.reward, now.lengths + 1
-        entropies = now.entropies + policy_entropy(logits)
+        entropies = now.entropies + policy_entropy(output.logits / manner.temperature)
         ends = after.terminated | after.truncated
         place = jnp.where(ends & (now.ended < quota), now.ended, most)  # Beyond the last column: dropped.
         found = after.terminated & (after.reward > 0), returns, lengths, entropies / lengths
@@ -183,9 +220,9 @@ def evaluate_farama(
     from metarims.gridworld.farama import FaramaBatch, play
 
     check_episodes(num_episodes)
-    manner.check()
+    manner.check(greedy)
     batch = FaramaBatch(env_id, count_slots(num_episodes, BATCH_FARAMA, carry), speech)
-    act = PixelPolicy(agent, batch.num_envs, evaluation_key(first_seed), greedy, manner)
+    act = PixelPolicy(agent, batch.num_envs, evaluation_key(first_seed % 2**64), greedy, manner)
 
     def policy(pixels: Pixels, mission_tokens: np.ndarray, begins: np.ndarray) -> np.ndarray:
         return act(pixels, mission_tokens, begins & (not carry))
@@ -227,16 +264,29 @@ class PixelPolicy:
     ) -> Int[np.ndarray, " B"]:
         pixels = Pixels(jnp.asarray(pixels.image), jnp.asarray(pixels.mission))
         played = jnp.asarray(mission_tokens), self.state, jnp.asarray(begins), self.key, self.greedy, self.manner
-        self.key, self.state, self.output, action = _act(self.agent, pixels, *played)
+        self.key, self.state, self.output, action = act(self.agent, pixels, *played)
         return np.asarray(action)
 
 
 @eqx.filter_jit
-def _act(agent, pixels, mission_tokens, state, begins, key, greedy, manner):
+def act(
+    agent: Any,
+    seen: Observation | Pixels,
+    mission_tokens: Integer[Array, "num_missions L"],
+    state: PyTree,
+    begins: Bool[Array, " B"],
+    key: PRNGKeyArray,
+    greedy: Bool[Array, ""],
+    manner: Manner,
+) -> tuple[PRNGKeyArray, PyTree, AgentOutput, Int[Array, " B"]]:
+    """One step of an agent: the key and the recurrent state to go on with, what it says, and its actions.
+
+    Where ``begins``, its state is reset before.
+    """
     key, key_act = jax.random.split(key)
     tables = agent.tables(jnp.where(manner.hears, mission_tokens, 0))
-    state, output = agent.step(tables, pixels, agent.reset(state, begins | ~manner.remembers))
-    return key, state, output, choose(output.logits / manner.temperature, key_act, greedy)
+    state, output = agent.step(tables, seen, agent.reset(state, begins | ~manner.remembers))
+    return key, state, output, choose(output.logits, key_act, greedy, manner.temperature)
 
 
 def check_place(where: str) -> None:

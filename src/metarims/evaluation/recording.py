@@ -9,14 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int, PRNGKeyArray, UInt8
 
-from metarims.errors import UserError
 from metarims.evaluation.episodes import Episode
 from metarims.evaluation.evaluate import (
+    AS_LEARNT,
     FIRST_FARAMA_SEED,
+    Manner,
     PixelPolicy,
+    act,
     check_episodes,
     check_place,
-    choose,
+    check_seed,
     evaluation_key,
 )
 from metarims.evaluation.random_agent import RandomAgent
@@ -75,6 +77,8 @@ def record_agents(
     num_episodes: int,
     greedy: bool,
     seed: int = 0,
+    *,
+    manner: Manner = AS_LEARNT,
 ) -> list[Episode]:
     """``num_episodes`` of each agent, all on the same levels; ``env`` None is the one trained on.
 
@@ -85,12 +89,12 @@ def record_agents(
     episodes = []
     for saved in agents:
         played = tasks_of(saved, env)
-        for index, task in enumerate(played):
+        for task in played:
             check_actions(saved, task, count_actions(task, where, VIEW_ELSEWHERE))
-            share = num_episodes // len(played) + (index < num_episodes % len(played))
-            if share:
-                words, carry = speech(saved, task), carries(saved)
-                episodes += record_episodes(saved.agent, task, share, greedy, where, seed, words, carry=carry)
+        for task, share in share_out(num_episodes, played):
+            how = {"carry": carries(saved), "manner": manner}
+            words = speech(saved, task, manner)
+            episodes += record_episodes(saved.agent, task, share, greedy, where, seed, words, **how)
     return episodes
 
 
@@ -101,13 +105,17 @@ def record_random(env: str, where: Literal["jax", "farama"], num_episodes: int, 
     """
     check_episodes(num_episodes, MAX_EPISODES)
     check_place(where)
-    episodes, played = [], tasks(env)
-    for index, task in enumerate(played):
-        share = num_episodes // len(played) + (index < num_episodes % len(played))
-        if share:
-            agent = RandomAgent(count_actions(task, where, VIEW_ELSEWHERE))
-            episodes += record_episodes(agent, task, share, False, where, seed, Speech(None))
+    episodes = []
+    for task, share in share_out(num_episodes, tasks(env)):
+        agent = RandomAgent(count_actions(task, where, VIEW_ELSEWHERE))
+        episodes += record_episodes(agent, task, share, False, where, seed, Speech(None))
     return episodes
+
+
+def share_out(num_episodes: int, tasks: Sequence[str]) -> list[tuple[str, int]]:
+    """How many episodes of each task are played; the first ones get what is left over, and some may get none."""
+    shares = [num_episodes // len(tasks) + (index < num_episodes % len(tasks)) for index in range(len(tasks))]
+    return [(task, share) for task, share in zip(tasks, shares, strict=True) if share]
 
 
 def record_episodes(
@@ -120,6 +128,7 @@ def record_episodes(
     speech: Speech = Speech(),  # noqa: B008  (a constant)
     *,
     carry: bool = False,
+    manner: Manner = AS_LEARNT,
 ) -> list[Episode]:
     """Play ``num_episodes`` levels that ``seed`` chooses, and keep what happens at each step.
 
@@ -128,19 +137,19 @@ def record_episodes(
     """
     check_episodes(num_episodes, MAX_EPISODES)
     check_place(where)
-    if not 0 <= seed < 2**31:
-        raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
-    first = FIRST_FARAMA_SEED + seed * num_episodes if where == "farama" else 0
+    check_seed(seed)
+    manner.check(greedy)
+    first = FIRST_FARAMA_SEED + seed * MAX_EPISODES if where == "farama" else 0
     key = evaluation_key(seed)
     num_envs = 1 if carry else num_episodes
     if where == "farama":
-        stage: Stage = FaramaStage(agent, env, num_envs, first, key, greedy, speech)
+        stage: Stage = FaramaStage(agent, env, num_envs, first, key, greedy, speech, manner)
     else:
-        stage = JaxStage(agent, env, num_envs, key, greedy)
+        stage = JaxStage(agent, env, num_envs, key, greedy, manner)
     episodes = []
     for number in range(0, num_episodes, num_envs):
         stage.begin(number)
-        played = _play(stage, num_envs, carry)
+        played = _play(stage, num_envs, carry, manner.temperature)
         episodes += [
             _cut(played, index, env=env, mission=mission, where=where, level_seed=first + number + index)
             for index, mission in enumerate(played.missions)
@@ -151,8 +160,9 @@ def record_episodes(
 class JaxStage:
     """Our world. The level seed is the episode's number under the evaluation's key."""
 
-    def __init__(self, agent: Any, env: str, num_envs: int, key: PRNGKeyArray, greedy: bool):
-        self.agent, self.level, self.greedy, self.num_envs = agent, make(env), jnp.asarray(greedy), num_envs
+    def __init__(self, agent: Any, env: str, num_envs: int, key: PRNGKeyArray, greedy: bool, manner: Manner):
+        self.agent, self.level, self.num_envs = agent, make(env), num_envs
+        self.how = jnp.asarray(greedy), jax.tree.map(jnp.asarray, manner)
         key_levels, self.key = jax.random.split(key)
         self.key_levels = jax.random.fold_in(key_levels, LEVEL_KEYS)
         self.state = agent.initial_state(num_envs)
@@ -169,9 +179,9 @@ class JaxStage:
         )
 
     def decide(self, begins: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
-        self.key, self.state, output, actions = _decide(
-            self.agent, self.level, self.observation, self.state, jnp.asarray(begins), self.key, self.greedy
-        )
+        tokens = jnp.asarray(self.level.mission_tokens)
+        known = tokens, self.state, jnp.asarray(begins), self.key, *self.how
+        self.key, self.state, output, actions = act(self.agent, self.observation, *known)
         return np.asarray(actions), output
 
     def step(self, actions: Int[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -188,14 +198,6 @@ def _begin(level, numbers, key):
 
 
 @eqx.filter_jit
-def _decide(agent, level, observation, state, begins, key, greedy):
-    key, key_act = jax.random.split(key)
-    tables = agent.tables(jnp.asarray(level.mission_tokens))
-    state, output = agent.step(tables, observation, agent.reset(state, begins))
-    return key, state, output, choose(output.logits, key_act, greedy)
-
-
-@eqx.filter_jit
 def _step(level, world, actions, key):
     key, key_world = jax.random.split(key)
     keys = jax.random.split(key_world, len(actions))
@@ -207,12 +209,20 @@ class FaramaStage:
     """The real environments, seen through their own pictures."""
 
     def __init__(
-        self, agent: Any, env: str, num_envs: int, first_seed: int, key: PRNGKeyArray, greedy: bool, speech: Speech
+        self,
+        agent: Any,
+        env: str,
+        num_envs: int,
+        first_seed: int,
+        key: PRNGKeyArray,
+        greedy: bool,
+        speech: Speech,
+        manner: Manner,
     ):
         from metarims.gridworld.farama import FaramaBatch
 
         self.batch, self.first_seed = FaramaBatch(env, num_envs, speech), first_seed
-        self.policy = PixelPolicy(agent, num_envs, key, greedy)
+        self.policy = PixelPolicy(agent, num_envs, key, greedy, manner)
         self.missions: Sequence[str] = ()
 
     def begin(self, first: int) -> None:
@@ -247,13 +257,14 @@ class _Played(NamedTuple):
     missions: Sequence[str]
     snapshots: list[Snapshot]
     outputs: list[Any]
+    temperature: float
     actions: np.ndarray
     rewards: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
 
 
-def _play(stage: Stage, num_envs: int, carry: bool) -> _Played:
+def _play(stage: Stage, num_envs: int, carry: bool, temperature: float) -> _Played:
     """Step all until each has ended; those that have stand by."""
     begins, active = np.full(num_envs, not carry), np.ones(num_envs, bool)
     snapshots, outputs, steps = [stage.snapshot()], [], []
@@ -266,7 +277,7 @@ def _play(stage: Stage, num_envs: int, carry: bool) -> _Played:
         active &= ~(terminated | truncated)
         begins = np.zeros(num_envs, bool)
     columns = [np.stack(column) for column in zip(*steps, strict=True)]
-    return _Played(stage.missions, snapshots, outputs, *columns)
+    return _Played(stage.missions, snapshots, outputs, temperature, *columns)
 
 
 def _cut(played: _Played, index: int, **known: Any) -> Episode:
@@ -283,7 +294,7 @@ def _cut(played: _Played, index: int, **known: Any) -> Episode:
         actions=played.actions[:length, index].astype(np.int32),
         rewards=played.rewards[:length, index].astype(np.float32),
         values=np.array([output.value[index] for output in outputs], np.float32),
-        policy=np.stack([_softmax(output.logits[index]) for output in outputs]),
+        policy=np.stack([_softmax(output.logits[index] / played.temperature) for output in outputs]),
         active=np.stack([output.metrics.active[index] for output in outputs]),
         input_attention=np.stack([output.metrics.input_attention[index] for output in outputs]),
         communication=np.stack([output.metrics.communication[index] for output in outputs]),

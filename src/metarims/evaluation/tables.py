@@ -10,24 +10,28 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from metarims import __version__
 from metarims.errors import UserError, unknown_name
 from metarims.evaluation.evaluate import (
     AS_LEARNT,
-    FIRST_FARAMA_SEED,
     Evaluation,
     Manner,
     check_episodes,
     check_place,
+    check_seed,
     evaluate_farama,
     evaluate_jax,
     evaluation_key,
+    first_farama_seed,
+    levels_of,
 )
 from metarims.evaluation.statistics import MIN_SEEDS, Interval, seed_interval, wilson_interval
 from metarims.gridworld import make
 from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS, Speech
 from metarims.gridworld.registry import check_native, is_native, tasks
 from metarims.runs.export import SavedAgent
-from metarims.runs.files import writing
+from metarims.runs.files import write_atomic, writing
+from metarims.runs.folder import MAY_CHANGE, VERSION, contrast, differences, load_agents
 from metarims.terminal import Terminal
 
 POLICIES = ("greedy", "sampled")
@@ -45,10 +49,35 @@ class Result(NamedTuple):
     """``greedy`` or ``sampled``."""
     evaluation: Evaluation
     manner: Manner = AS_LEARNT
+    env_steps: int = 0
+    """For which the agent was trained."""
 
     @property
     def success(self) -> Interval:
         return wilson_interval(int(self.evaluation.success.sum()), len(self.evaluation.success))
+
+
+def load_seeds(paths: Sequence[Path], *, best: bool = False) -> list[SavedAgent]:
+    """The agents of a run's folder, or in a file; or those of several, if they are seeds of one experiment.
+
+    Other settings than the seeds, or a seed twice, are a ``UserError``. ``best``: those with the highest return on the
+    way.
+    """
+    found: dict[int, Path] = {}
+    agents: list[SavedAgent] = []
+    for path in paths:
+        for saved in load_agents(path, best=best):
+            first = (agents or [saved])[0].config
+            if names := differences(first, saved.config, (*MAY_CHANGE, "seeds")):
+                raise UserError(
+                    f"{paths[0]} and {path} are no seeds of one experiment: the first has "
+                    f"{contrast(first, saved.config, names)}. Evaluate them one by one."
+                )
+            if saved.seed in found:
+                raise UserError(f"{found[saved.seed]} and {path} both hold seed {saved.seed}: leave one out.")
+            found[saved.seed] = path
+            agents.append(saved)
+    return agents
 
 
 def evaluate_agents(
@@ -66,39 +95,38 @@ def evaluate_agents(
 
     ``tell`` hears what is played next.
 
-    Each agent plays levels of its own, so that the episodes of all are independent; greedy and sampled share them.
+    Each training seed's agent plays levels of its own, so that the episodes of all are independent; greedy and sampled
+    share them. A temperature is for the sampled policy alone.
     """
-    if not 0 <= seed < 2**31:
-        raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
+    check_seed(seed)
     check_episodes(num_episodes)
     check_place(where)
-    manner.check()
     for policy in policies:
         if policy not in POLICIES:
             raise unknown_name("policy", policy, POLICIES)
+    manner.check(greedy="sampled" not in policies)
     results = []
     for env_id in dict.fromkeys(task for saved in agents for task in tasks_of(saved, env)):
         for policy in policies:
-            for index, saved in enumerate(agents):
+            how = manner._replace(temperature=1.0) if policy == "greedy" else manner
+            for saved in agents:
                 tell(f"plays {env_id}: seed {saved.seed}, {policy}, {num_episodes:,} episodes")
-                block = seed * len(agents) + index
-                evaluation = _evaluate(saved, env_id, where, num_episodes, policy == "greedy", block, manner)
-                results.append(Result(saved.config.agent, saved.seed, env_id, where, policy, evaluation, manner))
+                evaluation = _evaluate(saved, env_id, where, num_episodes, policy == "greedy", seed, how)
+                known = saved.config.agent, saved.seed, env_id, where, policy
+                results.append(Result(*known, evaluation, how, saved.env_steps))
     return results
 
 
 def _evaluate(
-    saved: SavedAgent, env: str, where: str, num_episodes: int, greedy: bool, block: int, manner: Manner
+    saved: SavedAgent, env: str, where: str, num_episodes: int, greedy: bool, seed: int, manner: Manner
 ) -> Evaluation:
-    """``block``: which levels to play; those of different blocks differ."""
     check_actions(saved, env, count_actions(env, where, "evaluate with --in farama"))
+    how = {"manner": manner, "carry": carries(saved)}
     if where == "farama":
-        first = FIRST_FARAMA_SEED + block * num_episodes
-        words = speech(saved, env)
-        how = {"manner": manner, "carry": carries(saved)}
+        first, words = first_farama_seed(seed, saved.seed), speech(saved, env, manner)
         return evaluate_farama(saved.agent, env, num_episodes, first, greedy, words, **how)
-    key = evaluation_key(block)
-    return evaluate_jax(saved.agent, make(env), num_episodes, key, greedy, manner=manner, carry=carries(saved))
+    key = evaluation_key(levels_of(seed, saved.seed))
+    return evaluate_jax(saved.agent, make(env), num_episodes, key, greedy, **how)
 
 
 def tasks_of(saved: SavedAgent, env: str | None) -> tuple[str, ...]:
@@ -142,8 +170,10 @@ def check_actions(saved: SavedAgent, env: str, num_actions: int) -> None:
         )
 
 
-def speech(saved: SavedAgent, env: str) -> Speech:
-    """The words that the agent knows, and how many of them a mission of this task may have."""
+def speech(saved: SavedAgent, env: str, manner: Manner = AS_LEARNT) -> Speech:
+    """The words that the agent knows, and how many of them a mission of this task may have; none if it reads none."""
+    if not manner.hears or not saved.config.network.mission_dim:
+        return Speech(None)
     return Speech(saved.vocabulary, MAX_WORDS if is_native(env) else max(LONGEST_MISSION, saved.config.max_words))
 
 
@@ -164,8 +194,39 @@ def over_seeds(results: Sequence[Result], policy: str) -> Interval:
     return seed_interval(np.array(rates))
 
 
+class Row(NamedTuple):
+    """A row of the table."""
+
+    seed: int | str
+    """``all``: all episodes of all seeds together; ``over seeds``: the mean of the seeds."""
+    success: Interval
+    results: Sequence[Result]
+    """Of one task under one policy, of which the row tells."""
+
+    @property
+    def mean_return(self) -> float:
+        return float(np.mean([result.evaluation.returns.mean() for result in self.results]))
+
+    @property
+    def mean_length(self) -> float:
+        return float(np.mean([result.evaluation.lengths.mean() for result in self.results]))
+
+
+def make_rows(results: Sequence[Result]) -> list[Row]:
+    """Task by task and policy by policy a row per seed; with several, also one for all episodes and one over seeds."""
+    rows = []
+    for env, policy in dict.fromkeys((result.env, result.policy) for result in results):
+        alike = [result for result in results if (result.env, result.policy) == (env, policy)]
+        rows += [Row(result.seed, result.success, [result]) for result in alike]
+        if len(alike) > 1:
+            rows.append(Row("all", pooled(alike, policy), alike))
+        if len(alike) >= MIN_SEEDS:
+            rows.append(Row("over seeds", over_seeds(alike, policy), alike))
+    return rows
+
+
 def print_table(results: Sequence[Result], console: Console | None = None) -> None:
-    """One row per seed and policy; with several seeds, also one for all their episodes, and for the mean over seeds."""
+    """The rows of every task, under a title that says how it was played."""
     console = console or Terminal()
     for env in dict.fromkeys(result.env for result in results):
         _print_task([result for result in results if result.env == env], console)
@@ -179,69 +240,74 @@ def _print_task(results: Sequence[Result], console: Console) -> None:
     for name in ("policy", "seed", "success", "return", "length"):
         table.add_column(name, justify="left" if name == "policy" else "right")
     for policy in dict.fromkeys(result.policy for result in results):
-        rows = [result for result in results if result.policy == policy]
-        for result in rows:
-            table.add_row(policy, str(result.seed), interval_text(result.success), *_means([result]))
-        if len(rows) > 1:
-            table.add_row(policy, "all", interval_text(pooled(results, policy)), *_means(rows))
-        if len(rows) >= MIN_SEEDS:
-            table.add_row(policy, "over seeds", interval_text(over_seeds(results, policy)), *_means(rows))
+        for row in make_rows([result for result in results if result.policy == policy]):
+            means = f"{row.mean_return:.3f}", f"{row.mean_length:.1f}"
+            table.add_row(policy, str(row.seed), interval_text(row.success), *means)
         table.add_section()
     title = f"{first.agent} on {first.env} in {place}, {num_episodes} episodes per seed and policy"
-    title += "".join(f", {words}" for words in _manner_words(first.manner))
+    said = dict.fromkeys(words for result in results for words in result.manner.words(result.policy))
+    title += "".join(f", {words}" for words in said if words not in POLICIES)
     console.print(title, highlight=False, markup=False, soft_wrap=True)
     console.print(table)
-
-
-def _manner_words(manner: Manner) -> list[str]:
-    """What differs from how agents learn."""
-    said = {
-        f"temperature {manner.temperature:g}": manner.temperature != 1,
-        "without memory": not manner.remembers,
-        "without words": not manner.hears,
-    }
-    return [words for words, differs in said.items() if differs]
+    steps = [result.env_steps for result in results]
+    if min(steps) < max(steps):
+        note = f"Note: these agents are of different steps, from {min(steps):,} to {max(steps):,}."
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    if not first.manner.hears and is_native(first.env) and len(make(first.env).missions) == 1:
+        note = f"Note: {first.env} has one mission, the same in every level: its words tell an agent nothing."
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
 def interval_text(interval: Interval) -> str:
     """As ``0.950 [0.910, 0.973]``."""
-    return f"{interval.value:.3f} [{max(0.0, interval.low):.3f}, {min(1.0, interval.high):.3f}]"
+    value, low, high = _within(interval)
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def write_json(path: Path, results: Sequence[Result]) -> None:
-    """Every figure of the table, and every episode."""
-    from metarims.runs.files import write_atomic
+def _within(interval: Interval) -> Interval:
+    """The part of a rate's interval between 0 and 1, which Student's may leave."""
+    return Interval(interval.value, max(0.0, interval.low), min(1.0, interval.high))
 
+
+def write_json(path: Path, results: Sequence[Result], runs: Sequence[Path], best: bool, seed: int) -> None:
+    """Every row of the table, every episode, and what was asked for (``docs/metrics.md`` has the fields).
+
+    ``runs``: the folders or files of the agents; ``best``: whether of those the best on the way; ``seed``: the
+    evaluation's.
+    """
+    asked = {VERSION: __version__, "runs": [str(run) for run in runs], "best": best, "seed": seed}
+    found = asked | {"rows": [as_dict(row) for row in make_rows(results)]}
     with writing("the results", path.parent, advice="Name another file."):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, (json.dumps([as_dict(result) for result in results], indent=1) + "\n").encode())
+        write_atomic(path, (json.dumps(found, indent=1) + "\n").encode())
 
 
-def as_dict(result: Result) -> dict[str, Any]:
-    """A result as plain data."""
-    interval, evaluation = result.success, result.evaluation
-    return {
-        "agent": result.agent,
-        "seed": result.seed,
-        "env": result.env,
-        "in": result.where,
-        "policy": result.policy,
-        "temperature": float(result.manner.temperature) if math.isfinite(result.manner.temperature) else "inf",
-        "remembers": result.manner.remembers,
-        "hears": result.manner.hears,
-        "episodes": len(evaluation.success),
-        "success": interval.value,
-        "success_low": interval.low,
-        "success_high": interval.high,
-        "mean_return": float(evaluation.returns.mean()),
-        "mean_length": float(evaluation.lengths.mean()),
+def as_dict(row: Row) -> dict[str, Any]:
+    """A row as plain data; one of a single seed with all its episodes."""
+    first, (success, low, high) = row.results[0], _within(row.success)
+    temperature = float(first.manner.temperature)
+    found = {
+        "agent": first.agent,
+        "seed": row.seed,
+        "env": first.env,
+        "in": first.where,
+        "policy": first.policy,
+        "temperature": temperature if math.isfinite(temperature) else "inf",
+        "forgetful": not first.manner.remembers,
+        "deaf": not first.manner.hears,
+        "episodes": sum(len(result.evaluation.success) for result in row.results),
+        "success": success,
+        "success_low": low,
+        "success_high": high,
+        "mean_return": row.mean_return,
+        "mean_length": row.mean_length,
+    }
+    if isinstance(row.seed, str):
+        return found
+    evaluation = first.evaluation
+    return found | {
+        "env_steps": first.env_steps,
         "episode_success": evaluation.success.astype(int).tolist(),
         "episode_return": [round(float(value), 6) for value in evaluation.returns],
         "episode_length": evaluation.lengths.tolist(),
     }
-
-
-def _means(results: Sequence[Result]) -> tuple[str, str]:
-    returns = np.mean([result.evaluation.returns.mean() for result in results])
-    lengths = np.mean([result.evaluation.lengths.mean() for result in results])
-    return f"{returns:.3f}", f"{lengths:.1f}"

@@ -15,12 +15,15 @@ from metarims.types import TILE
 
 def draw_atlas() -> np.ndarray:
     """[60, 8, 8, 3] every tile of the agent's view as minigrid draws it (``atlas.npy`` is this array)."""
-    tiles = []
-    for code in range(NUM_TILES):
-        thing = WorldObj.decode(*map(int, SYMBOLS[code]))
-        direction = 3 if code >= AGENT else None
-        tiles.append(Grid.render_tile(thing, agent_dir=direction, highlight=code != UNSEEN, tile_size=TILE))
-    return np.stack(tiles).astype(np.uint8)
+    return np.stack([draw_tile(code, TILE, lit=True) for code in range(NUM_TILES)])
+
+
+def draw_tile(code: int, size: int, lit: bool) -> np.ndarray:
+    """[size, size, 3] one tile as minigrid draws it; ``lit`` is what the agent sees, and the agent itself faces up."""
+    thing = WorldObj.decode(*map(int, SYMBOLS[code]))
+    facing, lit = 3 if code >= AGENT else None, lit and code != UNSEEN
+    tile = Grid.render_tile(thing, agent_dir=facing, highlight=lit, tile_size=size)
+    return tile.astype(np.uint8)  # minigrid gives floats, and truncates them in its frames too.
 
 
 _CODE_OF = {tuple(map(int, symbol)): code for code, symbol in enumerate(SYMBOLS[:AGENT])}

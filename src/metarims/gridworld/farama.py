@@ -16,12 +16,12 @@ from minigrid.minigrid_env import MiniGridEnv
 from minigrid.wrappers import RGBImgPartialObsWrapper
 
 from metarims.errors import UserError, unknown_name
-from metarims.gridworld.bridge import draw_atlas, world_from_farama
+from metarims.gridworld.bridge import world_from_farama
 from metarims.gridworld.missions import Speech, tokenize
 from metarims.gridworld.world import World
 from metarims.types import TILE, VIEW, Pixels
 
-__all__ = ["Episode", "FaramaBatch", "FaramaStep", "draw_atlas", "make_farama", "play", "world_from_farama"]
+__all__ = ["Episode", "FaramaBatch", "FaramaStep", "make_farama", "play", "world_from_farama"]
 
 
 class FaramaStep(NamedTuple):
@@ -125,15 +125,15 @@ Policy = Callable[[Pixels, np.ndarray, np.ndarray], np.ndarray]
 def play(batch: FaramaBatch, seeds: Sequence[int], policy: Policy) -> Iterator[Episode]:
     """Play each level seed exactly once; episodes come as they end."""
     waiting = list(reversed(seeds))
-    seed_of = np.zeros(batch.num_envs, np.int64)
+    seed_of = [0] * batch.num_envs
     returns, lengths = np.zeros(batch.num_envs), np.zeros(batch.num_envs, np.int64)
     batch.active[:] = False
     while True:
         began = np.zeros(batch.num_envs, bool)
         for index in np.flatnonzero(~batch.active).tolist():
             if waiting:
-                seed_of[index] = waiting.pop()
-                batch.begin(index, int(seed_of[index]))
+                seed_of[index] = int(waiting.pop())
+                batch.begin(index, seed_of[index])
                 began[index], returns[index], lengths[index] = True, 0, 0
         if not batch.active.any():
             return
@@ -142,7 +142,7 @@ def play(batch: FaramaBatch, seeds: Sequence[int], policy: Policy) -> Iterator[E
         lengths += 1
         for index in np.flatnonzero(step.terminated | step.truncated):
             yield Episode(
-                seed=int(seed_of[index]),
+                seed=seed_of[index],
                 mission=batch.missions[index],
                 episode_return=float(returns[index]),
                 last_reward=float(step.reward[index]),

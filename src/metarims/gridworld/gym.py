@@ -71,7 +71,10 @@ class GymWorld(gymnasium.Env):
 
 
 class GymVectorWorld(VectorEnv):
-    """Many environments; an ended one begins its next level within the same step, and ``info`` keeps the final view."""
+    """Many environments; an ended one begins its next level within the same step, and ``info`` keeps the final view.
+
+    As in Gymnasium's own vector environments in this mode, there is a final info, too; it holds nothing.
+    """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
 
@@ -110,7 +113,7 @@ class GymVectorWorld(VectorEnv):
             rows = np.full(self.num_envs, None, object)
             for index in np.flatnonzero(ended):
                 rows[index] = {name: values[index] for name, values in final.items()}
-            info = {"final_obs": rows, "_final_obs": ended}
+            info = {"final_obs": rows, "_final_obs": ended, "final_info": {}, "_final_info": ended.copy()}
         return self._present(step.observation), np.asarray(step.reward, np.float64), terminated, truncated, info
 
     def _present(self, observation: Observation) -> dict[str, Any]:

@@ -17,10 +17,12 @@ class MissionTable:
     Without a ``capacity`` the table doubles when it is full. With one, a full table gives away the row whose mission
     was heard longest ago, but none that was heard within the last ``keep`` ticks of the clock: experience that is still
     to be learned from refers to those.
+
+    Without a ``vocabulary`` missions are not read: all are row 0, which has no words.
     """
 
-    def __init__(self, vocabulary: Sequence[str], max_words: int, capacity: int | None = None, keep: int = 0):
-        self.vocabulary, self.max_words = tuple(vocabulary), max_words
+    def __init__(self, vocabulary: Sequence[str] | None, max_words: int, capacity: int | None = None, keep: int = 0):
+        self.vocabulary, self.max_words = None if vocabulary is None else tuple(vocabulary), max_words
         self.capacity, self.keep = capacity, keep
         self.tokens = np.zeros((capacity or 1, max_words), np.int32)
         self._heard = np.zeros(len(self.tokens), np.int64)
@@ -35,8 +37,10 @@ class MissionTable:
 
     def row(self, mission: str, now: int = 0) -> int:
         """The row of a mission that is heard at time ``now``; a new one is written down."""
+        if self.vocabulary is None:
+            return 0
         if mission not in self._rows:
-            tokens = self._tokenize(mission)
+            tokens = self._tokenize(mission, self.vocabulary)
             row = self._free(now)
             self.tokens[row] = tokens
             self._rows[mission], self._changed = row, True
@@ -63,9 +67,9 @@ class MissionTable:
             )
         return self._rows.pop(oldest)
 
-    def _tokenize(self, mission: str) -> np.ndarray:
+    def _tokenize(self, mission: str, vocabulary: Sequence[str]) -> np.ndarray:
         words = mission.lower().replace(",", " ").split()
-        strange = list(dict.fromkeys(word for word in words if word not in self.vocabulary))
+        strange = list(dict.fromkeys(word for word in words if word not in vocabulary))
         if strange:
             raise UserError(
                 f"The mission '{mission}' has words that are not in the vocabulary: name them with "
@@ -76,4 +80,4 @@ class MissionTable:
                 f"The mission '{mission}' has {len(words)} words, but max_words is {self.max_words}: "
                 f"set --max-words {len(words)} or more."
             )
-        return tokenize(mission, self.vocabulary, self.max_words)
+        return tokenize(mission, vocabulary, self.max_words)

@@ -55,10 +55,12 @@ class HostWorld:
         max_words: int = 0,
         max_missions: int = 0,
         keep: int = 100,
+        reads: bool = True,
     ):
         """``words`` of missions beyond those of Farama's; ``keep``: steps for which an observation's row stays valid.
 
-        ``max_words`` and ``max_missions`` 0 are chosen here.
+        ``max_words`` and ``max_missions`` 0 are chosen here. Unless somebody ``reads`` them, missions may say anything,
+        and their table is one empty row.
         """
         from metarims.gridworld.farama import make_farama
         from metarims.gridworld.host import read_facts
@@ -69,8 +71,9 @@ class HostWorld:
         self.env = HostLevel(id, facts.num_actions, facts.time_limit)
         self.num_envs, self.keep = num_envs, keep
         self.vocabulary = (*BABYAI_VOCABULARY, *(word for word in words if word not in BABYAI_VOCABULARY))
-        self.max_words = max_words or facts.max_words
-        self.max_missions = max_missions or max(64, num_envs * (1 + keep // 16))
+        self.reads = reads
+        self.max_words = (max_words or facts.max_words) if reads else 1
+        self.max_missions = (max_missions or max(64, num_envs * (1 + keep // 16))) if reads else 1
         self.error: UserError | None = None
         """What went wrong first."""
         self._vectors: list[Any] = []
@@ -183,4 +186,5 @@ class HostWorld:
         return HostState(*arrays), jax.tree.map(lambda *leaves: np.stack(leaves), *steps)
 
     def _table(self) -> MissionTable:
-        return MissionTable(self.vocabulary, self.max_words, self.max_missions, self.keep)
+        vocabulary = self.vocabulary if self.reads else None
+        return MissionTable(vocabulary, self.max_words, self.max_missions, self.keep)

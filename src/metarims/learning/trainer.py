@@ -69,6 +69,7 @@ class Trainer:
             max_words=config.max_words,
             max_missions=config.max_missions,
             keep=max(learner.loop.rollout for learner in self.learners),
+            reads=config.network.mission_dim > 0,
         )
         self.level = self.envs.env
         self.words = vocabulary(self.envs)

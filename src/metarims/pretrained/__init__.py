@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from metarims.errors import unknown_name
+from metarims.errors import UserError
 
 HERE = Path(__file__).parent
 
@@ -15,5 +15,8 @@ def names() -> tuple[str, ...]:
 def find(name: str) -> Path:
     """The file of one of them; an unknown name is a ``UserError``."""
     if name not in names():
-        raise unknown_name("agent", name, names())
+        raise UserError(
+            f"No agent named '{name}' comes with the package, but {', '.join(names())} do. To play a run's agents, "
+            "name its folder instead of --agent."
+        )
     return HERE / f"{name}.safetensors"

@@ -1,5 +1,6 @@
-"""Which agent of each seed was the best on the way: the one with the highest return in training before a checkpoint."""
+"""Which agent of each seed was the best on the way: the one with the highest return in training just before."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -18,10 +19,11 @@ class Bests(TypedDict):
 
 
 class BestAgents:
-    """Judges stretches of training, from one regular checkpoint to the next.
+    """Judges stretches of training, from one regular checkpoint to the next, or to the run's end.
 
     Checkpoints that a stop makes end no stretch, so that a run which was stopped keeps the same agents as one which was
-    not. Returns of training say how good the policy was while it still changed; they cost nothing.
+    not. Nor does the end of a run, which may go on for longer (``at_end``). Returns of training say how good the policy
+    was while it still changed; they cost nothing.
     """
 
     def __init__(self, seeds: Sequence[int]):
@@ -49,16 +51,23 @@ class BestAgents:
                 self.standing["sums"][index] += row["return"] * row["episodes"]
                 self.standing["episodes"][index] += row["episodes"]
 
-    def judge(self, env_steps: int, agent: Callable[[int], Any]) -> None:
-        """End the stretch: the agents of these steps are the best so far where no stretch had a higher return.
+    def at_end(self, env_steps: Callable[[int], int], agent: Callable[[int], Any]) -> "BestAgents":
+        """The best agents of a run that ends here: the running stretch is judged in them, and here goes on."""
+        ended = BestAgents(self.seeds)
+        ended.restore(self.agents, copy.deepcopy(self.standing))
+        ended.judge(env_steps, agent)
+        return ended
 
-        ``agent``: gives them, by the place of their seed.
+    def judge(self, env_steps: Callable[[int], int], agent: Callable[[int], Any]) -> None:
+        """End the stretch: today's agents are the best so far where no stretch had a higher return.
+
+        ``env_steps`` and ``agent`` give an agent and its steps by the place of its seed.
         """
         now = self.standing
         for index, count in enumerate(now["episodes"]):
             if count:
                 found, best = now["sums"][index] / count, now["returns"][index]
                 if best is None or found >= best:
-                    now["returns"][index], now["env_steps"][index] = found, env_steps
+                    now["returns"][index], now["env_steps"][index] = found, env_steps(index)
                     self.agents[index] = agent(index)
             now["sums"][index], now["episodes"][index] = 0.0, 0

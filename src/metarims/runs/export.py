@@ -131,7 +131,10 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     except FileNotFoundError:
         raise UserError(f"There is no agent at {path}: train one first, or name its .safetensors file.") from None
     except Exception as error:  # The library has many ways to say that a file is malformed.
-        raise UserError(f"{path} is not a readable safetensors file ({reason(error)}).") from error
+        raise UserError(
+            f"{path} is not a readable safetensors file ({reason(error)}): name a run's folder, or an agent's file "
+            "in it (agents/seed-N.safetensors)."
+        ) from error
 
 
 def _parse(path: Path, metadata: dict[str, str]) -> dict[str, Any]:

@@ -265,7 +265,8 @@ def load_agents(path: str | Path, *, best: bool = False) -> "list[SavedAgent]":
     if missing and best:
         raise UserError(
             f"{path} has no best agent yet ({missing[0].name} is missing): they are chosen every "
-            f"{config.checkpoint_every} chunks (checkpoint_every). Leave --best out for the last ones."
+            f"{config.checkpoint_every} chunks (checkpoint_every) and at the run's end, where episodes have ended. "
+            "Leave --best out for the last ones."
         )
     if missing:
         raise UserError(f"{path} has no trained agent yet ({missing[0].name} is missing): train it to a checkpoint.")

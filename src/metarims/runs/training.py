@@ -126,7 +126,7 @@ class _Run:
             ends = self._ends()  # Once per chunk: a stop that comes later is met, and saved, after the next one.
             regular = self.chunk % self.config.checkpoint_every == 0
             if regular:
-                self.best.judge(self.env_steps, partial(self.trainer.agent, self.state))
+                self.best.judge(self._steps_of, partial(self.trainer.agent, self.state))
             if ends or regular:
                 self._save()
         return Outcome(self._finished, self.env_steps, self.guard.stopped_seeds)
@@ -306,13 +306,17 @@ class _Run:
 
     def _export(self) -> None:
         """Write the agents as they are now, and the best on the way."""
-        best_steps = self.best.standing["env_steps"]
+        agent = partial(self.trainer.agent, self.state)
+        best = self.best.at_end(self._steps_of, agent) if self._finished else self.best
+        best_steps = best.standing["env_steps"]
         with writing("the trained agents", self.folder.path):
             for index, seed in enumerate(self.config.seeds):
-                env_steps = self.guard.steps_of(index, self.env_steps)
-                self._write_agent(self.trainer.agent(self.state, index), seed, env_steps)
+                self._write_agent(agent(index), seed, self._steps_of(index))
                 if best_steps[index]:
-                    self._write_agent(self.best.agents[index], seed, best_steps[index], best=True)
+                    self._write_agent(best.agents[index], seed, best_steps[index], best=True)
+
+    def _steps_of(self, index: int) -> int:
+        return self.guard.steps_of(index, self.env_steps)
 
     def _write_agent(self, agent: Any, seed: int, env_steps: int, *, best: bool = False) -> None:
         words = self.trainer.words

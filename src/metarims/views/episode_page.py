@@ -7,6 +7,7 @@ from typing import Any
 
 from metarims.errors import UserError
 from metarims.evaluation.episodes import Episode
+from metarims.gridworld.tiles import NUM_TILES
 from metarims.views import packing, page, tiles
 
 STYLES = ("base.css", "viewer.css")
@@ -39,7 +40,7 @@ def viewer_data(episodes: Sequence[Episode], labels: Sequence[str] = ()) -> dict
             name: {"source": tiles.sheet_uri(name), "tile": sheet.tile_size, "count": sheet.num_tiles}
             for name, sheet in tiles.SHEETS.items()
         },
-        "tileNames": [tiles.tile_name(code) for code in range(tiles.VIEW_TILES)],
+        "tileNames": [tiles.tile_name(code) for code in range(NUM_TILES)],
         "actionNames": list(packing.ACTIONS),
         "episodes": [
             packing.pack_episode(episode, label)
