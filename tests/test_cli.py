@@ -17,7 +17,7 @@ import jax
 import pytest
 
 from metarims import __version__, cli, presets
-from metarims.commands import program
+from metarims.commands.common import program
 from metarims.runs.folder import read_config
 from metarims.runs.training import Outcome
 from metarims.runtime import cache_folder, enable_compile_cache

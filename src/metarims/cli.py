@@ -9,22 +9,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from metarims.commands import (
-    Doctor,
-    Envs,
-    Evaluate,
-    Params,
-    Plot,
-    RunDemo,
-    Train,
-    Version,
-    View,
-    program,
-    starting_point,
-)
+from metarims.commands.common import program
+from metarims.commands.others import Doctor, Envs, Params, Plot, RunDemo, Version
+from metarims.commands.play import Evaluate, View
+from metarims.commands.study import StudyList, StudyReport, StudyRun
+from metarims.commands.train import Train, starting_point
 from metarims.errors import UserError, one_line, unknown_name
 from metarims.runtime import prevent_deadlock, settle_memory, silence_alarms
-from metarims.studies.commands import StudyList, StudyReport, StudyRun
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -160,13 +160,14 @@ def stubbed(folder: Path) -> Iterator[None]:
     """Within the folder, everything as it is but for what takes long: nothing is trained, played or drawn."""
     stubs = {
         "metarims.runs.training.train": _train,
-        "metarims.commands.share_processor": lambda devices: None,
-        "metarims.commands._enable_cache": lambda: None,
+        "metarims.commands.train.share_processor": lambda devices: None,
+        "metarims.commands.common.enable_cache": lambda: None,
+        "metarims.commands.others.enable_cache": lambda: None,
         "metarims.evaluation.tables.evaluate_jax": _played,
         "metarims.evaluation.tables.evaluate_farama": _played,
         "metarims.views.plots.save_figure": lambda *_: None,
         "metarims.evaluation.recording.record_episodes": lambda *_, **__: [],
-        "metarims.commands._write_page": lambda *_: 0,
+        "metarims.commands.play._write_page": lambda *_: 0,
         "metarims.studies.workers.RayCluster.__enter__": lambda self: self,
         "metarims.studies.workers.RayCluster.__exit__": lambda *_: None,
         "metarims.studies.running.run_study": lambda *_: Ended((), (), ("a plan",)),

@@ -1,7 +1,4 @@
-"""The command line's part that is about studies: list them, run one, report it.
-
-As in ``metarims.commands``, what computes is imported only when a command runs.
-"""
+"""``metarims study list``, ``run`` and ``report``."""
 
 import shlex
 import sys
