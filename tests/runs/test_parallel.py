@@ -54,11 +54,29 @@ def test_nobody_trains_on_for_a_parent_that_fails(tmp_path):
             worker.kill()
 
 
-@pytest.mark.parametrize(("found", "number"), [("cpu\n", usable_cores()), ("gpu\n", 1), ("tpu\n", 1), ("", 1)])
-def test_an_accelerator_serves_one_process(found, number, monkeypatch):
-    monkeypatch.setattr(parallel, "jax", SimpleNamespace(config=SimpleNamespace(jax_platforms=None)))
-    monkeypatch.setattr(parallel.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=found))
+@pytest.fixture
+def found(monkeypatch):
+    """``found(stdout, stderr)``: what the process that looks for an accelerator says, an error where it fails."""
+
+    def pretend(stdout, stderr=""):
+        done = SimpleNamespace(stdout=stdout, stderr=stderr, returncode=int(bool(stderr)))
+        monkeypatch.setattr(parallel, "jax", SimpleNamespace(config=SimpleNamespace(jax_platforms=None)))
+        monkeypatch.setattr(parallel.subprocess, "run", lambda *_, **__: done)
+
+    return pretend
+
+
+@pytest.mark.parametrize(("platform", "number"), [("cpu\n", usable_cores()), ("gpu\n", 1), ("tpu\n", 1)])
+def test_an_accelerator_serves_one_process(found, platform, number):
+    found(platform)
     assert parallel.count_workers() == number
+
+
+def test_no_device_at_all_is_a_sentence(found, monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    found("", "Traceback ...\nRuntimeError: no such device.\n")
+    with pytest.raises(UserError, match=r"JAX cannot compute there: no such device\. Unset it"):
+        parallel.count_workers()
 
 
 def test_looking_for_an_accelerator_takes_none_of_its_memory():
