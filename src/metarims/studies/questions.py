@@ -28,12 +28,9 @@ def compare_conditions(agent: str, better: str, worse: str) -> Question:
 
 def needs_memory(agent: str, env: str) -> Question:
     """One agent succeeds more often as it learnt than with a fresh recurrent state at every step."""
-    claim = Claim(f"{agent} needs its memory", "success", "as trained", ("without memory",), paired=True)
-    wheres = (env,)
-    return Question(
-        claim,
-        {"as trained": (agent, "success", wheres), "without memory": (agent, "success without memory", wheres)},
-    )
+    without = f"{agent} without memory"
+    claim = Claim(f"{agent} needs its memory", "success", agent, (without,), paired=True)
+    return Question(claim, {agent: (agent, "success", (env,)), without: (agent, "success without memory", (env,))})
 
 
 _AHEAD = "information of the set on the tile ahead"
