@@ -33,7 +33,7 @@ large, small = [], []
 before = mib()
 for _ in range(30):
     large.append(fill(4 * 2**20))
-    small.append(fill(1000))
+    small.append(fill(100_000))  # Larger than what is free between other things: it comes after the large one.
 assert mib() - before > 100
 large.clear()
 kept = mib() - before
