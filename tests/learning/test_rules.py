@@ -1,6 +1,7 @@
 """Who learns in which loop: one gradient step of every timescale of every rule, and what it leaves alone."""
 
 import dataclasses
+from functools import cache
 from types import SimpleNamespace
 
 import equinox as eqx
@@ -336,16 +337,22 @@ def other(network, name):
     return dataclasses.replace(network, **{name: CHANGED[name] if name in CHANGED else 2 * getattr(network, name)})
 
 
-@pytest.mark.parametrize("agent", ["vanilla", "modular", "dense"])
-@pytest.mark.parametrize("field", dataclasses.fields(Network), ids=lambda field: field.name)
-def test_a_setting_of_the_network_is_idle_where_it_changes_no_agent(small, agent, field):
-    def make(network):
-        config = small.config(agent, network=network)
-        counts = {"num_actions": 7, "num_words": 9}
-        return make_agent(network_of(config), RULES[agent].core, **counts, key=jax.random.key(0))
+@cache
+def built(agent, network):
+    config = Config(agent, network=network)
+    counts = {"num_actions": 7, "num_words": 9}
+    return make_agent(network_of(config), RULES[agent].core, **counts, key=jax.random.key(0))
 
-    same = bool(eqx.tree_equal(make(small.network), make(other(small.network, field.name))))
-    assert (f"network.{field.name}" in idle_settings(small.config(agent))) == same
+
+FIELDS = [field.name for field in dataclasses.fields(Network)]
+SETTINGS = [(agent, name) for agent in ("vanilla", "modular") for name in FIELDS]
+SETTINGS += [("dense", "num_active"), ("dense", "router"), ("random", "num_active"), ("random", "router")]
+
+
+@pytest.mark.parametrize(("agent", "name"), SETTINGS)
+def test_a_setting_of_the_network_is_idle_where_it_changes_no_agent(small, agent, name):
+    same = bool(eqx.tree_equal(built(agent, small.network), built(agent, other(small.network, name))))
+    assert (f"network.{name}" in idle_settings(small.config(agent))) == same
 
 
 def test_other_idle_settings_change_no_training(small):

@@ -51,6 +51,7 @@ def test_each_seed_begins_with_the_agent_of_that_seed(tmp_path, trained):
         np.testing.assert_equal(found[seed], wanted[seed])
 
 
+@pytest.mark.slow
 def test_all_seeds_begin_with_one_agent(tmp_path, trained):
     file = trained / "agents/seed-5.safetensors"
     train(dataclasses.replace(FROZEN, seeds=(0, 1), init_from=str(file)), tmp_path / "run")
@@ -71,6 +72,7 @@ def test_a_run_goes_on_when_the_agents_that_it_began_with_are_gone(tmp_path, tra
         assert any((found[name] != start).any() for name, start in weights(trained)[seed].items())
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_only_claimed_takes_other_agents_to_begin_with(tmp_path, trained):
     run = tmp_path / "run"
     train(dataclasses.replace(SMALL, init_from=str(trained)), run)
