@@ -14,7 +14,6 @@ import argparse
 import dataclasses
 import gzip
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.evaluation.statistics import mean, probability_of_improvement, stratified_interval
 from metarims.learning.rules import RULES
 from metarims.learning.trainer import Trainer, TrainState
+from metarims.runs import code
 from metarims.runs.files import write_atomic
 from metarims.runs.training import train
 from metarims.runs.watching import ChunkReport
@@ -101,12 +101,11 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
     outcome = train(config, folder / "run", watcher, make_trainer=lambda _: trainer)
     if not outcome.finished or outcome.stopped:
         raise SystemExit(f"Stopped at {outcome.env_steps:,} steps; the same command goes on.")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     return {
         "points": list(watcher.points.values()),
         "evaluation_episodes": EPISODES,
         "config": dataclasses.asdict(config),
-        "commit": commit,
+        "commit": code.commit(),
         "command": " ".join(["python", *sys.argv]),
     }
 

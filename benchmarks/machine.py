@@ -2,23 +2,21 @@
 
 import os
 import platform
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
+from metarims.runs import code
 
 
 def describe_machine() -> dict[str, Any]:
     """Processor, cores, system, and the commit that was measured."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    git = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
     return {
         "processor": models[0].partition(":")[2].strip() if models else platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
         "system": platform.platform(),
-        "commit": subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip(),
+        "commit": code.commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "load_before": os.getloadavg()[0],
     }

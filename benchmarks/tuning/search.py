@@ -14,7 +14,6 @@ import json
 import math
 import shlex
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from metarims.config import Config
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.gridworld.registry import make
 from metarims.learning.trainer import make_trainer
+from metarims.runs import code
 from metarims.runtime import enable_compile_cache, prevent_deadlock
 
 HERE = Path(__file__).parent
@@ -119,7 +119,6 @@ def main() -> None:
     enable_compile_cache()
     rows = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
     done = {(row["agent"], row["trial"], row["task"], row["frames"], tuple(row["seeds"])) for row in rows}
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     for trial in arguments.trials:
         for agent in arguments.agents:
             for task in arguments.tasks:
@@ -128,7 +127,7 @@ def main() -> None:
                 config = make_config(agent, task, tuple(arguments.seeds), trial)
                 row = {"agent": agent, "trial": trial, "task": task} | run_trial(config)
                 row |= {"frames": TASKS[task], "seeds": arguments.seeds, "config": dataclasses.asdict(config)}
-                row |= {"commit": commit, "command": shlex.join(["python", *sys.argv])}
+                row |= {"commit": code.commit(), "command": shlex.join(["python", *sys.argv])}
                 with arguments.out.open("a") as file:
                     file.write(json.dumps(row) + "\n")
                 rows.append(row)

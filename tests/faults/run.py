@@ -8,7 +8,6 @@ the fault, if a damaged file is taken for a whole one, or if a process ends in a
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 _CACHE = tempfile.TemporaryDirectory()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _CACHE.name)
 
+from metarims.runs import code  # noqa: E402
 from metarims.runtime import prevent_deadlock  # noqa: E402
 
 prevent_deadlock()
@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=SCORES, help="where the scores are written")
     asked = parser.parse_args()
     command = " ".join(["python -m tests.faults.run", *sys.argv[1:]])
-    about = {"commit": _commit(), "command": command, "seed": asked.seed}
+    about = {"commit": code.commit(), "command": command, "seed": asked.seed}
     began, rows, lost = time.perf_counter(), [], []
     print(f"{'fault':24}{'learner':12}{'trials':>7}{'losses':>8}{'seconds':>9}  met")
     with tempfile.TemporaryDirectory() as folder:
@@ -88,11 +88,6 @@ def _keep(path: Path, rows: list[dict[str, Any]]) -> None:
     earlier = json.loads(path.read_text()) if path.exists() else []
     kept = [row for row in earlier if (row["fault"], row["learner"]) not in done]
     path.write_text(json.dumps([*kept, *rows], indent=1) + "\n")
-
-
-def _commit() -> str:
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS, Speech
 from metarims.gridworld.registry import check_native, is_native, tasks
 from metarims.runs.export import SavedAgent
 from metarims.runs.files import write_atomic, writing
-from metarims.runs.folder import MAY_CHANGE, VERSION, contrast, differences, load_agents
+from metarims.runs.folder import TRAINED_APART, VERSION, contrast, differences, load_agents
 from metarims.terminal import Terminal
 
 POLICIES = ("greedy", "sampled")
@@ -68,7 +68,7 @@ def load_seeds(paths: Sequence[Path], *, best: bool = False) -> list[SavedAgent]
     for path in paths:
         for saved in load_agents(path, best=best):
             first = (agents or [saved])[0].config
-            if names := differences(first, saved.config, (*MAY_CHANGE, "seeds")):
+            if names := differences(first, saved.config, TRAINED_APART):
                 raise UserError(
                     f"{paths[0]} and {path} are no seeds of one experiment: the first has "
                     f"{contrast(first, saved.config, names)}. Evaluate them one by one."

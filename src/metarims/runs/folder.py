@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MAY_CHANGE = ("frames", "max_words", "max_missions")
 """Settings that may differ when a run goes on: training longer, or with room for more missions, is the same run."""
 
+TRAINED_APART = (*MAY_CHANGE, "seeds")
+"""Settings that may differ between runs of one experiment, whose seeds were trained apart."""
+
 VERSION = "metarims"
 """Entry of ``config.json`` beside the settings: the version of this package that wrote it."""
 

@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from metarims.config import Config
 from metarims.errors import UserError, one_line, unknown_name
-from metarims.runs.folder import MAY_CHANGE, differences, read_config
+from metarims.runs.folder import TRAINED_APART, differences, read_config
 from metarims.views.metrics import read_metrics
 from metarims.views.plots import PANEL, PLAIN, Curve, curves, draw_panel
 
@@ -122,7 +122,7 @@ def _experiments(configs: Mapping[Path, Config]) -> list[list[Path]]:
     for path, config in configs.items():
         for paths in found:
             seeds = {seed for other in paths for seed in configs[other].seeds}
-            if seeds.isdisjoint(config.seeds) and not differences(configs[paths[0]], config, (*MAY_CHANGE, "seeds")):
+            if seeds.isdisjoint(config.seeds) and not differences(configs[paths[0]], config, TRAINED_APART):
                 paths.append(path)
                 break
         else:
