@@ -65,17 +65,36 @@ class Contender:
             raise SystemExit(f"{self.name} ended before its time (exit status {self.process.wait()}):\n{last}")
         return json.loads(line)
 
-    def train(self, seconds: float) -> dict[str, float]:
+    def ask(self, line: str) -> dict[str, Any]:
+        """Its answer to a line as ``contenders/lane.py`` understands them."""
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{seconds}\n")
+        self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
         return self.read()
+
+    def train(self, seconds: float) -> dict[str, float]:
+        return self.ask(str(seconds))
 
     def stop(self) -> None:
         """Hang up; the process then ends by itself, and its environments' processes with it."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
+
+
+def launch(name: str, command: list[str], variables: dict[str, str] | None = None) -> Contender:
+    """A contender's process, in which it starts and compiles; its facts are the first that it says."""
+    errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
+    process = subprocess.Popen(
+        command,
+        cwd=HERE / "contenders",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        env=os.environ | (variables or {}),
+    )
+    return Contender(name, process, errors)
 
 
 def start(task: str, navix_python: Path) -> Iterator[Contender]:
@@ -91,18 +110,10 @@ def start(task: str, navix_python: Path) -> Iterator[Contender]:
         for agent in ("vanilla", "metarims"):
             for devices in (1, 2):
                 name = f"{agent}, {settings}" + ", 2 devices" * (devices == 2)
-                commands[name] = [sys.executable, "ours.py", task, agent, settings, str(devices)]
+                own = ["--settings", settings, "--devices", str(devices)]
+                commands[name] = [sys.executable, "ours.py", task, agent, *own]
     for name, command in commands.items():
-        errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
-        process = subprocess.Popen(
-            command,
-            cwd=HERE / "contenders",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-        contender = Contender(name, process, errors)
+        contender = launch(name, command)
         contender.facts = contender.read()
         yield contender
 

@@ -8,6 +8,7 @@ update of each loop, each compiled by itself. What an update takes beyond its pr
 overhead: small arrays, and steps of a span that must wait for one another.
 """
 
+import dataclasses
 import json
 import os
 import sys
@@ -25,7 +26,7 @@ from metarims.agents.agent import Agent, make_agent
 from metarims.agents.core import Core, unroll
 from metarims.agents.cost import count_flops, measure_cost
 from metarims.agents.lstm import LSTMCore
-from metarims.config import Config
+from metarims.config import Config, Network
 from metarims.gridworld import VectorWorld
 from metarims.gridworld.worlds import mission_tokens
 from metarims.learning.rollout import collect_rollout
@@ -127,9 +128,24 @@ def train_steps(core: Core) -> tuple[Callable[..., Any], tuple[Any, ...], int]:
     return jax.jit(lambda core: jax.lax.scan(descend, core, None, length=STEPS)[0]), (core,), flops
 
 
-def compare_cores() -> dict[str, Any]:
-    """A training step of the default RIM core, and of an LSTM with as many operations."""
-    rim = make_agent(Config().network, "rim", num_actions=7, num_words=1, key=jax.random.key(0)).core
+def compare_cores() -> dict[str, dict[str, Any]]:
+    """A training step of RIM cores, each with an LSTM of as many operations: the default one, one whose modules do not
+    talk, and ever wider ones."""
+    default = Config().network
+    networks = {
+        "default": default,
+        "no communication": dataclasses.replace(default, communication_heads=0),
+        **{
+            f"modules of {width}": dataclasses.replace(default, module_dim=width, communication_dim=width)
+            for width in (64, 128)
+        },
+    }
+    return {name: compare_with_lstm(network) for name, network in networks.items()}
+
+
+def compare_with_lstm(network: Network) -> dict[str, Any]:
+    """The RIM core of that network beside an LSTM, in five rounds."""
+    rim = make_agent(network, "rim", num_actions=7, num_words=1, key=jax.random.key(0)).core
     step, args, flops = train_steps(rim)
     width = min(range(16, 1024), key=lambda width: abs(8 * width * (FEATURES + width) - flops))
     plain, plain_args, plain_flops = train_steps(LSTMCore(FEATURES, width, key=jax.random.key(1)))
@@ -184,25 +200,27 @@ def show(found: dict[str, Any]) -> None:
             + " | ".join(cells)
             + f" | {row['reached']:.0%} | {ideal:.1f} |"
         )
-    cores = found["cores"]
-    print(
-        f"\nA training step of the RIM core ({cores['rim_flops']:,} FLOP per step and environment) takes "
-        f"{cores['rim_ms']:.2f} ms, of an LSTM of {cores['lstm_width']} units ({cores['lstm_flops']:,}) "
-        f"{cores['lstm_ms']:.2f} ms: {cores['ratio']:.2f} times as long (in five rounds "
-        + ", ".join(f"{ratio:.2f}" for ratio in cores["ratios"])
-        + ")."
-    )
+    print("\n| RIM core | FLOP per step | ms per training step | LSTM of | ms | ratio | in five rounds |")
+    print("|---" * 7 + "|")
+    for name, row in found["cores"].items():
+        rounds = ", ".join(f"{ratio:.2f}" for ratio in row["ratios"])
+        print(
+            f"| {name} | {row['rim_flops']:,} | {row['rim_ms']:.2f} | {row['lstm_width']} | {row['lstm_ms']:.2f} "
+            f"| {row['ratio']:.2f} | {rounds} |"
+        )
 
 
-def main(agents: tuple[str, ...] = ("vanilla", "modular", "metarims"), tasks: tuple[str, ...] = TASKS) -> None:
-    """Measure and show; ``agents`` and ``tasks``: which."""
+def main(
+    agents: tuple[str, ...] = ("vanilla", "modular", "metarims"), tasks: tuple[str, ...] = TASKS, out: Path = SCORES
+) -> None:
+    """Measure and show; ``agents`` and ``tasks``: which; without agents, peak and cores alone."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     prevent_deadlock()
     enable_compile_cache()
     about = {"machine": describe_machine(), "command": " ".join(["python", *sys.argv])}
     found = about | measure(agents, tasks)
-    SCORES.write_text(json.dumps(found, indent=1) + "\n")
+    out.write_text(json.dumps(found, indent=1) + "\n")
     show(found)
 
 

@@ -21,10 +21,15 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_debug_key_reuse", True)
 
 
-@pytest.fixture
-def quick_compilation():
-    """Programs that run for a moment only are compiled without optimisation."""
+def _compile_quickly():
+    """Programs that run for a moment only are compiled without optimisation, in half the time."""
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+quick_compilation = pytest.fixture(_compile_quickly, name="quick_compilation")
+"""For one test."""
+quick_module = pytest.fixture(_compile_quickly, scope="module", name="quick_module")
+"""For what tests of a module share, too."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import pytest
 
 from metarims import __version__, cli, presets
@@ -33,9 +32,10 @@ class Done(NamedTuple):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def environment():
+def environment(quick_module):
     """One compile cache for all, and a wide terminal."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
         patch.setenv("METARIMS_CACHE", str(CACHE))
         patch.setenv("COLUMNS", "200")
         yield
@@ -476,7 +476,7 @@ def test_a_reader_that_leaves_ends_no_training(tmp_path):
     """As ``metarims train | head -1`` does: nothing more is said, and all is saved."""
     words = ["train", "--preset", "debug", "--frames", "2048", "--out", str(tmp_path / "run")]
     command = [sys.executable, "-m", "metarims.cli", *words]
-    environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true", "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as training:
         assert training.stdout is not None
         training.stdout.readline()
@@ -609,10 +609,7 @@ def users_task(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "path", list(sys.path))
-        before = jax.config.read("jax_disable_most_optimizations")
-        jax.config.update("jax_disable_most_optimizations", True)  # Compiling takes longer than the few steps.
         yield folder
-        jax.config.update("jax_disable_most_optimizations", before)
         sys.modules.pop("gems", None)
 
 

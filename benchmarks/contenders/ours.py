@@ -1,6 +1,6 @@
 """Our trainer, at torch-ac's settings (``matched``) or at our own (``default``).
 
-python ours.py ENV_ID AGENT matched|default DEVICES
+python ours.py ENV_ID AGENT --settings matched|default
 
 A device is a thread of the processor; with several, each has its shard of the environments.
 """
@@ -8,14 +8,12 @@ A device is a thread of the processor; with several, each has its shard of the e
 import dataclasses
 import os
 import platform
-import resource
-import sys
-import time
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal
 
 import jax
-from lane import open_reports, race
+import tyro
+from lane import Unit, open_reports, race
 
 from metarims.agents.cost import measure_cost
 from metarims.config import PPO, Config, Loop, Network
@@ -39,7 +37,10 @@ MATCHED_PPO = PPO(num_envs=16, gamma=0.99, normalize_advantages=False, adam_eps=
 MATCHED_LOOP = Loop(span=4, rollout=128, epochs=4, minibatches=8, learning_rate=1e-3)
 
 
-def make_config(env_id: str, agent: str, settings: Literal["matched", "default"]) -> Config:
+Settings = Literal["matched", "default"]
+
+
+def make_config(env_id: str, agent: str, settings: Settings) -> Config:
     """``metarims`` at matched settings: the same fast loop, and a slow one like it, with spans four times as long."""
     if settings == "default":
         return Config(agent=agent, env=env_id, frames=10**9)
@@ -55,40 +56,51 @@ def make_config(env_id: str, agent: str, settings: Literal["matched", "default"]
     )
 
 
-def main(env_id: str, agent_name: str, settings: Literal["matched", "default"], num_devices: int) -> None:
+def main(
+    env_id: tyro.conf.Positional[str],
+    agent: tyro.conf.Positional[str],
+    settings: Settings,
+    devices: int = 1,
+    seeds: tuple[int, ...] = (0,),
+    record_every: int | None = None,
+) -> None:
+    """Train in the race; ``record_every``: frames of a unit, where they are not the settings' own."""
     reports = open_reports()
     prevent_deadlock()
-    share_processor(num_devices)
-    config = make_config(env_id, agent_name, settings)
-    config = dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, shards=num_devices))
-    trainer = make_trainer(config, num_devices)
+    share_processor(devices)
+    config = make_config(env_id, agent, settings)
+    config = dataclasses.replace(
+        config,
+        seeds=seeds,
+        ppo=dataclasses.replace(config.ppo, shards=devices),
+        record_every=record_every or config.record_every,
+    )
+    trainer = make_trainer(config, devices)
     state = trainer.init()
-    agent = trainer.agent(state, 0)
-    cost = measure_cost(agent, mission_tokens(trainer.envs, None))
-    begin = time.perf_counter()
-    state, _ = jax.block_until_ready(trainer.run_chunk(state))
+    cost = measure_cost(trainer.agent(state, 0), mission_tokens(trainer.envs, None))
 
-    def train() -> int:
+    def train() -> Unit:
         nonlocal state
-        state, metrics = trainer.run_chunk(state)
-        jax.block_until_ready(metrics)
-        return trainer.frames_per_chunk
+        state, metrics = jax.block_until_ready(trainer.run_chunk(state))
+        episodes = [round(float(count)) for count in metrics["episodes"]]
+        successes = [round(float(rate) * n) if n else 0 for rate, n in zip(metrics["success"], episodes, strict=True)]
+        return Unit(trainer.frames_per_chunk, tuple(episodes), tuple(successes))
 
-    facts = {
-        "first_update_s": time.perf_counter() - begin,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "parameters": cost.parameters,
-        "flops_per_frame": sum(cost.flops.values()),
-        "flops_per_call": cost.table_flops,
-        "config": dataclasses.asdict(trainer.config),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("metarims", "jax", "jaxlib", "numpy")},
-        },
-    }
-    race(train, facts, reports)
+    def describe() -> dict[str, Any]:
+        return {
+            "parameters": cost.parameters,
+            "flops_per_frame": sum(cost.flops.values()),
+            "flops_per_call": cost.table_flops,
+            "config": dataclasses.asdict(trainer.config),
+            "xla_flags": os.environ.get("XLA_FLAGS", ""),
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("metarims", "jax", "jaxlib", "numpy")},
+            },
+        }
+
+    race(train, describe, reports)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))  # pyright: ignore[reportArgumentType]
+    tyro.cli(main, description=__doc__)

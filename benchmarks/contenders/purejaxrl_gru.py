@@ -9,9 +9,7 @@ an environment with navix (see ``benchmarks/README.md``):
 # pyright: reportMissingImports=false
 
 import platform
-import resource
 import sys
-import time
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -20,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import navix
 import optax
-from lane import open_reports, race
+from lane import Unit, open_reports, race
 
 ENVS, STEPS, MINIBATCHES, EPOCHS, WIDTH = 16, 128, 8, 4, 64
 GAMMA, LAMBDA, CLIP, ENTROPY, VALUE = 0.99, 0.95, 0.2, 0.01, 0.5
@@ -128,26 +126,24 @@ def main(env_id: str) -> None:
     call = jax.jit(lambda carry: jax.lax.scan(update, carry, length=UPDATES_PER_CALL)[0])
     carry = params, optimizer.init(params), now, begins, hidden, key
 
-    def train() -> int:
+    def train() -> Unit:
         nonlocal carry
         carry = jax.block_until_ready(call(carry))
-        return UPDATES_PER_CALL * ENVS * STEPS
+        return Unit(UPDATES_PER_CALL * ENVS * STEPS)
 
-    begin = time.perf_counter()
-    train()
-    facts = {
-        "first_update_s": time.perf_counter() - begin,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "parameters": {"all": sum(leaf.size for leaf in jax.tree.leaves(params))},
-        "flops_per_frame": 2
-        * (147 * WIDTH + 6 * WIDTH * WIDTH + 2 * WIDTH * WIDTH + (len(env.action_set) + 1) * WIDTH),
-        "flops_per_call": 0,
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("navix", "jax", "flax", "optax")},
-        },
-    }
-    race(train, facts, reports)
+    def describe() -> dict[str, Any]:
+        return {
+            "parameters": {"all": sum(leaf.size for leaf in jax.tree.leaves(params))},
+            "flops_per_frame": 2
+            * (147 * WIDTH + 6 * WIDTH * WIDTH + 2 * WIDTH * WIDTH + (len(env.action_set) + 1) * WIDTH),
+            "flops_per_call": 0,
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("navix", "jax", "flax", "optax")},
+            },
+        }
+
+    race(train, describe, reports)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ Runs in the environment of ``torch_ac_lstm.py``:
 
 import platform
 import sys
-import time
 from importlib.metadata import version
+from typing import Any
 
 import gymnasium
 import minigrid  # noqa: F401  (registers the environments)
 import torch
-from lane import open_reports, race
+from lane import Unit, open_reports, race
 from minigrid.wrappers import ImgObsWrapper, RGBImgPartialObsWrapper
 from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -36,26 +36,26 @@ def main(env_id: str, kind: str) -> None:
     model = RecurrentPPO("CnnLstmPolicy" if kind == "rgb" else "MlpLstmPolicy", envs, seed=0, device="cpu")
     frames = model.n_steps * model.n_envs
 
-    def train() -> int:
+    def train() -> Unit:
         model.learn(total_timesteps=frames, reset_num_timesteps=False)
-        return frames
+        return Unit(frames)
 
-    begin = time.perf_counter()
-    train()
-    facts = {
-        "first_update_s": time.perf_counter() - begin,
-        "parameters": {name: sum(p.numel() for p in part.parameters()) for name, part in model.policy.named_children()},
-        "flops_per_frame": 0,
-        "flops_per_call": 0,
-        "versions": {
-            "python": platform.python_version(),
-            **{
-                name: version(name)
-                for name in ("torch", "stable-baselines3", "sb3-contrib", "minigrid", "gymnasium", "numpy")
+    def describe() -> dict[str, Any]:
+        parts = model.policy.named_children()
+        return {
+            "parameters": {name: sum(p.numel() for p in part.parameters()) for name, part in parts},
+            "flops_per_frame": 0,
+            "flops_per_call": 0,
+            "versions": {
+                "python": platform.python_version(),
+                **{
+                    name: version(name)
+                    for name in ("torch", "stable-baselines3", "sb3-contrib", "minigrid", "gymnasium", "numpy")
+                },
             },
-        },
-    }
-    race(train, facts, reports)
+        }
+
+    race(train, describe, reports)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,12 @@
 The network is ours, written for torch-ac's ``RecurrentACModel``; algorithm and processes are torch-ac's own.
 Runs in an environment with torch, torch-ac and minigrid (see ``benchmarks/README.md``):
 
-    python torch_ac_lstm.py ENV_ID THREADS
+    python torch_ac_lstm.py ENV_ID THREADS [SEED]
 """
 # pyright: reportMissingImports=false
 
 import platform
 import sys
-import time
 from importlib.metadata import version
 from typing import Any
 
@@ -18,7 +17,7 @@ import minigrid  # noqa: F401  (registers the environments)
 import numpy as np
 import torch
 import torch_ac
-from lane import open_reports, race
+from lane import Unit, open_reports, race
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torch_ac.utils import DictList
@@ -85,13 +84,28 @@ def count_flops(agent: LSTMAgent, observations: DictList, memory: torch.Tensor) 
     return counter.get_total_flops()
 
 
-def main(env_id: str, threads: int) -> None:
+class Counter:
+    """torch-ac's environments, whose ended and successful episodes are counted."""
+
+    def __init__(self, envs: Any):
+        self.envs = envs
+        self.episodes = self.successes = 0
+
+    def step(self, actions: Any) -> Any:
+        observations, rewards, terminated, truncated, infos = self.envs.step(actions)
+        for reward, ended in zip(rewards, np.logical_or(terminated, truncated), strict=True):
+            self.episodes += int(ended)
+            self.successes += int(ended and reward > 0)
+        return observations, rewards, terminated, truncated, infos
+
+
+def main(env_id: str, threads: int, seed: int = 0) -> None:
     reports = open_reports()
     torch.set_num_threads(threads)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     envs = [gymnasium.make(env_id) for _ in range(PROCESSES)]
     for i, env in enumerate(envs):
-        env.reset(seed=10_000 * i)
+        env.reset(seed=seed + 10_000 * i)
     reads_text = env_id.startswith("BabyAI")
     reader = Reader(reads_text)
     actions = envs[0].action_space
@@ -116,26 +130,28 @@ def main(env_id: str, threads: int) -> None:
         preprocess_obss=reader,
     )
 
-    def train() -> int:
+    counter = algorithm.env = Counter(algorithm.env)
+
+    def train() -> Unit:
+        counter.episodes = counter.successes = 0
         experience, logs = algorithm.collect_experiences()
         algorithm.update_parameters(experience)
-        return logs["num_frames"]
+        return Unit(logs["num_frames"], (counter.episodes,), (counter.successes,))
 
-    begin = time.perf_counter()
-    train()
-    one = reader([algorithm.obs[0]])
-    facts = {
-        "first_update_s": time.perf_counter() - begin,
-        "parameters": {name: sum(p.numel() for p in part.parameters()) for name, part in agent.named_children()},
-        "flops_per_frame": count_flops(agent, one, torch.zeros(1, agent.memory_size)),
-        "flops_per_call": 0,
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "torch-ac", "minigrid", "gymnasium", "numpy")},
-        },
-    }
-    race(train, facts, reports)
+    def describe() -> dict[str, Any]:
+        parts = {name: sum(p.numel() for p in part.parameters()) for name, part in agent.named_children()}
+        return {
+            "parameters": parts,
+            "flops_per_frame": count_flops(agent, reader([algorithm.obs[0]]), torch.zeros(1, agent.memory_size)),
+            "flops_per_call": 0,
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("torch", "torch-ac", "minigrid", "gymnasium", "numpy")},
+            },
+        }
+
+    race(train, describe, reports)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], *map(int, sys.argv[2:]))

@@ -11,6 +11,8 @@ from metarims.config import GROUPS, Network
 from metarims.gridworld import VOCABULARY, make
 from metarims.types import Observation
 
+pytestmark = pytest.mark.usefixtures("quick_module")
+
 LEVEL = make("BabyAI-GoToObjS4-v0")
 TOKENS = jnp.asarray(LEVEL.mission_tokens)
 SMALL = Network(

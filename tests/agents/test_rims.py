@@ -11,6 +11,8 @@ from metarims.agents.core import unroll
 from metarims.agents.rims import RIMCore, RIMState
 from metarims.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("quick_module")
+
 INPUT, WIDTH, ENVS, STEPS = 6, 4, 3, 7
 
 VARIANTS = {

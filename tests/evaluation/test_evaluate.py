@@ -19,6 +19,8 @@ from metarims.presets import PRESETS
 from metarims.runs.export import SavedAgent
 from metarims.types import Pixels
 
+pytestmark = pytest.mark.usefixtures("quick_module")
+
 ENV = "BabyAI-GoToRedBallNoDists-v0"
 
 

@@ -12,6 +12,8 @@ from metarims.errors import UserError
 from metarims.gridworld import VectorWorld, make, mix, rules, sight
 from metarims.gridworld.tiles import WALL
 
+pytestmark = pytest.mark.usefixtures("quick_module")
+
 IDS = (
     "BabyAI-GoToLocalS5N2-v0",
     "MiniGrid-DoorKey-6x6-v0",

@@ -11,6 +11,8 @@ from metarims.gridworld.physics import FORWARD, LEFT, TOGGLE
 from metarims.gridworld.tiles import EMPTY, GOAL, TARGET
 from metarims.gridworld.world import World
 
+pytestmark = pytest.mark.usefixtures("quick_module")
+
 GO_TO = make("BabyAI-GoToLocal-v0")
 
 

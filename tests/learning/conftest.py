@@ -143,12 +143,3 @@ def small():
         config=small_config,
         collect_twice=collect_twice,
     )
-
-
-@pytest.fixture(scope="module")
-def quick_compilation():
-    """Programs that run for a moment only are compiled without optimisation, in half the time."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)

@@ -46,7 +46,7 @@ def test_four_devices_give_the_numbers_of_one(case):
     np.testing.assert_allclose(four["agent"], one["agent"], rtol=1e-3, atol=1e-5)
 
 
-def test_shards_take_together_the_step_of_one_program_on_all(small, quick_compilation):
+def test_shards_take_together_the_step_of_one_program_on_all(small, quick_module):
     """With one minibatch per epoch nothing is drawn by lot."""
     loop = Loop(span=4, rollout=8, epochs=2, minibatches=1)
     config = small.config("modular", fast=loop, ppo=PPO(num_envs=8, normalize_advantages=True))
@@ -68,7 +68,7 @@ def test_shards_take_together_the_step_of_one_program_on_all(small, quick_compil
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-6)
 
 
-def test_shards_draw_sets_of_their_own(small, quick_compilation):
+def test_shards_draw_sets_of_their_own(small, quick_module):
     """Of the random router: those of two groups of environments have nothing to do with each other."""
     state = make_trainer(small.config("random", ppo=PPO(num_envs=4, shards=2), seeds=(0, 1))).init()
     dice = np.asarray(state.actor.core.dice).reshape(-1, 2)

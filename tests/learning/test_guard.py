@@ -81,7 +81,7 @@ def test_the_first_update_of_a_chunk_and_in_it_the_fastest_timescale():
 
 
 @pytest.fixture(scope="module")
-def healthy(small, quick_compilation):
+def healthy(small, quick_module):
     """Two seeds with two loops for one chunk of two cycles, each of four updates; the slow loop learns in the last."""
     trainer = make_trainer(small.config("metalstm", seeds=(3, 5), record_every=512))
     start = trainer.init()

@@ -31,7 +31,7 @@ gymnasium.register("Talker-v0", entry_point=Talker)
 
 
 @pytest.fixture(scope="module")
-def talked(small, quick_compilation):
+def talked(small, quick_module):
     """Two chunks of two seeds, with so few rows for missions that they are given away again and again."""
     loop = Loop(span=4, rollout=8, epochs=1, minibatches=1)
     config = small.config(
@@ -101,7 +101,7 @@ class Foreign(Talker):
 gymnasium.register("Foreign-v0", entry_point=Foreign)
 
 
-def test_an_agent_that_reads_no_missions_learns_whatever_they_say(small, quick_compilation):
+def test_an_agent_that_reads_no_missions_learns_whatever_they_say(small, quick_module):
     loop, deaf = Loop(span=4, rollout=8, epochs=1, minibatches=1), dataclasses.replace(small.network, mission_dim=0)
     config = small.config("vanilla", env="Foreign-v0", network=deaf, ppo=PPO(num_envs=4), fast=loop, record_every=32)
     trainer = make_trainer(dataclasses.replace(config, max_missions=1, max_words=1))
@@ -121,7 +121,7 @@ def test_native_tasks_compile_without_calls_to_the_host(small):
 
 
 @pytest.fixture(scope="module")
-def mixed(small, quick_compilation):
+def mixed(small, quick_module):
     """A chunk on two tasks, one of which has fewer actions and another mission."""
     env = "BabyAI-GoToObjS4-v0*3+MiniGrid-Dynamic-Obstacles-5x5-v0"
     trainer = make_trainer(small.config("vanilla", env=env, record_every=1024))

@@ -14,7 +14,7 @@ from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.gridworld import VectorWorld, make, mix
 from metarims.learning.timescales import append_rollout, cut_spans, last_steps
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.usefixtures("quick_module")
 
 STEPS, SPAN, ENVS, LIMIT = 24, 4, 4, 5
 ODDS = [0.2, 0.2, 0.5, 0.04, 0.02, 0.02, 0.02]

@@ -20,7 +20,7 @@ from metarims.learning.rules import RULES, Rule, Timescale, idle_settings, netwo
 from metarims.learning.timescales import Learner, cut_spans, make_learners
 from metarims.learning.trainer import make_trainer
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.usefixtures("quick_module")
 
 STEPS, SPAN, ENVS, LIMIT = 24, 4, 4, 5
 EVERYTHING = {"encoder", "modules", "attention", "policy", "value"}

@@ -27,7 +27,7 @@ def plain(tree):
 
 
 @pytest.fixture(scope="module")
-def pair(small, quick_compilation):
+def pair(small, quick_module):
     """Two seeds with two loops, one after the other for one chunk of two cycles."""
     trainer = make_trainer(small.config("metalstm", seeds=(3, 5), record_every=512))
     start = trainer.init()
@@ -36,7 +36,7 @@ def pair(small, quick_compilation):
 
 
 @pytest.fixture(scope="module")
-def alone(small, quick_compilation):
+def alone(small, quick_module):
     """The second of them by itself."""
     trainer = make_trainer(small.config("metalstm", seeds=(5,), record_every=512))
     start, compiled = trainer.init(), []
@@ -128,7 +128,7 @@ def test_metrics_are_finite_and_name_both_loops(pair):
         assert (np.sqrt(squares) <= 1.01 * metrics[f"{loop}/grad_norm"]).all(), "means of parts, mean of the whole"
 
 
-def test_the_record_of_a_modular_agent_tells_what_its_modules_do(small, quick_compilation):
+def test_the_record_of_a_modular_agent_tells_what_its_modules_do(small, quick_module):
     trainer = make_trainer(small.config("modular"))
     _, metrics = trainer.run_chunk(trainer.init())
     network = trainer.config.network

@@ -25,7 +25,7 @@ SMALL = Config(
 FROZEN = dataclasses.replace(SMALL, rates=Rates(0.0, 0.0, 0.0, 0.0, 0.0))
 """Agents that stay as they begin."""
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = pytest.mark.usefixtures("quick_module")
 
 
 @pytest.fixture(scope="module")
