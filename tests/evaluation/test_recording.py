@@ -16,6 +16,8 @@ from metarims.presets import PRESETS
 from metarims.runs.export import SavedAgent
 from metarims.types import Observation
 
+pytestmark = pytest.mark.usefixtures("quick_module")
+
 ENV = "BabyAI-GoToLocalS5N2-v0"
 SMALL = PRESETS["debug"].network
 

@@ -12,6 +12,8 @@ from tests.gridworld.statistics import count, farama_levels, our_levels, p_value
 from metarims.gridworld import make
 from metarims.gridworld.dice import Dice
 
+pytestmark = pytest.mark.usefixtures("quick_module")
+
 # Every id runs some 30 tests (corrected inside ``worst``); over all ids, Bonferroni again.
 SMALLEST = 0.001 / len(ALL)
 

@@ -13,6 +13,8 @@ from tests.gridworld.selection import FAMILIES
 from metarims.gridworld import VectorWorld, make, rules, sight, tiles
 from metarims.gridworld.physics import TOGGLE
 
+pytestmark = pytest.mark.usefixtures("quick_module")
+
 LENGTH = 40
 
 

@@ -11,6 +11,8 @@ from metarims.gridworld import make, sight, tiles
 from metarims.gridworld.bridge import draw_atlas
 from metarims.types import VIEW
 
+pytestmark = pytest.mark.usefixtures("quick_module")
+
 
 def faramas_visibility(opaque: np.ndarray) -> np.ndarray:
     """``Grid.process_vis`` of one 7x7 grid of walls."""
