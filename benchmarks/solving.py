@@ -61,20 +61,19 @@ def measure(task: str, settings: Settings) -> dict[str, list[dict[str, Any]]]:
     """All runs of a task; contenders take turns, seed by seed."""
     ours = [sys.executable, "ours.py", task]
     every = ["--settings", "default", "--record-every", "2048", "--seeds"]
-    names = [PEER, "vanilla", "metarims"]
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in [*names, f"metarims, {len(settings.seeds)} seeds"]}
-    together = [str(seed) for seed in settings.seeds]
+    agents, together = ("vanilla", "metarims"), f"metarims, {len(settings.seeds)} seeds"
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in (PEER, *agents, together)}
     with tempfile.TemporaryDirectory() as cache:
         for seed in settings.seeds:
             commands = {PEER: [str(TORCH_PYTHON), "torch_ac_lstm.py", task, "1", str(seed)]}
-            commands |= {agent: [*ours, agent, *every, str(seed)] for agent in names[1:]}
+            commands |= {agent: [*ours, agent, *every, str(seed)] for agent in agents}
             for name, command in commands.items():
                 found[name].append(solve(name, command, settings, cache))
                 _tell(task, name, found[name][-1])
-        name = f"metarims, {len(settings.seeds)} seeds"
+        command = [*ours, "metarims", *every, *map(str, settings.seeds)]
         for _ in range(2):
-            found[name].append(solve(name, [*ours, "metarims", *every, *together], settings, cache))
-            _tell(task, name, found[name][-1])
+            found[together].append(solve(together, command, settings, cache))
+            _tell(task, together, found[together][-1])
     return found
 
 
