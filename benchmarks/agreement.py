@@ -19,7 +19,7 @@ from typing import Any
 
 from metarims.evaluation.tables import as_dict, evaluate_agents, interval_text, make_rows, pooled
 from metarims.presets import preset
-from metarims.runs import code
+from metarims.runs import provenance
 from metarims.runs.files import write_atomic
 from metarims.runs.folder import load_agents
 from metarims.runs.progress import Progress
@@ -53,7 +53,7 @@ def main() -> None:
     enable_compile_cache()
     tasks = {task: measure(task, arguments) for task in arguments.tasks}
     scores = {
-        "metarims": code.release(),
+        "metarims": provenance.release(),
         "command": " ".join(["python", "benchmarks/agreement.py", *sys.argv[1:]]),
         "versions": {name: version(name) for name in ("jax", "minigrid", "gymnasium")},
         "machine": f"{platform.machine()}, Python {platform.python_version()}",

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from metarims.gridworld import make, rules, sight
+from metarims.gridworld import make, task_rules
+from metarims.gridworld import observation as obs
 
 MOVES = {"broadcast_in_dim", "reshape", "squeeze", "slice", "concatenate", "transpose", "convert_element_type", "iota"}
 MOVES |= {"copy", "copy_p", "pjit", "jit", "dynamic_slice", "dynamic_update_slice", "scatter", "stop_gradient"}
@@ -54,8 +55,10 @@ def work(task: str) -> dict[str, int]:
 
     def step(world, action, words):
         moves = level.num_obstacles > 0
-        outcome = rules.step_with_words(level, world, action, words) if moves else rules.step(level, world, action)
-        return outcome, sight.observe(level, outcome.world).codes
+        outcome = (
+            task_rules.step_with_bits(level, world, action, words) if moves else task_rules.step(level, world, action)
+        )
+        return outcome, obs.observe(level, outcome.world).codes
 
     closed, shapes = jax.make_jaxpr(step, return_shape=True)(world, jax.ShapeDtypeStruct((), jnp.int32), words)
     size = lambda tree: sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))  # noqa: E731

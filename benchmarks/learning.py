@@ -27,10 +27,10 @@ from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.evaluation.statistics import mean, probability_of_improvement, stratified_interval
 from metarims.learning.rules import RULES
 from metarims.learning.trainer import Trainer, TrainState
-from metarims.runs import code
+from metarims.runs import provenance
+from metarims.runs.callbacks import ChunkReport
 from metarims.runs.files import write_atomic
 from metarims.runs.training import train
-from metarims.runs.watching import ChunkReport
 from metarims.runtime import enable_compile_cache, prevent_deadlock
 from metarims.views.plots import learning_curves, save_figure
 
@@ -67,7 +67,7 @@ class Latest(Trainer):
 
 
 class Evaluations:
-    """A ``Watcher`` that evaluates after every chunk, and keeps what it finds in a file: a killed run goes on."""
+    """A ``Callback`` that evaluates after every chunk, and keeps what it finds in a file: a killed run goes on."""
 
     def __init__(self, trainer: Latest, path: Path):
         self.trainer, self.path = trainer, path
@@ -97,15 +97,15 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
     """One training run of all seeds in a folder, evaluated on its way; a run that was killed goes on."""
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Latest(config)
-    watcher = Evaluations(trainer, folder / "points.json")
-    outcome = train(config, folder / "run", watcher, make_trainer=lambda _: trainer)
+    callback = Evaluations(trainer, folder / "points.json")
+    outcome = train(config, folder / "run", callback, make_trainer=lambda _: trainer)
     if not outcome.finished or outcome.stopped:
         raise SystemExit(f"Stopped at {outcome.env_steps:,} steps; the same command goes on.")
     return {
-        "points": list(watcher.points.values()),
+        "points": list(callback.points.values()),
         "evaluation_episodes": EPISODES,
         "config": dataclasses.asdict(config),
-        "commit": code.commit(),
+        "commit": provenance.commit(),
         "command": " ".join(["python", *sys.argv]),
     }
 

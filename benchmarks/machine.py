@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from metarims.runs import code
+from metarims.runs import provenance
 
 
 def describe_machine() -> dict[str, Any]:
@@ -16,7 +16,7 @@ def describe_machine() -> dict[str, Any]:
         "processor": models[0].partition(":")[2].strip() if models else platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
         "system": platform.platform(),
-        "commit": code.commit(),
+        "commit": provenance.commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "load_before": os.getloadavg()[0],
     }

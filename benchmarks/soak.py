@@ -87,7 +87,7 @@ def read_speed(folder: Path) -> dict[str, list[float]]:
 
 def evaluate(episodes: int) -> dict[str, Any]:
     """The most memory that an evaluation of so many episodes holds, and how long it takes."""
-    words = ["evaluate", "--agent", EVALUATED, "--in", "jax", "--policy", "sampled", "--episodes", str(episodes)]
+    words = ["evaluate", "--agent", EVALUATED, "--backend", "jax", "--policy", "sampled", "--episodes", str(episodes)]
     began = time.monotonic()
     process = subprocess.Popen([*METARIMS, *words], stdout=subprocess.DEVNULL)
     samples = watch(process, 4 * 3600)
@@ -103,9 +103,9 @@ def evaluate(episodes: int) -> dict[str, Any]:
 
 def growth(values: list[float]) -> float:
     """Of the last quarter's median against that of the quarter after the warm-up, as a fraction."""
-    settled = np.array(values[int(WARM_UP * len(values)) :])
-    quarter = max(1, len(settled) // 4)
-    return float(np.median(settled[-quarter:]) / np.median(settled[:quarter]) - 1)
+    coerced = np.array(values[int(WARM_UP * len(values)) :])
+    quarter = max(1, len(coerced) // 4)
+    return float(np.median(coerced[-quarter:]) / np.median(coerced[:quarter]) - 1)
 
 
 def tell(found: dict[str, Any]) -> None:

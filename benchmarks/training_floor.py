@@ -27,8 +27,8 @@ from metarims.agents.core import Core, unroll
 from metarims.agents.cost import count_flops, measure_cost
 from metarims.agents.lstm import LSTMCore
 from metarims.config import Config, Network
-from metarims.gridworld import VectorWorld
-from metarims.gridworld.worlds import mission_tokens
+from metarims.gridworld import VecEnv
+from metarims.gridworld.make_envs import mission_tokens
 from metarims.learning.rollout import collect_rollout
 from metarims.learning.trainer import Trainer, make_trainer
 from metarims.runtime import enable_compile_cache, prevent_deadlock
@@ -72,7 +72,7 @@ def count_frame(trainer: Trainer, agent: Agent) -> dict[str, dict[str, float]]:
 def profile(trainer: Trainer) -> dict[str, float]:
     """CPU microseconds per frame: the world alone, acting, and each loop's update."""
     config, envs = trainer.config, trainer.envs
-    assert isinstance(envs, VectorWorld)
+    assert isinstance(envs, VecEnv)
     state = jax.tree.map(lambda leaf: leaf[0], trainer.init())
     tokens, frames = mission_tokens(envs, state.actor.env), config.ppo.num_envs
     key = jax.random.key(7)
@@ -117,10 +117,10 @@ def train_steps(core: Core) -> tuple[Callable[..., Any], tuple[Any, ...], int]:
     """``STEPS`` steps of gradient descent on a batch of spans in one program, as training has them (a program of its
     own for each would fetch its memory anew), its arguments, and the FLOP of one step of one environment."""
     x = jax.random.normal(jax.random.key(1), (SPAN, BATCH, FEATURES))
-    begins, state = jnp.zeros((SPAN, BATCH), bool), core.initial_state(BATCH)
+    is_first, state = jnp.zeros((SPAN, BATCH), bool), core.initial_state(BATCH)
     one = jax.eval_shape(lambda: (x[0, :1], core.initial_state(1)))
     flops = count_flops(lambda x, state: core.step(core.read(x), state), *one)
-    gradient = jax.grad(lambda core: (unroll(core, x, state, begins)[1][0] ** 2).mean())
+    gradient = jax.grad(lambda core: (unroll(core, x, state, is_first)[1][0] ** 2).mean())
 
     def descend(core, _):
         return jax.tree.map(lambda leaf, slope: leaf - 1e-3 * slope, core, gradient(core)), None

@@ -45,18 +45,18 @@ def ours(cell: argparse.Namespace) -> dict:
 
     import jax
 
-    from metarims.gridworld import VectorWorld, make, sight
+    from metarims.gridworld import VecEnv, make
 
     level = make(cell.task)
     if cell.max_steps:
         level = dataclasses.replace(level, rule=level.rule._replace(max_steps=cell.max_steps))
-    vector, length = VectorWorld(level, cell.num_envs), length_of(cell, 2**18)
+    vector, length = VecEnv(level, cell.num_envs), length_of(cell, 2**18)
 
     def one(carry, action):
         state, _ = carry
         state, step = vector.step(state, action)
         codes = step.observation.codes
-        return (state, sight.render(codes) if cell.rgb else codes), step.terminated | step.truncated
+        return (state, obs.render(codes) if cell.rgb else codes), step.terminated | step.truncated
 
     @partial(jax.jit, donate_argnums=0)  # the batch is stepped in place
     def play(carry, key):
@@ -65,7 +65,7 @@ def ours(cell: argparse.Namespace) -> dict:
         return carry, ended.sum()
 
     state, first = jax.jit(vector.reset)(jax.random.key(0))
-    seen = jax.jit(sight.render)(first.codes) if cell.rgb else first.codes
+    seen = jax.jit(obs.render)(first.codes) if cell.rgb else first.codes
     box = {"carry": (state, seen), "count": 0, "ended": 0}
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
 

@@ -210,7 +210,7 @@ def test_a_seed_begins_anew_three_times(run, broken, tmp_path):
 def test_evaluation_in_both_worlds(run, tmp_path):
     out, _ = run
     for place in ("jax", "farama"):
-        done = metarims("evaluate", out, "--in", place, "--episodes", 12, "--json", tmp_path / "found.json")
+        done = metarims("evaluate", out, "--backend", place, "--episodes", 12, "--json", tmp_path / "found.json")
         assert done.returncode == 0, done.stderr
         found = json.loads((tmp_path / "found.json").read_text())
         assert (found["runs"], found["best"], found["seed"]) == ([str(out)], False, 0)
@@ -229,7 +229,7 @@ def test_one_agents_file_elsewhere_needs_no_flags(run, tmp_path):
     out, _ = run
     moved = tmp_path / "moved.safetensors"
     moved.write_bytes((out / "agents/seed-1.safetensors").read_bytes())
-    done = metarims("evaluate", moved, "--env", "BabyAI-GoToLocalS5N2-v0", "--in", "jax", "--episodes", 5)
+    done = metarims("evaluate", moved, "--env", "BabyAI-GoToLocalS5N2-v0", "--backend", "jax", "--episodes", 5)
     assert done.returncode == 0, done.stderr
     assert "vanilla on BabyAI-GoToLocalS5N2-v0" in done.stdout
 
@@ -239,7 +239,7 @@ def test_seeds_of_one_experiment_that_were_trained_apart_are_evaluated_together(
     files = [out / f"agents/seed-{seed}.safetensors" for seed in (0, 1)]
     found = []
     for paths in ([out], files):
-        flags = ("--in", "jax", "--episodes", 6, "--policy", "sampled", "--json", tmp_path / "found.json")
+        flags = ("--backend", "jax", "--episodes", 6, "--policy", "sampled", "--json", tmp_path / "found.json")
         done = metarims("evaluate", *paths, *flags)
         assert done.returncode == 0, done.stderr
         found.append(json.loads((tmp_path / "found.json").read_text()))
@@ -251,14 +251,14 @@ def test_seeds_of_one_experiment_that_were_trained_apart_are_evaluated_together(
 
 def test_agents_can_be_played_otherwise_than_they_learnt(run, tmp_path):
     out, _ = run
-    manner = "--temperature", "inf", "--forgetful", "--deaf"
-    asked = "--in", "jax", "--episodes", 8, "--policy", "sampled", "--json", tmp_path / "found.json"
-    done = metarims("evaluate", out, *asked, *manner)
+    ablation = "--temperature", "inf", "--no-memory", "--no-mission"
+    asked = "--backend", "jax", "--episodes", 8, "--policy", "sampled", "--json", tmp_path / "found.json"
+    done = metarims("evaluate", out, *asked, *ablation)
     assert done.returncode == 0, done.stderr
     assert "temperature inf, without memory, without words" in " ".join(done.stdout.split())
     first = json.loads((tmp_path / "found.json").read_text())["rows"][0]
     assert (first["temperature"], first["forgetful"], first["deaf"]) == ("inf", True, True)
-    done = metarims("view", out, *manner, "--episodes", 1, "--out", tmp_path / "page.html")
+    done = metarims("view", out, *ablation, "--episodes", 1, "--out", tmp_path / "page.html")
     assert done.returncode == 0, done.stderr
     assert "seed 1, sampled at temperature inf, without memory, without words" in (tmp_path / "page.html").read_text()
 
@@ -267,15 +267,15 @@ def test_a_manner_of_playing_that_cannot_be_is_one_sentence(run, capsys):
     out, _ = run
     assert "temperature is 0: it must be at least 0.001" in complaint(capsys, "evaluate", out, "--temperature", 0)
     for command in ("evaluate", "view"):
-        error = complaint(capsys, command, out, "--in", "jax", "--policy", "greedy", "--temperature", 2)
+        error = complaint(capsys, command, out, "--backend", "jax", "--policy", "greedy", "--temperature", 2)
         assert "temperature is 2, but the greedy policy's actions are the same at every temperature" in error
-    error = complaint(capsys, "view", "--env", "BabyAI-GoToObj-v0", "--random", "--deaf")
-    assert "--random plays without an agent: leave out --deaf" in error
+    error = complaint(capsys, "view", "--env", "BabyAI-GoToObj-v0", "--random", "--no-mission")
+    assert "--random plays without an agent: leave out --no-mission" in error
 
 
 def test_a_run_and_its_agents_files_have_the_same_figures(run, tmp_path):
     out, _ = run
-    flags = ("--in", "jax", "--episodes", 8, "--policy", "sampled", "--json", tmp_path / "found.json")
+    flags = ("--backend", "jax", "--episodes", 8, "--policy", "sampled", "--json", tmp_path / "found.json")
     for seed in (0, 1):
         found = []
         for path in (out, out / f"agents/seed-{seed}.safetensors"):
@@ -289,7 +289,7 @@ def test_a_run_and_its_agents_files_have_the_same_figures(run, tmp_path):
 def test_the_best_agents_on_the_way_can_be_asked_for(run, tmp_path):
     out, _ = run
     files = [out / f"agents/best-seed-{seed}.safetensors" for seed in (0, 1)]
-    flags = ("--in", "jax", "--episodes", 8, "--policy", "sampled", "--json", tmp_path / "found.json")
+    flags = ("--backend", "jax", "--episodes", 8, "--policy", "sampled", "--json", tmp_path / "found.json")
     done = metarims("evaluate", out, "--best", *flags)
     assert done.returncode == 0, done.stderr
     together = json.loads((tmp_path / "found.json").read_text())
@@ -371,7 +371,7 @@ def test_a_platform_that_jax_cannot_use_is_one_sentence(tmp_path):
 
 def test_a_run_can_be_begun_like_another(run, tmp_path):
     out, _ = run
-    done = metarims("train", "--like", out, "--seeds", "7", "--frames", "1024", "--out", tmp_path / "run")
+    done = metarims("train", "--config-from", out, "--seeds", "7", "--frames", "1024", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     wanted = dataclasses.replace(read_config(out), seeds=(7,), frames=1024)
     assert read_config(tmp_path / "run") == wanted
@@ -400,8 +400,11 @@ def test_params_puts_agents_of_equal_cost_together(capsys):
         (("train", "--agent", "metarim"), "Unknown agent 'metarim'. Did you mean metarims"),
         (("train", "--preset", "papper"), "Unknown preset 'papper'. Did you mean paper"),
         (("train", "--preset=papper"), "Unknown preset 'papper'. Did you mean paper"),
-        (("train", "--like", "nowhere"), "nowhere is not a run folder: it has no config.json"),
-        (("train", "--preset", "debug", "--like", "nowhere"), "Both --preset debug and --like nowhere are given"),
+        (("train", "--config-from", "nowhere"), "nowhere is not a run folder: it has no config.json"),
+        (
+            ("train", "--preset", "debug", "--config-from", "nowhere"),
+            "Both --preset debug and --config-from nowhere are given",
+        ),
         (("train", "--init-from", "nobody"), "init_from is nobody, and nothing is there: name a run's folder"),
         (("train", "--agent", "vanilla", "--init-from", "doorkey"), "its core is rim (metarims), not lstm (vanilla)"),
         (("train", "--env", "BabyAI-GoToLokal-v0"), "Unknown environment 'BabyAI-GoToLokal-v0'. Did you mean BabyAI-"),
@@ -430,7 +433,7 @@ def test_params_puts_agents_of_equal_cost_together(capsys):
         (("view", "--random"), "--random needs a task: name it with --env"),
         (("view", "here", "--random", "--env", "BabyAI-GoToObj-v0"), "leave out here, or --random"),
         (("view", "--random", "--env", "BabyAI-GoToObjj-v0"), "Did you mean BabyAI-GoToObj-v0"),
-        (("view", "--random", "--env", "BabyAI-BossLevel-v0", "--in", "jax"), "view it with --in farama"),
+        (("view", "--random", "--env", "BabyAI-BossLevel-v0", "--backend", "jax"), "view it with --backend farama"),
         (("study", "run", "fig99"), "metarims study list lists them all"),
         (("study", "list", "fig99"), "Unknown study 'fig99'. Did you mean fig9 or fig8 or fig7?"),
         (("study", "list", "--scale", "smoke"), "no study is named: metarims study list NAME --scale smoke"),
@@ -499,9 +502,9 @@ def test_the_version_is_told():
 
 def test_bad_requests_on_a_good_run(capsys, run):
     out, _ = run
-    assert "episodes is 0" in complaint(capsys, "evaluate", out, "--episodes", 0, "--in", "jax")
+    assert "episodes is 0" in complaint(capsys, "evaluate", out, "--episodes", 0, "--backend", "jax")
     assert "seed is -1" in complaint(capsys, "evaluate", out, "--seed", -1)
-    assert "Unknown environment 'x'" in complaint(capsys, "evaluate", out, "--env", "x", "--in", "jax")
+    assert "Unknown environment 'x'" in complaint(capsys, "evaluate", out, "--env", "x", "--backend", "jax")
     assert "Unknown Farama environment 'BabyAI-GoToLocal'" in complaint(
         capsys, "evaluate", out, "--env", "BabyAI-GoToLocal"
     )
@@ -549,7 +552,7 @@ def test_the_paper_preset_is_the_papers():
         assert (loop.rollout, loop.span, loop.epochs) == (rollout, span, 4)
         assert (loop.learning_rate, loop.max_grad_norm) == (1e-4, 0.5)
         assert paper.ppo.num_envs * loop.rollout // loop.minibatches == 1280
-    assert (paper.encoder_speed, paper.slow_data, paper.at_episode_end) == ("fast", "fresh", "reset")
+    assert (paper.encoder_speed, paper.slow_data, paper.recurrent_state) == ("fast", "fresh", "reset")
     assert (paper.network.num_modules, paper.network.num_active, paper.network.lstm_dim) == (5, 3, 128)
 
 
@@ -636,7 +639,7 @@ def test_a_users_own_task_from_training_to_viewing(users_task, capsys):
     assert "name the task yourself, with --env" in complaint(capsys, "evaluate", out), "files import nothing"
     done = metarims("evaluate", out, *env, "--episodes", 3, "--policy", "sampled")
     assert "vanilla on gems:Flaky-v0 in Farama's environment, 3 episodes" in done.stdout
-    assert "evaluate with --in farama" in complaint(capsys, "evaluate", out, *env, "--in", "jax")
+    assert "evaluate with --backend farama" in complaint(capsys, "evaluate", out, *env, "--backend", "jax")
     done = metarims("view", out / "agents/seed-0.safetensors", *env, "--episodes", 1)
     assert done.returncode == 0, done.stderr
     assert "find the shiny gem" in (out / "agents/episodes.html").read_text()
@@ -657,7 +660,7 @@ def test_envs_lists_every_task(monkeypatch):
 @pytest.mark.parametrize("place", ["jax", "farama"])
 def test_a_random_agent_can_be_watched_without_a_run(tmp_path, place):
     done = metarims(
-        "view", "--random", "--env", "MiniGrid-Dynamic-Obstacles-5x5-v0", "--in", place, "--episodes", 2,
+        "view", "--random", "--env", "MiniGrid-Dynamic-Obstacles-5x5-v0", "--backend", place, "--episodes", 2,
         "--out", tmp_path / "page.html",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

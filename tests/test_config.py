@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from metarims.config import PPO, Config, Loop, Network, Rates, loops
+from metarims.config import PPO, Config, Loop, LRMultipliers, Network, loops
 from metarims.errors import UserError
 from metarims.fields import from_dict, to_json
 from metarims.presets import PRESETS
@@ -75,7 +75,7 @@ BAD = [
     (slow(minibatches=7), r"slow.minibatches \(7\) does not divide the 64 spans .*slow.rollout 80 / slow.span 80"),
     (slow(span=90, rollout=90), r"fast.span \(20\) does not divide slow.span \(90\)"),
     (slow(span=60, rollout=60), r"fast.rollout \(40\) does not divide slow.rollout \(60\)"),
-    ({"rates": Rates(value=-0.5)}, r"rates.value is -0.5: it must be zero or more"),
+    ({"lr_multipliers": LRMultipliers(value=-0.5)}, r"lr_multipliers.value is -0.5: it must be zero or more"),
     ({"slow_factor": 0.0}, r"slow_factor is 0.0: it must be greater than 0 and at most 1"),
     ({"slow_factor": 1.5}, r"slow_factor is 1.5: it must be greater than 0 and at most 1"),
 ]
@@ -110,8 +110,8 @@ def test_every_field_survives_json():
         encoder_speed="both",
         slow_data="reuse",
         slow_factor=0.75,
-        rates=Rates(policy=0.5),
-        at_episode_end="carry",
+        lr_multipliers=LRMultipliers(policy=0.5),
+        recurrent_state="carry",
     )
     again = from_dict(Config, json.loads(to_json(config)))
     assert again == config

@@ -101,8 +101,8 @@ def check_metarims(arguments):
             cli._parse(arguments)
         assert ended.value.code == 0
         return
-    if "--like" in arguments:  # A run that the page had made.
-        index = arguments.index("--like")
+    if "--config-from" in arguments:  # A run that the page had made.
+        index = arguments.index("--config-from")
         arguments = arguments[:index] + arguments[index + 2 :]
     parsed = cli._parse(arguments)
     env = parsed.config.env if isinstance(parsed, cli.Train) else getattr(parsed, "env", None)
@@ -146,7 +146,7 @@ def shortened(words):
         return None
     if program == "train" and "--help" not in rest:
         rest = ["debug" if word == "demo" else word for word in rest]
-        preset = [] if {"--preset", "--like"} & {*rest} else ["--preset", "debug"]
+        preset = [] if {"--preset", "--config-from"} & {*rest} else ["--preset", "debug"]
         rest = [*preset, *rest, "--frames", "4096"]
     if program in ("evaluate", "view"):
         rest += ["--episodes", "2"]

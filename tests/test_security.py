@@ -88,7 +88,7 @@ def test_nothing_speaks_to_a_network():
     harmless = {
         "runs/folder.py": {"gethostname"},
         "runs/hosts.py": {"has_dualstack_ipv6", "AF_INET6", "AF_INET", "create_server", "create_connection"},
-        "runs/stopping.py": {"socketpair", "socket", "SHUT_WR"},
+        "runs/signals.py": {"socketpair", "socket", "SHUT_WR"},
     }
     assert users == {(name, "socket") for name in harmless}
     for name, uses in harmless.items():
@@ -168,7 +168,7 @@ def test_names_in_files_are_no_paths(tmp_path):
     (tmp_path / "study/study.json").write_text(json.dumps({"study": "../fig9", "scale": "smoke"}))
     with pytest.raises(UserError, match=r"Unknown study '../fig9'"):
         read_results(tmp_path / "study")
-    from metarims.studies.folder import result_path
+    from metarims.studies.study_folder import result_path
 
     assert result_path(tmp_path, "../../etc/passwd").resolve().is_relative_to(tmp_path)
 

@@ -17,7 +17,7 @@ from lane import Unit, open_reports, race
 
 from metarims.agents.cost import measure_cost
 from metarims.config import PPO, Config, Loop, Network
-from metarims.gridworld.worlds import mission_tokens
+from metarims.gridworld.make_envs import mission_tokens
 from metarims.learning.trainer import make_trainer
 from metarims.runtime import prevent_deadlock, share_processor
 
@@ -25,7 +25,7 @@ MATCHED_NETWORK = Network(
     image_dim=8,
     word_dim=32,
     fusion="concat",
-    feature_limit=0.0,
+    feature_rms_limit=0.0,
     feature_dim=64,
     lstm_dim=64,
     head_dim=64,

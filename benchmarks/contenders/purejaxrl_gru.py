@@ -32,7 +32,7 @@ class Agent(nn.Module):
     num_actions: int
 
     @nn.compact
-    def __call__(self, hidden: Any, image: Any, begins: Any) -> Any:
+    def __call__(self, hidden: Any, image: Any, is_first: Any) -> Any:
         x = nn.relu(nn.Dense(WIDTH)(image.reshape(*image.shape[:2], -1).astype(jnp.float32) / 10))
         cell = nn.GRUCell(WIDTH, parent=None)
         scan = nn.scan(
@@ -40,7 +40,7 @@ class Agent(nn.Module):
             variable_broadcast="params",
             split_rngs={"params": False},
         )
-        hidden, x = scan(cell.clone(parent=self), hidden, (x, begins))
+        hidden, x = scan(cell.clone(parent=self), hidden, (x, is_first))
         logits = nn.Dense(self.num_actions)(nn.tanh(nn.Dense(WIDTH)(x)))
         return hidden, logits, nn.Dense(1)(nn.tanh(nn.Dense(WIDTH)(x)))[..., 0]
 
@@ -49,7 +49,7 @@ class Step(NamedTuple):
     """What is kept of a step."""
 
     image: jax.Array
-    begins: jax.Array
+    is_first: jax.Array
     action: jax.Array
     log_prob: jax.Array
     value: jax.Array
@@ -63,7 +63,7 @@ def take(logits: jax.Array, action: jax.Array) -> jax.Array:
 
 def compute_loss(params: Any, agent: Agent, hidden: Any, data: Any) -> jax.Array:
     steps, advantages, returns = data
-    _, logits, value = agent.apply(params, hidden, steps.image, steps.begins)
+    _, logits, value = agent.apply(params, hidden, steps.image, steps.is_first)
     ratio = jnp.exp(take(logits, steps.action) - steps.log_prob)
     policy = -jnp.minimum(ratio * advantages, jnp.clip(ratio, 1 - CLIP, 1 + CLIP) * advantages).mean()
     clipped = steps.value + jnp.clip(value - steps.value, -CLIP, CLIP)
@@ -76,18 +76,18 @@ def make_update(env: Any, agent: Agent, optimizer: Any) -> Any:
     """One update: a rollout, then all epochs and minibatches."""
 
     def act(carry: Any, _: Any) -> Any:
-        params, now, begins, hidden, key = carry
+        params, now, is_first, hidden, key = carry
         key, key_act = jax.random.split(key)
-        hidden, logits, value = agent.apply(params, hidden, now.observation[None], begins[None])
+        hidden, logits, value = agent.apply(params, hidden, now.observation[None], is_first[None])
         action = jax.random.categorical(key_act, logits[0])
         after = jax.vmap(env.step)(now, action)
-        kept = Step(now.observation, begins, action, take(logits[0], action), value[0], after.reward, after.is_done())
+        kept = Step(now.observation, is_first, action, take(logits[0], action), value[0], after.reward, after.is_done())
         return (params, after, after.is_done(), hidden, key), kept
 
     def update(carry: Any, _: Any) -> Any:
-        params, moments, now, begins, first, key = carry
-        (_, now, begins, hidden, key), steps = jax.lax.scan(act, (params, now, begins, first, key), length=STEPS)
-        _, _, last = agent.apply(params, hidden, now.observation[None], begins[None])
+        params, moments, now, is_first, first, key = carry
+        (_, now, is_first, hidden, key), steps = jax.lax.scan(act, (params, now, is_first, first, key), length=STEPS)
+        _, _, last = agent.apply(params, hidden, now.observation[None], is_first[None])
 
         def advantage(carry: Any, step: Step) -> Any:
             later, value = carry
@@ -108,7 +108,7 @@ def make_update(env: Any, agent: Agent, optimizer: Any) -> Any:
         key, *keys = jax.random.split(key, 1 + EPOCHS)
         order = jnp.concatenate([jax.random.permutation(k, ENVS).reshape(MINIBATCHES, -1) for k in keys])
         (params, moments), _ = jax.lax.scan(learn, (params, moments), order)
-        return (params, moments, now, begins, hidden, key), None
+        return (params, moments, now, is_first, hidden, key), None
 
     return update
 
@@ -120,11 +120,11 @@ def main(env_id: str) -> None:
     optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(1e-3, eps=1e-8))
     key_env, key_init, key = jax.random.split(jax.random.key(0), 3)
     now, hidden = jax.vmap(env.reset)(jax.random.split(key_env, ENVS)), jnp.zeros((ENVS, WIDTH))
-    begins = jnp.ones(ENVS, bool)
-    params = agent.init(key_init, hidden, now.observation[None], begins[None])
+    is_first = jnp.ones(ENVS, bool)
+    params = agent.init(key_init, hidden, now.observation[None], is_first[None])
     update = make_update(env, agent, optimizer)
     call = jax.jit(lambda carry: jax.lax.scan(update, carry, length=UPDATES_PER_CALL)[0])
-    carry = params, optimizer.init(params), now, begins, hidden, key
+    carry = params, optimizer.init(params), now, is_first, hidden, key
 
     def train() -> Unit:
         nonlocal carry

@@ -24,7 +24,7 @@ from metarims.config import Config
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.gridworld.registry import make
 from metarims.learning.trainer import make_trainer
-from metarims.runs import code
+from metarims.runs import provenance
 from metarims.runtime import enable_compile_cache, prevent_deadlock
 
 HERE = Path(__file__).parent
@@ -44,7 +44,7 @@ TRIALS: dict[str, dict[str, Any]] = {
     "entropy 0.01": {"ppo": {"entropy_coef": 0.01}},
     "discount 0.97": {"ppo": {"gamma": 0.97}},
     "half as wide": {"network": {"lstm_dim": 64, "module_dim": 16}},
-    "loud": {"network": {"mission_scale": 1.0, "key_scale": 1.0, "message_scale": 1.0}},
+    "loud": {"network": {"mission_init_scale": 1.0, "key_init_scale": 1.0, "message_init_scale": 1.0}},
 }
 """Changes to sections of the default configuration."""
 
@@ -127,7 +127,7 @@ def main() -> None:
                 config = make_config(agent, task, tuple(arguments.seeds), trial)
                 row = {"agent": agent, "trial": trial, "task": task} | run_trial(config)
                 row |= {"frames": TASKS[task], "seeds": arguments.seeds, "config": dataclasses.asdict(config)}
-                row |= {"commit": code.commit(), "command": shlex.join(["python", *sys.argv])}
+                row |= {"commit": provenance.commit(), "command": shlex.join(["python", *sys.argv])}
                 with arguments.out.open("a") as file:
                     file.write(json.dumps(row) + "\n")
                 rows.append(row)

@@ -15,7 +15,7 @@ from metarims.commands.play import Evaluate, View
 from metarims.commands.study import StudyList, StudyReport, StudyRun
 from metarims.commands.train import Train, starting_point
 from metarims.errors import UserError, one_line, unknown_name
-from metarims.runtime import prevent_deadlock, settle_memory, silence_alarms
+from metarims.runtime import limit_malloc, prevent_deadlock, silence_xla_log
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     2 bad input or no space, 3 done but for seeds that a numerical fault stopped, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     prevent_deadlock()
-    settle_memory()
-    silence_alarms()
+    limit_malloc()
+    silence_xla_log()
     try:
         code = _parse(arguments).run(f"{program()} {shlex.join(arguments)}")
         sys.stdout.flush()
@@ -38,9 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:  # A name too long, a folder that may not be read, ...
-        from metarims.runs.files import reason
+        from metarims.runs.files import describe_error
 
-        print(one_line(f"metarims: {error.filename or 'A file'} cannot be used: {reason(error)}."), file=sys.stderr)
+        print(
+            one_line(f"metarims: {error.filename or 'A file'} cannot be used: {describe_error(error)}."),
+            file=sys.stderr,
+        )
         code = 2
     raise SystemExit(code)
 
@@ -53,7 +56,7 @@ def _parse(arguments: list[str]) -> Any:
         return Version()
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         raise unknown_name("command", arguments[0], COMMANDS)
-    like = _value_of("--like", arguments)
+    like = _value_of("--config-from", arguments)
     start = Train(starting_point(_value_of("--preset", arguments) or "default", Path(like) if like else None))
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=start)]

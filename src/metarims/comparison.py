@@ -12,17 +12,17 @@ from metarims.agents.agent import make_agent
 from metarims.agents.cost import Cost, measure_cost
 from metarims.config import GROUPS, Config
 from metarims.errors import UserError
-from metarims.gridworld.hostworld import HostWorld
-from metarims.gridworld.worlds import make_worlds, mission_tokens, vocabulary
+from metarims.gridworld.host_env import HostVecEnv
+from metarims.gridworld.make_envs import make_envs, mission_tokens, vocabulary
 from metarims.learning.rules import RULES, network_of
-from metarims.runs.files import reason
+from metarims.runs.files import describe_error
 from metarims.terminal import Terminal
 
 
 def compare_costs(config: Config, agents: Sequence[str] = ()) -> dict[str, Cost]:
     """What each agent (by default every one) would cost with this configuration's network and task."""
-    envs = make_worlds(config.env, 1, words=config.words)
-    if isinstance(envs, HostWorld):
+    envs = make_envs(config.env, 1, words=config.words)
+    if isinstance(envs, HostVecEnv):
         tokens = jnp.zeros((envs.max_missions, envs.max_words), jnp.int32)
     else:
         tokens = mission_tokens(envs, None)
@@ -33,7 +33,9 @@ def compare_costs(config: Config, agents: Sequence[str] = ()) -> dict[str, Cost]
         try:
             agent = make_agent(network_of(asked), RULES[name].core, **counts, key=jax.random.key(0))
         except Exception as error:
-            raise UserError(f"No {name} of these sizes can be built ({reason(error)}): lower --network's.") from error
+            raise UserError(
+                f"No {name} of these sizes can be built ({describe_error(error)}): lower --network's."
+            ) from error
         costs[name] = measure_cost(agent, tokens)
     return costs
 

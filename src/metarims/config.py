@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal, get_type_hints
 
-from metarims.errors import UserError, shown, unknown_name
-from metarims.fields import settle
+from metarims.errors import UserError, format_value, unknown_name
+from metarims.fields import coerce
 
 GROUPS = ("encoder", "modules", "attention", "policy", "value")
 """The named parameter groups of every agent (an LSTM agent's ``attention`` is empty)."""
@@ -33,7 +33,7 @@ class Network:
     """How the mission meets the image: it modulates the tiles' features (FiLM), or is only appended to them."""
     feature_dim: int = 64
     """Width of what the core reads."""
-    feature_limit: float = 1.0
+    feature_rms_limit: float = 1.0
     """What the core reads is damped, so that its root mean square stays below this (0: it is left as it is). Without a
     limit features may grow until learning stalls."""
     lstm_dim: int = 128
@@ -61,13 +61,13 @@ class Network:
     router: Literal["attention", "random", "fixed", "all"] = "attention"
     """RIM core: who acts: the modules that attend most to the input, as many drawn at random, as many that are always
     the same, or all."""
-    mission_scale: float = 0.2
+    mission_init_scale: float = 0.2
     """Scale of the first weights from the mission to the features (1: as all others). What means nothing yet is noise
     that hides what does: mission, attention and messages therefore begin quietly."""
-    key_scale: float = 0.01
+    key_init_scale: float = 0.01
     """RIM core: the same for the input attention's keys: all modules begin by attending about a half. Who acts is
     decided by order, however small the differences are."""
-    message_scale: float = 0.1
+    message_init_scale: float = 0.1
     """RIM core: the same for what modules tell each other."""
     head_dim: int = 64
     """Hidden layer of the policy head and of the value head (0: linear heads)."""
@@ -127,7 +127,7 @@ class Loop:
 
 
 @dataclass(frozen=True)
-class Rates:
+class LRMultipliers:
     """Learning rates of the groups of parameters, as fractions of their loop's."""
 
     encoder: float = 1.0
@@ -165,7 +165,7 @@ class Config:
     """The fast (inner) loop; agents with one loop use this alone."""
     slow: Loop = field(default_factory=lambda: Loop(span=80, rollout=80))
     """The slow (outer) loop. A third timescale stretches it once more, by ``slow.span`` / ``fast.span``."""
-    rates: Rates = field(default_factory=Rates)
+    lr_multipliers: LRMultipliers = field(default_factory=LRMultipliers)
     """Learning rates of single groups."""
     encoder_speed: Literal["fast", "slow", "both"] = "fast"
     """Which loop trains the encoder (the paper leaves it open)."""
@@ -174,7 +174,7 @@ class Config:
     learn (Algorithm 1)."""
     slow_factor: float = 0.25
     """``slowlr``: learning rate of the attention, as a fraction of the others'."""
-    at_episode_end: Literal["reset", "carry"] = "reset"
+    recurrent_state: Literal["reset", "carry"] = "reset"
     """The recurrent state at an episode's end: set to zero, or carried through the meta-episode."""
     words: tuple[str, ...] = ()
     """Tasks on the host: words of their missions beyond those of Farama's tasks."""
@@ -192,7 +192,7 @@ class Config:
 
     def __post_init__(self):
         for name, hint in get_type_hints(Config).items():
-            object.__setattr__(self, name, settle(hint, getattr(self, name), name))
+            object.__setattr__(self, name, coerce(hint, getattr(self, name), name))
         check(self)
 
 
@@ -221,13 +221,15 @@ def check(config: Config) -> None:
     }
     for name, value in positive.items():
         if not 0 < value < LARGEST:
-            raise UserError(f"{name} is {shown(value)}: it must be greater than zero and finite (below 3e38).")
+            raise UserError(f"{name} is {format_value(value)}: it must be greater than zero and finite (below 3e38).")
     for name, value in (("gamma", ppo.gamma), ("gae_lambda", ppo.gae_lambda)):
         if not 0 <= value <= 1:
             raise UserError(f"ppo.{name} is {value}: it must lie between 0 and 1.")
-    for name, value in dataclasses.asdict(config.rates).items():
+    for name, value in dataclasses.asdict(config.lr_multipliers).items():
         if not 0 <= value < LARGEST:
-            raise UserError(f"rates.{name} is {value}: it must be zero or more (zero: the group stays as it is).")
+            raise UserError(
+                f"lr_multipliers.{name} is {value}: it must be zero or more (zero: the group stays as it is)."
+            )
     for name in ("value_coef", "entropy_coef", "target_kl"):
         value = getattr(ppo, name)
         if not 0 <= value < LARGEST:
@@ -299,10 +301,10 @@ _ZERO_OR_MORE = (
     "mission_dim",
     "head_dim",
     "communication_heads",
-    "mission_scale",
-    "key_scale",
-    "message_scale",
-    "feature_limit",
+    "mission_init_scale",
+    "key_init_scale",
+    "message_init_scale",
+    "feature_rms_limit",
 )
 
 

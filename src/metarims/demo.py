@@ -15,19 +15,19 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from metarims.evaluation.evaluate import Manner
+from metarims.evaluation.evaluate import Ablation
 from metarims.evaluation.recording import record_episodes
 from metarims.evaluation.statistics import Interval
 from metarims.evaluation.tables import POLICIES, Result, evaluate_agents, pooled
 from metarims.fields import to_json
 from metarims.presets import DEMO, Demo
-from metarims.runs import code
+from metarims.runs import provenance
 from metarims.runs.export import SavedAgent, named_arrays
 from metarims.runs.files import writing
 from metarims.runs.folder import load_agents
 from metarims.runs.parallel import count_workers, train_all
 from metarims.runs.progress import duration
-from metarims.runs.stopping import StopRequest
+from metarims.runs.signals import StopRequest
 from metarims.terminal import Terminal
 from metarims.views.metrics import read_metrics, read_speed
 from metarims.views.report import AgentResult, Measured, Report, ShownEpisode, write_report
@@ -38,7 +38,7 @@ PLACES = ("jax", "farama")
 def run_demo(folder: Path, demo: Demo = DEMO, console: Console | None = None) -> int:
     """Train, evaluate, print the table and write ``report.html``; returns the exit code."""
     console, began = console or Terminal(), time.perf_counter()
-    code.commit()  # Before the checkout may change.
+    provenance.commit()  # Before the checkout may change.
     jobs = [(config, folder / config.agent) for config in demo.configs]
     with StopRequest() as stop:
         if not all(train_all(jobs, count_workers(), console, stop).values()):
@@ -50,8 +50,8 @@ def run_demo(folder: Path, demo: Demo = DEMO, console: Console | None = None) ->
         console.print(f"Evaluating {agent} in both worlds ...", highlight=False)
         shares = {"jax": -(-demo.episodes // len(agents)), "farama": -(-demo.farama_episodes // len(agents))}
         results[agent] = [r for place in PLACES for r in evaluate_agents(agents, None, place, shares[place], POLICIES)]
-        deaf = evaluate_agents(agents, None, "jax", shares["jax"], ("sampled",), manner=Manner(hears=False))
-        wordless[agent] = pooled(deaf, "sampled").value
+        no_mission = evaluate_agents(agents, None, "jax", shares["jax"], ("sampled",), ablation=Ablation(hears=False))
+        wordless[agent] = pooled(no_mission, "sampled").value
     rows = [describe_agent(agent, saved[agent], results[agent], folder / agent) for agent in saved]
     words = describe_wordless(wordless)
     print_table(rows, results, console)
@@ -133,7 +133,7 @@ def make_report(
         details={
             "command": "metarims demo",
             "wall time of this call": duration(seconds),
-            "metarims": code.release(),
+            "metarims": provenance.release(),
             "jax": version("jax"),
             "minigrid": version("minigrid"),
             "python": platform.python_version(),

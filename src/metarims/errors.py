@@ -20,7 +20,7 @@ class UserError(Exception):
         super().__init__(one_line(sentence))
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as a sentence quotes it: as Python writes it, but short, however long or deeply nested it is."""
     return _SHORT.repr(value)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from metarims.errors import UserError, shown, unknown_name
+from metarims.errors import UserError, format_value, unknown_name
 
 
 def to_json(config: Any) -> str:
@@ -18,7 +18,7 @@ def to_json(config: Any) -> str:
 def from_dict(kind: type, values: Any, where: str = "config") -> Any:
     """A configuration dataclass from parsed JSON; unknown, missing and mistyped fields are a ``UserError``."""
     if not isinstance(values, dict):
-        raise UserError(f"{where} must be an object with fields, not {shown(values)}.")
+        raise UserError(f"{where} must be an object with fields, not {format_value(values)}.")
     hints, names = get_type_hints(kind), [f.name for f in dataclasses.fields(kind)]
     for name in values:
         if name not in names:
@@ -34,16 +34,18 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return from_dict(hint, value, where)  # pyright: ignore[reportArgumentType]
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
-            raise UserError(f"{where} is {shown(value)}: it must be one of {', '.join(map(str, get_args(hint)))}.")
+            raise UserError(
+                f"{where} is {format_value(value)}: it must be one of {', '.join(map(str, get_args(hint)))}."
+            )
         return value
     if get_origin(hint) is tuple:
         if not isinstance(value, list):
-            raise UserError(f"{where} is {shown(value)}: it must be a list.")
+            raise UserError(f"{where} is {format_value(value)}: it must be a list.")
         return tuple(_convert(get_args(hint)[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return _to_float(value, where)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise UserError(f"{where} is {shown(value)}: it must be of type {hint.__name__}.")
+        raise UserError(f"{where} is {format_value(value)}: it must be of type {hint.__name__}.")
     return value
 
 
@@ -51,20 +53,20 @@ def _to_float(value: int, where: str) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise UserError(f"{where} is {shown(value)}: it must be below 1.8e308.") from None
+        raise UserError(f"{where} is {format_value(value)}: it must be below 1.8e308.") from None
 
 
-def settle(hint: Any, value: Any, where: str) -> Any:
+def coerce(hint: Any, value: Any, where: str) -> Any:
     """A value from Python as a file would hold it: NumPy's numbers and whole floats become plain ones, any sequence a
     tuple. What is of another type is a ``UserError``; the command line and files are checked as they are read."""
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, hint):  # pyright: ignore[reportArgumentType]
-            raise UserError(f"{where} is {shown(value)}: it must be a {hint.__name__}.")  # pyright: ignore
+            raise UserError(f"{where} is {format_value(value)}: it must be a {hint.__name__}.")  # pyright: ignore
         hints = get_type_hints(hint)
-        settled = {name: settle(kind, getattr(value, name), f"{where}.{name}") for name, kind in hints.items()}
-        return dataclasses.replace(value, **settled)
+        coerced = {name: coerce(kind, getattr(value, name), f"{where}.{name}") for name, kind in hints.items()}
+        return dataclasses.replace(value, **coerced)
     if get_origin(hint) is tuple and isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
-        return tuple(settle(get_args(hint)[0], part, f"{where}[{index}]") for index, part in enumerate(value))
+        return tuple(coerce(get_args(hint)[0], part, f"{where}[{index}]") for index, part in enumerate(value))
     number: Any = value if isinstance(value, Real) and not isinstance(value, int) else None
     if number is not None and hint is float:
         return float(number)

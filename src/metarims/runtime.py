@@ -38,7 +38,7 @@ M_MMAP_THRESHOLD, LARGE_BLOCK = -3, 2**20
 """glibc's name of a setting, and what we set it to, in bytes."""
 
 
-def settle_memory() -> None:
+def limit_malloc() -> None:
     """Have large arrays take memory that goes back whole when they go; call before threads begin.
 
     Otherwise glibc learns to keep such memory, in each thread's heap: what checkpoints are made of is left there in
@@ -59,7 +59,7 @@ def _ask_glibc(function: str, *numbers: int) -> None:
         getattr(ctypes.CDLL(None), function)(*numbers)
 
 
-def silence_alarms() -> None:
+def silence_xla_log() -> None:
     """Keep XLA's own log, such as its alarm at a slow compilation, off the screen; call before JAX is imported.
 
     What goes wrong still reaches the user: as an exception. Whoever sets ``TF_CPP_MIN_LOG_LEVEL`` decides otherwise.

@@ -78,7 +78,7 @@ def carry_dido1998(weights: Weights, cell: str, num_active: int, heads: int, tal
         value_dim=value.shape[1],
         communication_heads=talk_heads,
         communication_dim=talk_heads * talk_width,
-        starve_idle=True,
+        mask_inactive_inputs=True,
         parts={
             "attention.input.query": jnp.concatenate([query, -query, query], axis=-1),
             "attention.input.key": jnp.concatenate(keys, axis=-1),

@@ -62,15 +62,15 @@ def history():
 
 
 def test_unrolling_equals_stepping_resets_included(agent, history):
-    observation, begins = history
+    observation, is_first = history
     tables = jax.jit(lambda a: a.tables(TOKENS))(agent)
     draw = np.random.default_rng(1)
     start = jax.tree.map(lambda leaf: jnp.asarray(draw.normal(size=leaf.shape), jnp.float32), agent.initial_state(ENVS))
-    last, together = jax.jit(lambda a: a.unroll(tables, observation, start, begins))(agent)
+    last, together = jax.jit(lambda a: a.unroll(tables, observation, start, is_first))(agent)
     step = jax.jit(lambda a, o, s, b: a.step(tables, o, a.reset(s, b)))
     state = start
     for t in range(STEPS):
-        state, alone = step(agent, jax.tree.map(lambda leaf, t=t: leaf[t], observation), state, begins[t])
+        state, alone = step(agent, jax.tree.map(lambda leaf, t=t: leaf[t], observation), state, is_first[t])
         for ours, theirs in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
             np.testing.assert_allclose(theirs[t], ours, atol=1e-6)
     for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(last), strict=True):
@@ -82,11 +82,11 @@ def test_a_reset_forgets_all_that_came_before(agent, history):
     observation, _ = history
     tables = jax.jit(lambda a: a.tables(TOKENS))(agent)
     run = jax.jit(lambda a, s, b: a.unroll(tables, observation, s, b)[1].value)
-    begins = np.zeros((STEPS, ENVS), bool)
-    begins[0, 0] = True
+    is_first = np.zeros((STEPS, ENVS), bool)
+    is_first[0, 0] = True
     blank = agent.initial_state(ENVS)
     filled = jax.tree.map(lambda leaf: leaf + 0.7, blank)
-    fresh, old = (np.asarray(run(agent, state, jnp.asarray(begins))) for state in (blank, filled))
+    fresh, old = (np.asarray(run(agent, state, jnp.asarray(is_first))) for state in (blank, filled))
     np.testing.assert_array_equal(fresh[:, 0], old[:, 0])
     assert (fresh[:, 1:] != old[:, 1:]).all()
 
@@ -129,9 +129,9 @@ def test_parameters_are_counted_by_hand():
 
 
 def test_a_fresh_policy_hardly_prefers_any_action(history):
-    observation, begins = history
+    observation, is_first = history
     fresh = jax.jit(begin("rim"))(jax.random.key(0))
-    run = jax.jit(lambda a: a.unroll(a.tables(TOKENS), observation, a.initial_state(ENVS), begins)[1])
+    run = jax.jit(lambda a: a.unroll(a.tables(TOKENS), observation, a.initial_state(ENVS), is_first)[1])
     output = run(fresh)
     probabilities = np.asarray(jax.nn.softmax(output.logits))
     assert probabilities.shape == (STEPS, ENVS, 7)

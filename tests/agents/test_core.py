@@ -20,10 +20,10 @@ CORES = {
 }
 
 
-def plain(core, x, state, begins):
+def plain(core, x, state, is_first):
     """The span step by step, with nothing put off."""
     outputs = []
-    for read, begin in zip(x, begins, strict=True):
+    for read, begin in zip(x, is_first, strict=True):
         state, (output, _) = core.step(core.read(read), core.reset(state, begin))
         outputs.append(output)
     return state, jnp.stack(outputs)
@@ -33,14 +33,14 @@ def plain(core, x, state, begins):
 def test_gradients_are_those_of_a_plain_loop(name) -> None:
     key_core, key_x, key_state, key_weigh = jax.random.split(jax.random.key(0), 4)
     core, x = CORES[name](key_core), jax.random.normal(key_x, (STEPS, ENVS, FEATURES))
-    begins = jnp.zeros((STEPS, ENVS), bool).at[3, 1].set(True)
+    is_first = jnp.zeros((STEPS, ENVS), bool).at[3, 1].set(True)
     start = core.initial_state(ENVS)
     hidden = jax.random.normal(key_state, start.hidden.shape)
     weigh = jax.random.normal(key_weigh, (STEPS, ENVS, core.output_dim))
 
     def losses(run):
         def loss(core, x, hidden):
-            last, output = run(core, x, start._replace(hidden=hidden), begins)
+            last, output = run(core, x, start._replace(hidden=hidden), is_first)
             return (weigh * output).sum() + (last.cell**2).sum()
 
         return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))(core, x, hidden)
@@ -68,8 +68,8 @@ def test_a_core_that_multiplies_by_itself_learns_too() -> None:
             return zero_where(done, state)
 
     core, x = Leaky(FEATURES, 8, key=jax.random.key(0)), jax.random.normal(jax.random.key(1), (STEPS, ENVS, FEATURES))
-    begins, state = jnp.zeros((STEPS, ENVS), bool), core.initial_state(ENVS)
-    found = jax.grad(lambda core: (unroll(core, x, state, begins)[1][0] ** 2).sum())(core)
-    wanted = jax.grad(lambda core: (plain(core, x, state, begins)[1] ** 2).sum())(core)
+    is_first, state = jnp.zeros((STEPS, ENVS), bool), core.initial_state(ENVS)
+    found = jax.grad(lambda core: (unroll(core, x, state, is_first)[1][0] ** 2).sum())(core)
+    wanted = jax.grad(lambda core: (plain(core, x, state, is_first)[1] ** 2).sum())(core)
     np.testing.assert_allclose(found.modules.from_hidden, wanted.modules.from_hidden, atol=1e-4)
     assert jnp.any(found.modules.from_hidden != 0)

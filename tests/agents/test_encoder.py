@@ -17,8 +17,9 @@ from metarims.agents.encoder import (
     lookup,
     modulate,
 )
-from metarims.gridworld import VOCABULARY, make, sight
-from metarims.gridworld.farama import FaramaBatch, world_from_farama
+from metarims.gridworld import VOCABULARY, make
+from metarims.gridworld import observation as obs
+from metarims.gridworld.farama import FaramaBatch, state_from_farama
 from metarims.gridworld.tiles import TILE_ATLAS
 from metarims.types import Observation, Pixels
 
@@ -27,7 +28,7 @@ TOKENS = jnp.asarray(LEVEL.mission_tokens)
 NUM_WORDS = len(VOCABULARY)
 
 
-def make_encoder(fusion="film", num_words=NUM_WORDS, feature_limit=1.0, mission_dim=6):
+def make_encoder(fusion="film", num_words=NUM_WORDS, feature_rms_limit=1.0, mission_dim=6):
     """A small encoder with random weights of the size of fresh ones, and random biases."""
     build = lambda key: Encoder(  # noqa: E731
         num_words,
@@ -36,7 +37,7 @@ def make_encoder(fusion="film", num_words=NUM_WORDS, feature_limit=1.0, mission_
         mission_dim=mission_dim,
         feature_dim=9,
         fusion=fusion,
-        feature_limit=feature_limit,
+        feature_rms_limit=feature_rms_limit,
         key=key,
     )
     encoder, draw = jax.eval_shape(build, jax.random.key(0)), np.random.default_rng(0)
@@ -52,8 +53,8 @@ def make_encoder(fusion="film", num_words=NUM_WORDS, feature_limit=1.0, mission_
 def encode():
     """Features of observations of either kind, given the words of the missions."""
     run = jax.jit(lambda encoder, tokens, observation: encoder(encoder.tables(tokens), observation))
-    return lambda observation, tokens=TOKENS, fusion="film", feature_limit=1.0: np.asarray(
-        run(make_encoder(fusion, feature_limit=feature_limit), jnp.asarray(tokens), observation)
+    return lambda observation, tokens=TOKENS, fusion="film", feature_rms_limit=1.0: np.asarray(
+        run(make_encoder(fusion, feature_rms_limit=feature_rms_limit), jnp.asarray(tokens), observation)
     )
 
 
@@ -69,11 +70,11 @@ def views():
 
 
 def test_small_features_stay_and_large_ones_keep_their_direction_below_the_limit(encode, views):
-    raw = encode(views, feature_limit=0.0)
+    raw = encode(views, feature_rms_limit=0.0)
     size = np.sqrt((raw**2).mean(-1))
     assert (size > 0.1).mean() > 0.9
     for limit, expected in ((1000.0, size), (0.01, np.where(size > 0.1, 0.01, np.nan))):
-        features = encode(views, feature_limit=limit)
+        features = encode(views, feature_rms_limit=limit)
         damped = np.sqrt((features**2).mean(-1))
         near = ~np.isnan(expected)
         np.testing.assert_allclose(damped[near], expected[near], rtol=5e-3)
@@ -83,8 +84,8 @@ def test_small_features_stay_and_large_ones_keep_their_direction_below_the_limit
 
 @pytest.mark.parametrize("fusion", ["film", "concat"])
 def test_pictures_and_codes_give_the_same_features(encode, views, fusion):
-    from_codes = encode(views, fusion=fusion, feature_limit=0.0)
-    from_pixels = encode(Pixels(sight.render(views.codes), views.mission), fusion=fusion, feature_limit=0.0)
+    from_codes = encode(views, fusion=fusion, feature_rms_limit=0.0)
+    from_pixels = encode(Pixels(obs.render(views.codes), views.mission), fusion=fusion, feature_rms_limit=0.0)
     np.testing.assert_allclose(from_pixels, from_codes, atol=1e-5)
     assert (from_codes > 0).mean() > 0.2, "features that are all zero agree too easily"
     assert len(np.unique(from_codes, axis=0)) == 400
@@ -95,11 +96,11 @@ def test_real_farama_frames_give_the_features_of_our_codes(encode):
     frames, codes, mission_tokens = [], [], []
     draw = np.random.default_rng(0)
     for env_id in ("BabyAI-GoToLocal-v0", "MiniGrid-DoorKey-6x6-v0"):
-        batch, observe = FaramaBatch(env_id, 3), jax.jit(partial(sight.view, make(env_id).rule))
+        batch, observe = FaramaBatch(env_id, 3), jax.jit(partial(obs.view, make(env_id).rule))
         pixels, _ = batch.reset([1, 2, 3])
         for _ in range(25):
             frames.append(pixels.image.copy())
-            codes.append(np.stack([observe(world_from_farama(env)) for env in batch.envs]))
+            codes.append(np.stack([observe(state_from_farama(env)) for env in batch.envs]))
             mission_tokens.append(batch.mission_tokens.copy())
             pixels = batch.step(draw.integers(0, 6, 3)).pixels
     frames, codes, tokens = (np.concatenate(parts) for parts in (frames, codes, mission_tokens))
@@ -114,7 +115,7 @@ def test_real_farama_frames_give_the_features_of_our_codes(encode):
 def test_the_first_layer_is_a_convolution_of_whitened_pixels(views):
     """Each cell's 8x8x3 pixels, row by row, times the kernel, laid out [x, y] as codes are."""
     encoder = make_encoder()
-    image = np.asarray(sight.render(views.codes[:2]))
+    image = np.asarray(obs.render(views.codes[:2]))
     patches = np.asarray(cut_patches(jnp.asarray(image)))
     tiles = np.asarray(encoder.tables(TOKENS).tiles)
     for x, y in ((0, 0), (2, 5), (6, 1)):
@@ -229,10 +230,10 @@ def test_without_a_width_for_missions_none_is_read(views, fusion):
     """Pictures still are, and as codes say; no parameter of the mission is left."""
     encoder = make_encoder(fusion, mission_dim=0)
     names = {field.name for field in dataclasses.fields(encoder) if getattr(encoder, field.name) is not None}
-    assert names == {"tile_kernel", "tile_bias", "from_tiles", "bias", "feature_limit"}
+    assert names == {"tile_kernel", "tile_bias", "from_tiles", "bias", "feature_rms_limit"}
     run = jax.jit(lambda encoder, observation: encoder(encoder.tables(TOKENS), observation))
     features = np.asarray(run(encoder, views))
     other = views._replace(mission=(views.mission + 1) % len(LEVEL.missions))
     np.testing.assert_array_equal(run(encoder, other), features)
-    np.testing.assert_allclose(run(encoder, Pixels(sight.render(views.codes), other.mission)), features, atol=1e-5)
+    np.testing.assert_allclose(run(encoder, Pixels(obs.render(views.codes), other.mission)), features, atol=1e-5)
     assert len(np.unique(features, axis=0)) == 400

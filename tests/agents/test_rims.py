@@ -21,7 +21,7 @@ VARIANTS = {
     "two heads, silent": {"input_heads": 2, "communication_heads": 0},
     "one module": {"num_modules": 1, "num_active": 1},
     "all active": {"num_active": 4, "cell": "gru"},
-    "three heads, gated, starved": {"input_heads": 3, "communication_gate": True, "starve_idle": True},
+    "three heads, gated, starved": {"input_heads": 3, "communication_gate": True, "mask_inactive_inputs": True},
 }
 
 
@@ -100,7 +100,7 @@ def reference_step(core, x, h, c):
     attention = np.array([share for share, _ in reads])
     active = np.zeros(num_modules, bool)
     active[np.argsort(1 - attention, kind="stable")[: core.num_active]] = True
-    fed = active | (not core.starve_idle)
+    fed = active | (not core.mask_inactive_inputs)
     candidates = [run_cell(core, m, reads[m][1] * fed[m], h[m], c[m]) for m in range(num_modules)]
     new_h, new_c = h.copy(), c.copy()
     for m in np.flatnonzero(active):
@@ -115,15 +115,15 @@ def test_a_span_equals_the_reference(name):
     """Every variant over a span, resets included: output, state, choice and attention."""
     core = make_core(**VARIANTS[name])
     x, state = random_span(core)
-    begins = np.zeros((STEPS, ENVS), bool)
-    begins[0, 1] = begins[4, 0] = begins[4, 1] = True
-    last, (output, metrics) = jax.jit(unroll)(core, x, state, jnp.asarray(begins))
+    is_first = np.zeros((STEPS, ENVS), bool)
+    is_first[0, 1] = is_first[4, 0] = is_first[4, 1] = True
+    last, (output, metrics) = jax.jit(unroll)(core, x, state, jnp.asarray(is_first))
 
     precise = jax.tree.map(np.float64, core)
     for env in range(ENVS):
         h, c = np.float64(state.hidden[env]), np.float64(state.cell[env])
         for t in range(STEPS):
-            if begins[t, env]:
+            if is_first[t, env]:
                 h, c = np.zeros_like(h), np.zeros_like(c)
             h, c, active, attention = reference_step(precise, np.float64(x[t, env]), h, c)
             np.testing.assert_array_equal(metrics.active[t, env], active)
@@ -205,10 +205,10 @@ def test_the_gradient_through_kept_state_flows():
     """With one active module that hears nobody, the others' output is their state itself."""
     core = make_core(num_active=1, communication_heads=0)
     x, state = random_span(core, num_envs=1, num_steps=2)
-    begins = jnp.zeros((2, 1), bool)
+    is_first = jnp.zeros((2, 1), bool)
 
     def total(state):
-        last, (_, metrics) = unroll(core, x, state, begins)
+        last, (_, metrics) = unroll(core, x, state, is_first)
         return sum(leaf.sum() for leaf in jax.tree.leaves(last)), (last, metrics.active)
 
     gradient, (last, active) = jax.jit(jax.grad(total, has_aux=True))(state)
@@ -265,11 +265,11 @@ def test_the_random_router_draws_every_set_alike_and_learning_replays_it():
     core = make_core(num_modules=5, router="random")
     draw = np.random.default_rng(0)
     x, state = jnp.asarray(draw.normal(size=(250, 60, INPUT)), jnp.float32), core.initial_state(60)
-    begins = jnp.asarray(draw.random((250, 60)) < 0.2)
+    is_first = jnp.asarray(draw.random((250, 60)) < 0.2)
     run = jax.jit(unroll)
-    middle, (_, first) = run(core, x[:125], state, begins[:125])
-    _, (_, second) = run(core, x[125:], middle, begins[125:])
-    _, (_, whole) = run(core, x, state, begins)
+    middle, (_, first) = run(core, x[:125], state, is_first[:125])
+    _, (_, second) = run(core, x[125:], middle, is_first[125:])
+    _, (_, whole) = run(core, x, state, is_first)
     active = np.asarray(whole.active)
     np.testing.assert_array_equal(np.concatenate([first.active, second.active]), active)
     assert (active.sum(-1) == 2).all()

@@ -13,7 +13,7 @@ from metarims.agents.agent import AgentOutput
 from metarims.agents.core import CoreMetrics
 from metarims.errors import UserError
 from metarims.evaluation import evaluate, tables
-from metarims.evaluation.evaluate import Evaluation, Manner, evaluate_farama, evaluate_jax, evaluation_key
+from metarims.evaluation.evaluate import Ablation, Evaluation, evaluate_farama, evaluate_jax, evaluation_key
 from metarims.gridworld import VOCABULARY, make
 from metarims.presets import PRESETS
 from metarims.runs.export import SavedAgent
@@ -128,26 +128,26 @@ def test_a_farama_episode_depends_on_its_seed_alone():
 
 
 class Probe(NamedTuple):
-    begins: list
+    is_first: list
     values: list
 
 
 def test_the_recurrent_state_begins_anew_with_each_episode(wanderer, monkeypatch):
     probe, act = Probe([], []), evaluate.act
 
-    def spy(agent, pixels, mission_tokens, state, begins, *how):
-        result = act(agent, pixels, mission_tokens, state, begins, *how)
-        probe.begins.append(np.asarray(begins))
+    def spy(agent, pixels, mission_tokens, state, is_first, *how):
+        result = act(agent, pixels, mission_tokens, state, is_first, *how)
+        probe.is_first.append(np.asarray(is_first))
         probe.values.append(np.asarray(result[2].value))
         return result
 
     monkeypatch.setattr(evaluate, "act", spy)
     monkeypatch.setattr(evaluate, "BATCH_FARAMA", 4)
     evaluate_farama(wanderer, ENV, 12, 0, greedy=False)
-    begins, values = np.stack(probe.begins), np.stack(probe.values)
-    assert begins.sum() == 12
-    assert (values[begins] == 0).all()
-    assert (values[1:][~begins[1:]] == values[:-1][~begins[1:]] + 1).all()
+    is_first, values = np.stack(probe.is_first), np.stack(probe.values)
+    assert is_first.sum() == 12
+    assert (values[is_first] == 0).all()
+    assert (values[1:][~is_first[1:]] == values[:-1][~is_first[1:]] + 1).all()
 
 
 class Patient(Biased):
@@ -163,7 +163,7 @@ class Patient(Biased):
 def test_a_state_that_was_carried_in_training_is_carried_in_evaluation(wanderer, where):
     """Whose first episode is in vain succeeds later if it remembers, and only then."""
     for setting in ("reset", "carry"):
-        config = dataclasses.replace(PRESETS["debug"], env=ENV, at_episode_end=setting)
+        config = dataclasses.replace(PRESETS["debug"], env=ENV, recurrent_state=setting)
         saved = SavedAgent(Patient(wanderer.logits), config, 0, 0, num_actions=7, num_words=len(VOCABULARY))
         (result,) = tables.evaluate_agents([saved], None, where, 20, ["sampled"])
         success = result.evaluation.success
@@ -197,11 +197,11 @@ class Listening(Biased):
 
 
 def test_without_hearing_the_mission_has_no_words(wanderer):
-    listener, deaf = Listening(wanderer.logits), Manner(hears=False)
+    listener, no_mission = Listening(wanderer.logits), Ablation(hears=False)
     assert evaluate_jax(listener, make(ENV), 64, evaluation_key(0), greedy=False).success.any()
-    assert not evaluate_jax(listener, make(ENV), 64, evaluation_key(0), greedy=False, manner=deaf).success.any()
+    assert not evaluate_jax(listener, make(ENV), 64, evaluation_key(0), greedy=False, ablation=no_mission).success.any()
     assert evaluate_farama(listener, ENV, 20, 3, greedy=False).success.any()
-    assert not evaluate_farama(listener, ENV, 20, 3, greedy=False, manner=deaf).success.any()
+    assert not evaluate_farama(listener, ENV, 20, 3, greedy=False, ablation=no_mission).success.any()
 
 
 class Novice(Biased):
@@ -217,11 +217,11 @@ def test_without_memory_every_step_is_the_first(wanderer):
     novice = Novice(wanderer.logits)
     whole = evaluate_jax(novice, make(ENV), 64, evaluation_key(0), greedy=False)
     assert whole.success.any()
-    forgetful = evaluate_jax(novice, make(ENV), 64, evaluation_key(0), greedy=False, manner=Manner(remembers=False))
-    assert not forgetful.success.any()
-    assert (forgetful.entropies == 0).all(), "it always waits"
+    no_memory = evaluate_jax(novice, make(ENV), 64, evaluation_key(0), greedy=False, ablation=Ablation(remembers=False))
+    assert not no_memory.success.any()
+    assert (no_memory.entropies == 0).all(), "it always waits"
     theirs = [
-        evaluate_farama(novice, ENV, 20, 3, greedy=False, manner=Manner(remembers=remembers)).success.any()
+        evaluate_farama(novice, ENV, 20, 3, greedy=False, ablation=Ablation(remembers=remembers)).success.any()
         for remembers in (True, False)
     ]
     assert theirs == [True, False]
@@ -237,7 +237,7 @@ def entropy(odds):
 def test_a_temperature_makes_policies_more_and_less_even(temperature):
     odds = np.array([0.3, 0.1, 0.2, 0.05, 0.05, 0.25, 0.05])
     agent = Biased(jnp.log(jnp.asarray(odds)))
-    found = evaluate_jax(agent, make(ENV), 40, evaluation_key(0), greedy=False, manner=Manner(temperature))
+    found = evaluate_jax(agent, make(ENV), 40, evaluation_key(0), greedy=False, ablation=Ablation(temperature))
     tempered = odds ** (1 / temperature)
     np.testing.assert_allclose(found.entropies, entropy(tempered / tempered.sum()), rtol=1e-4)
 
@@ -246,26 +246,26 @@ def test_a_temperature_decides_what_is_drawn():
     """Who nearly always turns meets the ball late or never; by chance it goes forward, too."""
     turner = biased(left=0.999, forward=0.001)
     cold, warm = (
-        evaluate_jax(turner, make(ENV), 200, evaluation_key(0), greedy=False, manner=Manner(temperature))
+        evaluate_jax(turner, make(ENV), 200, evaluation_key(0), greedy=False, ablation=Ablation(temperature))
         for temperature in (1.0, np.inf)
     )
     assert warm.success.mean() > cold.success.mean() + 0.1
-    theirs = evaluate_farama(turner, ENV, 60, 0, greedy=False, manner=Manner(np.inf))
+    theirs = evaluate_farama(turner, ENV, 60, 0, greedy=False, ablation=Ablation(np.inf))
     assert theirs.success.any()
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1e-38, -2.0, np.nan])
 def test_a_temperature_at_which_nothing_could_be_computed_is_refused(wanderer, temperature):
     with pytest.raises(UserError, match=r"temperature is .*: it must be at least 0.001"):
-        evaluate_jax(wanderer, make(ENV), 1, evaluation_key(0), greedy=False, manner=Manner(temperature))
+        evaluate_jax(wanderer, make(ENV), 1, evaluation_key(0), greedy=False, ablation=Ablation(temperature))
     with pytest.raises(UserError, match=r"temperature is .*: it must be at least 0.001"):
-        evaluate_farama(wanderer, ENV, 1, 0, greedy=False, manner=Manner(temperature))
+        evaluate_farama(wanderer, ENV, 1, 0, greedy=False, ablation=Ablation(temperature))
 
 
 def test_at_the_least_temperature_the_likeliest_action_is_drawn():
     turner = biased(left=0.6, forward=0.4)
-    manner = Manner(evaluate.LEAST_TEMPERATURE)
-    drawn = evaluate_jax(turner, make(ENV), 20, evaluation_key(0), greedy=False, manner=manner)
+    ablation = Ablation(evaluate.LEAST_TEMPERATURE)
+    drawn = evaluate_jax(turner, make(ENV), 20, evaluation_key(0), greedy=False, ablation=ablation)
     assert (drawn.entropies == 0).all()
     greedy = evaluate_jax(turner, make(ENV), 20, evaluation_key(0), greedy=True)
     np.testing.assert_array_equal(drawn.lengths, greedy.lengths)
@@ -281,12 +281,12 @@ def test_the_likeliest_action_is_the_same_at_every_temperature(temperature):
 def test_a_temperature_is_for_drawn_actions_alone(wanderer, where):
     config = dataclasses.replace(PRESETS["debug"], env=ENV)
     saved = SavedAgent(wanderer, config, 0, 0, num_actions=7, num_words=len(VOCABULARY))
-    found = tables.evaluate_agents([saved], None, where, 6, manner=Manner(np.inf))
-    assert [(result.policy, result.manner.temperature) for result in found] == [("greedy", 1), ("sampled", np.inf)]
+    found = tables.evaluate_agents([saved], None, where, 6, ablation=Ablation(np.inf))
+    assert [(result.policy, result.ablation.temperature) for result in found] == [("greedy", 1), ("sampled", np.inf)]
     (plain,) = tables.evaluate_agents([saved], None, where, 6, ["greedy"])
     np.testing.assert_array_equal(found[0].evaluation.lengths, plain.evaluation.lengths)
     with pytest.raises(UserError, match="temperature is inf, but the greedy policy's actions are the same at every"):
-        tables.evaluate_agents([saved], None, where, 6, ["greedy"], manner=Manner(np.inf))
+        tables.evaluate_agents([saved], None, where, 6, ["greedy"], ablation=Ablation(np.inf))
 
 
 MIXTURE = "BabyAI-GoToObj-v0*2+MiniGrid-Dynamic-Obstacles-5x5-v0"
@@ -318,7 +318,7 @@ def test_a_mixture_is_evaluated_task_by_task(monkeypatch):
 
 
 def test_a_task_on_the_host_has_no_world_of_ours():
-    with pytest.raises(UserError, match=r"BabyAI-GoTo-v0 is none of our own levels.* evaluate with --in farama"):
+    with pytest.raises(UserError, match=r"BabyAI-GoTo-v0 is none of our own levels.* evaluate with --backend farama"):
         tables.evaluate_agents([of_a_mixture()], "BabyAI-GoTo-v0", "jax", 2)
     with pytest.raises(UserError, match="The observations of CartPole-v1 have no 'image'"):
         tables.evaluate_agents([of_a_mixture()], "CartPole-v1", "farama", 2)

@@ -6,7 +6,7 @@ import pytest
 
 from metarims.evaluation import modules
 from metarims.evaluation.episodes import Episode
-from metarims.gridworld import VectorWorld, make
+from metarims.gridworld import VecEnv, make
 from metarims.gridworld.tiles import CODE, EMPTY, WALL
 
 
@@ -101,7 +101,7 @@ def test_the_junction_of_a_hallway():
 
 def test_the_junction_of_the_memory_task():
     """Of the cells of a level that can be reached one is a junction, in the row of the hallway."""
-    state, _ = VectorWorld(make("MiniGrid-MemoryS13Random-v0"), num_envs=1).reset(jax.random.key(0))
+    state, _ = VecEnv(make("MiniGrid-MemoryS13Random-v0"), num_envs=1).reset(jax.random.key(0))
     grid = np.asarray(state.world.grid)[0] & CODE
     reached, middle = {(1, len(grid) // 2)}, len(grid) // 2
     for _ in range(grid.size):

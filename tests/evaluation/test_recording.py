@@ -7,7 +7,7 @@ import pytest
 
 from metarims.agents.agent import make_agent
 from metarims.errors import UserError
-from metarims.evaluation.evaluate import Manner
+from metarims.evaluation.evaluate import Ablation
 from metarims.evaluation.modules import replay
 from metarims.evaluation.recording import record_agents, record_episodes, record_random
 from metarims.gridworld import VOCABULARY, make, tiles, tokenize
@@ -121,7 +121,7 @@ def test_values_are_those_of_the_views_shown(agent, episodes):
 
 def test_a_state_that_was_carried_in_training_is_carried_from_episode_to_episode(agent, episodes, where):
     """On the levels that an agent plays whose state is reset."""
-    config = dataclasses.replace(PRESETS["debug"], env=ENV, at_episode_end="carry")
+    config = dataclasses.replace(PRESETS["debug"], env=ENV, recurrent_state="carry")
     saved = SavedAgent(agent, config, 0, 0, 7, len(VOCABULARY))
     state = agent.initial_state(1)
     for plain, carried in zip(episodes, record_agents([saved], None, where, 6, greedy=False, seed=3), strict=True):
@@ -149,15 +149,15 @@ def test_agents_are_recorded_as_they_are_asked_to_play(agent, where):
     """Of the first episode: its probabilities are those from which actions are drawn, its values those of its state."""
     config = dataclasses.replace(PRESETS["debug"], env=ENV)
     saved = SavedAgent(agent, config, 0, 0, 7, len(VOCABULARY))
-    manner = Manner(np.inf, remembers=False, hears=False)
-    (episode,) = record_agents([saved], None, where, 1, greedy=False, seed=3, manner=manner)
+    ablation = Ablation(np.inf, remembers=False, hears=False)
+    (episode,) = record_agents([saved], None, where, 1, greedy=False, seed=3, ablation=ablation)
     np.testing.assert_allclose(episode.policy, 1 / 7, rtol=1e-6)
     for view, direction, value in zip(episode.view, episode.direction, episode.values, strict=False):
         seen = Observation(jnp.asarray(view[None]), jnp.asarray(direction[None]), jnp.zeros(1, int))
         _, output = step(agent, jnp.zeros((1, 13), int), seen, agent.initial_state(1))
         np.testing.assert_allclose(output.value[0], value, atol=1e-5)
     with pytest.raises(UserError, match="the greedy policy's actions are the same at every temperature"):
-        record_agents([saved], None, where, 1, greedy=True, manner=manner)
+        record_agents([saved], None, where, 1, greedy=True, ablation=ablation)
 
 
 def test_an_lstm_agent_has_no_modules(where):

@@ -20,8 +20,8 @@ from metarims.evaluation.evaluate import (
     AS_LEARNT,
     FIRST_FARAMA_SEED,
     MAX_EPISODES,
+    Ablation,
     Evaluation,
-    Manner,
     evaluation_key,
     first_farama_seed,
     levels_of,
@@ -84,10 +84,10 @@ def test_who_reads_no_missions_plays_whatever_they_say(agents):
     reader = agents[0]
     config = dataclasses.replace(reader.config, network=dataclasses.replace(reader.config.network, mission_dim=0))
     wordless = reader._replace(config=config)
-    for saved, manner in ((wordless, AS_LEARNT), (reader, Manner(hears=False))):
-        (found,) = evaluate_agents([saved], "ForeignGoal-v0", "farama", 3, ["sampled"], manner=manner)
+    for saved, ablation in ((wordless, AS_LEARNT), (reader, Ablation(hears=False))):
+        (found,) = evaluate_agents([saved], "ForeignGoal-v0", "farama", 3, ["sampled"], ablation=ablation)
         assert len(found.evaluation.lengths) == 3
-        assert record_agents([saved], "ForeignGoal-v0", "farama", 1, greedy=False, manner=manner)
+        assert record_agents([saved], "ForeignGoal-v0", "farama", 1, greedy=False, ablation=ablation)
     with pytest.raises(UserError, match="which is not in the vocabulary"):
         evaluate_agents([reader], "ForeignGoal-v0", "farama", 3, ["sampled"])
 
@@ -97,7 +97,7 @@ def test_only_seeds_of_one_experiment_are_put_together(agents, monkeypatch):
     held = {
         "a": [agents[0]._replace(config=ours)],
         "b": [saved._replace(config=longer) for saved in agents[1:]],
-        "c": [agents[1]._replace(config=dataclasses.replace(ours, slow_factor=0.5, at_episode_end="carry"))],
+        "c": [agents[1]._replace(config=dataclasses.replace(ours, slow_factor=0.5, recurrent_state="carry"))],
     }
     monkeypatch.setattr(tables, "load_agents", lambda path, best: held[str(path)])
     assert [saved.seed for saved in load_seeds([Path("a"), Path("b")])] == [4, 5, 9]
@@ -114,11 +114,11 @@ def test_that_agents_are_of_different_steps_is_said():
     assert "different steps" not in text_of([result(1, 2), result(1, 2, "greedy")])
 
 
-def result(seed, success, policy="sampled", manner=AS_LEARNT, env=ENV):
+def result(seed, success, policy="sampled", ablation=AS_LEARNT, env=ENV):
     """Of four episodes."""
     success = np.arange(4) < success
     played = Evaluation(success, success * 0.5, np.full(4, 7), np.full(4, np.nan))
-    return Result("vanilla", seed, env, "jax", policy, played, manner, 100 + seed)
+    return Result("vanilla", seed, env, "jax", policy, played, ablation, 100 + seed)
 
 
 def text_of(results):
@@ -153,17 +153,17 @@ def test_the_file_has_every_row_of_the_table(tmp_path):
 
 
 def test_how_agents_were_played_is_named_as_the_flags_are():
-    how = Manner(np.inf, remembers=False, hears=False)
-    (row,) = map(tables.as_dict, make_rows([result(0, 2, manner=how)]))
+    how = Ablation(np.inf, remembers=False, hears=False)
+    (row,) = map(tables.as_dict, make_rows([result(0, 2, ablation=how)]))
     assert (row["temperature"], row["forgetful"], row["deaf"]) == ("inf", True, True)
-    results = [result(0, 2, "greedy", Manner(remembers=False)), result(0, 2, manner=Manner(2.0, remembers=False))]
+    results = [result(0, 2, "greedy", Ablation(remembers=False)), result(0, 2, ablation=Ablation(2.0, remembers=False))]
     assert [tables.as_dict(row)["temperature"] for row in make_rows(results)] == [1.0, 2.0]
     assert "episodes per seed and policy, without memory, sampled at temperature 2\n" in text_of(results)
     assert "temperature" not in text_of(results[:1])
 
 
 def test_that_a_task_has_one_mission_is_said_where_it_is_played_without_words():
-    deaf, door = Manner(hears=False), "MiniGrid-DoorKey-5x5-v0"
-    assert f"{door} has one mission" in text_of([result(0, 2, manner=deaf, env=door)])
-    assert "one mission" not in text_of([result(0, 2, manner=deaf, env="BabyAI-GoToLocal-v0")])
+    no_mission, door = Ablation(hears=False), "MiniGrid-DoorKey-5x5-v0"
+    assert f"{door} has one mission" in text_of([result(0, 2, ablation=no_mission, env=door)])
+    assert "one mission" not in text_of([result(0, 2, ablation=no_mission, env="BabyAI-GoToLocal-v0")])
     assert "one mission" not in text_of([result(0, 2, env=door)])

@@ -19,10 +19,10 @@ from metarims.config import Config
 from metarims.errors import UserError
 from metarims.learning.trainer import make_trainer
 from metarims.presets import PRESETS
+from metarims.runs.callbacks import ChunkReport
 from metarims.runs.export import load_agent
-from metarims.runs.stopping import StopRequest
+from metarims.runs.signals import StopRequest
 from metarims.runs.training import train
-from metarims.runs.watching import ChunkReport
 
 NEVER = 99
 """More restarts than a seed is given."""
@@ -120,8 +120,8 @@ class Learner(NamedTuple):
         """Whether an agent's file can be read (which refuses numbers that are not finite)."""
         return bool(load_agent(path, self.build))
 
-    def _train(self, config: Config, out: Path, poison: Any, watcher: Any, stop: StopRequest) -> bool:
-        return train(config, out, watcher, lambda config: self.make(config, self.delay, poison), stop).finished
+    def _train(self, config: Config, out: Path, poison: Any, callback: Any, stop: StopRequest) -> bool:
+        return train(config, out, callback, lambda config: self.make(config, self.delay, poison), stop).finished
 
 
 class _FillDisk:

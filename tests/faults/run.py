@@ -20,7 +20,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 _CACHE = tempfile.TemporaryDirectory()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _CACHE.name)
 
-from metarims.runs import code  # noqa: E402
+from metarims.runs import provenance  # noqa: E402
 from metarims.runtime import prevent_deadlock  # noqa: E402
 
 prevent_deadlock()
@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=SCORES, help="where the scores are written")
     asked = parser.parse_args()
     command = " ".join(["python -m tests.faults.run", *sys.argv[1:]])
-    about = {"commit": code.commit(), "command": command, "seed": asked.seed}
+    about = {"commit": provenance.commit(), "command": command, "seed": asked.seed}
     began, rows, lost = time.perf_counter(), [], []
     print(f"{'fault':24}{'learner':12}{'trials':>7}{'losses':>8}{'seconds':>9}  met")
     with tempfile.TemporaryDirectory() as folder:

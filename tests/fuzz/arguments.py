@@ -24,25 +24,25 @@ COMMANDS = {
     "evaluate": (
         "--env",
         "--episodes",
-        "--in",
+        "--backend",
         "--policy",
         "--seed",
         "--json",
         "--temperature",
-        "--forgetful",
-        "--deaf",
+        "--no-memory",
+        "--no-mission",
     ),
     "view": (
         "--env",
         "--random",
         "--episodes",
-        "--in",
+        "--backend",
         "--policy",
         "--seed",
         "--out",
         "--temperature",
-        "--forgetful",
-        "--deaf",
+        "--no-memory",
+        "--no-mission",
     ),
     "plot": ("--metric", "--out"),
     "envs": ("--json",),
@@ -64,8 +64,8 @@ SETTINGS = (
     "--slow.learning-rate",
     "--network.num-active",
     "--network.fusion",
-    "--rates.attention",
-    "--at-episode-end",
+    "--lr-multipliers.attention",
+    "--recurrent-state",
     "--record-every",
     "--max-words",
     "--log",
@@ -135,7 +135,7 @@ def arguments(random: Random) -> list[str]:
     return words
 
 
-def _train(config: Config, out: Path, watcher: Any, make_trainer: Any, stop: Any) -> Outcome:
+def _train(config: Config, out: Path, callback: Any, make_trainer: Any, stop: Any) -> Outcome:
     """Training up to where it would begin."""
     if config.env not in _REFUSED and config.env not in _MADE:
         make_trainer(config)
@@ -172,8 +172,8 @@ def stubbed(folder: Path) -> Iterator[None]:
         "metarims.studies.workers.RayCluster.__exit__": lambda *_: None,
         "metarims.studies.running.run_study": lambda *_: Ended((), (), ("a plan",)),
         "metarims.views.study_page.write_study_page": lambda *_: None,
-        "metarims.gridworld.catalogue.entries": cache(lambda: []),
-        "metarims.gridworld.catalogue.table_lines": lambda found: [],
+        "metarims.gridworld.listing.entries": cache(lambda: []),
+        "metarims.gridworld.listing.table_lines": lambda found: [],
         "metarims.comparison.make_agent": lambda *_, **__: None,
         "metarims.comparison.measure_cost": lambda *_: None,
         "metarims.comparison.print_costs": lambda costs: None,

@@ -13,8 +13,8 @@ from minigrid.envs import EmptyEnv
 from tests.fuzz.mutations import ODD_TEXTS, ODD_VALUES
 
 from metarims.gridworld.farama import FaramaBatch, play
-from metarims.gridworld.missions import Speech
-from metarims.gridworld.worlds import make_worlds
+from metarims.gridworld.make_envs import make_envs
+from metarims.gridworld.missions import MissionFormat
 
 STEPS = 6
 IMAGE = np.zeros((7, 7, 3), np.uint8) + np.array([1, 0, 0], np.uint8)
@@ -178,7 +178,7 @@ def _drawn(random: Random) -> dict[str, Any]:
 def play_host(odd: dict[str, Any]) -> None:
     """As training plays it, without the compiled program around it."""
     with gymnasium_kwargs("Strange-v0", odd):
-        envs: Any = make_worlds("Strange-v0", 2)
+        envs: Any = make_envs("Strange-v0", 2)
         promised = [(leaf.dtype, leaf.shape) for leaf in jax.tree.leaves(envs._shapes(1))]
         state, found = envs._reset_host(np.array([5]))
         for _ in range(STEPS):
@@ -191,7 +191,7 @@ def play_host(odd: dict[str, Any]) -> None:
 def play_farama(odd: dict[str, Any]) -> None:
     """As an evaluation plays it, with an agent that always goes forward."""
     with gymnasium_kwargs("Drawn-v0", odd):
-        batch = FaramaBatch("Drawn-v0", 2, Speech())
+        batch = FaramaBatch("Drawn-v0", 2, MissionFormat())
         for episode in play(batch, range(3), lambda pixels, tokens, began: np.full(2, 2)):
             assert episode.length > 0
         batch.reset([7, 8])

@@ -19,9 +19,9 @@ from metarims.runs.export import SavedAgent, save_agent
 from metarims.runs.files import write_atomic
 from metarims.runs.folder import describe
 from metarims.studies.catalogue import STUDIES
-from metarims.studies.folder import claim_folder, result_path
 from metarims.studies.plans import plans_of
 from metarims.studies.scales import scale
+from metarims.studies.study_folder import claim_folder, result_path
 
 STUDIED = "fig6b"
 """A study with numbers, figures of every seed and rasters."""

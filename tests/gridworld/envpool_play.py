@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from tests.gridworld.replay import Record
 
+from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import AGENT, COLORS, EMPTY, KINDS, LANDMARK, SYMBOLS, TARGET
-from metarims.gridworld.world import World
 
 NUM_ENVS = 16
 CODE_OF = {tuple(map(int, symbol)): code for code, symbol in enumerate(SYMBOLS[:AGENT])}
@@ -23,7 +23,7 @@ def record_envpool(level, num_steps: int, seed: int) -> Record:
     env.reset()
     rows: list[list[Any]] = [[] for _ in range(NUM_ENVS)]
     worlds = [world_from(state, level) for state in env.debug_states()]
-    begins = np.ones(NUM_ENVS, bool)
+    is_first = np.ones(NUM_ENVS, bool)
     ended = np.zeros(NUM_ENVS, bool)
     while sum(map(len, rows)) < num_steps:
         actions = rng.integers(0, level.num_actions, NUM_ENVS).astype(np.int32)
@@ -32,14 +32,14 @@ def record_envpool(level, num_steps: int, seed: int) -> Record:
         for index in range(NUM_ENVS):
             if ended[index]:  # this step was the reset
                 worlds[index] = world_from(states[index], level)
-                begins[index] = True
+                is_first[index] = True
                 continue
             moved = cells(states[index].obstacle_positions, level.height)
             seen = observation["image"][index], int(observation["direction"][index])
             mission = level.missions.index(states[index].mission)
-            outcome = float(reward[index]), bool(terminated[index]), bool(truncated[index])
-            rows[index].append((bool(begins[index]), worlds[index], actions[index], *seen, mission, *outcome, moved))
-            begins[index] = False
+            result = float(reward[index]), bool(terminated[index]), bool(truncated[index])
+            rows[index].append((bool(is_first[index]), worlds[index], actions[index], *seen, mission, *result, moved))
+            is_first[index] = False
         # A step after the end of an episode resets, so that it is no step.
         ended = np.where(ended, False, terminated | truncated)
     columns = list(zip(*(row for environment in rows for row in environment), strict=True))
@@ -47,7 +47,7 @@ def record_envpool(level, num_steps: int, seed: int) -> Record:
     return Record(np.array(columns[0]), starts, *(np.array(column) for column in columns[2:]))
 
 
-def world_from(state: Any, level) -> World:
+def world_from(state: Any, level) -> EnvState:
     """EnvPool's account of a world at the start of an episode as ours."""
     width, height = state.width, state.height
     symbols = np.asarray(state.grid).reshape(-1, 3).tolist()
@@ -65,7 +65,7 @@ def world_from(state: Any, level) -> World:
         "task": np.uint8(0),
         "obstacles": cells(state.obstacle_positions, height).astype(np.int16),
     }
-    return World(**fields)
+    return EnvState(**fields)
 
 
 def cells(positions: Any, height: int) -> np.ndarray:

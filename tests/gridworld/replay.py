@@ -9,20 +9,21 @@ import numpy as np
 from minigrid.envs.babyai.core.verifier import GoToInstr
 from minigrid.wrappers import RGBImgPartialObsWrapper
 
-from metarims.gridworld import obstacles, rules, sight
-from metarims.gridworld.bridge import world_from_farama
+from metarims.gridworld import observation as obs
+from metarims.gridworld import obstacles, task_rules
+from metarims.gridworld.bridge import state_from_farama
 from metarims.gridworld.farama import make_farama, quiet_reset
-from metarims.gridworld.world import World
+from metarims.gridworld.state import EnvState
 
 UNBIASED = np.array([0.15, 0.15, 0.3, 0.15, 0.1, 0.1, 0.05])
 AT_AN_OBJECT = np.array([0.05, 0.05, 0.2, 0.35, 0.05, 0.3, 0.0])
 
 
 class Record(NamedTuple):
-    """What Farama did; ``start`` is the world put in place before the step where ``begins``."""
+    """What Farama did; ``start`` is the world put in place before the step where ``is_first``."""
 
-    begins: np.ndarray
-    start: World
+    is_first: np.ndarray
+    start: EnvState
     actions: np.ndarray
     image: np.ndarray
     direction: np.ndarray
@@ -46,9 +47,9 @@ def record(level, num_steps: int, seed: int, rgb_every: int = 10) -> tuple[Recor
             world, roams = None, rng.random() < 0.5
         if roams and rng.random() < 0.15 and _beside_an_object(env, rng):
             world = None  # the agent was carried elsewhere
-        begins = world is None
-        if begins:
-            world = world_from_farama(env, level.missions.index(env.mission))
+        is_first = world is None
+        if is_first:
+            world = state_from_farama(env, level.missions.index(env.mission))
         action = _choose(env, level.num_actions, rng)
         observation, reward, terminated, truncated, _ = env.step(action)
         moved = [x * env.height + y for x, y in (ball.cur_pos for ball in getattr(env, "obstacles", ()))]
@@ -56,7 +57,7 @@ def record(level, num_steps: int, seed: int, rgb_every: int = 10) -> tuple[Recor
         mission = level.missions.index(observation["mission"])
         if len(rows) % rgb_every == 0:
             images[len(rows)] = wrapped.observation(observation)["image"]
-        step = (begins, world, action, observation["image"], observation["direction"], mission)
+        step = (is_first, world, action, observation["image"], observation["direction"], mission)
         rows.append((*step, reward, terminated, truncated, np.array(moved, np.int32)))
     columns = list(zip(*rows, strict=True))
     starts = jax.tree.map(lambda *leaves: np.stack(leaves), *columns[1])
@@ -68,22 +69,22 @@ def replay(level, history: Record) -> tuple[np.ndarray, Any]:
     """Our tile codes and outcomes for the same actions."""
 
     def one(world, inputs):
-        begins, start, action, moved = inputs
-        world = jax.tree.map(lambda new, old: jnp.where(begins, new, old), start, world)
-        outcome = rules.advance(
+        is_first, start, action, moved = inputs
+        world = jax.tree.map(lambda new, old: jnp.where(is_first, new, old), start, world)
+        result = task_rules.advance(
             level.rule, world, action, partial(_follow, moved=moved) if level.num_obstacles else None
         )
-        observation = sight.observe(level, outcome.world)
-        return outcome.world, (observation, outcome.reward, outcome.terminated, outcome.truncated)
+        observation = obs.observe(level, result.world)
+        return result.world, (observation, result.reward, result.terminated, result.truncated)
 
     start = jax.tree.map(jnp.asarray, history.start)
     first = jax.tree.map(lambda leaf: leaf[0], start)
-    inputs = history.begins, start, jnp.asarray(history.actions), jnp.asarray(history.moved)
+    inputs = history.is_first, start, jnp.asarray(history.actions), jnp.asarray(history.moved)
     _, out = jax.jit(lambda first, inputs: jax.lax.scan(one, first, inputs))(first, inputs)
     return jax.tree.map(np.asarray, out)
 
 
-def _follow(world: World, moved: jax.Array) -> World:
+def _follow(world: EnvState, moved: jax.Array) -> EnvState:
     """The obstacles go where Farama's went."""
     return obstacles.put(world, moved.astype(jnp.int16))
 
@@ -93,9 +94,9 @@ def mismatches(level, num_steps: int, seed: int, rgb_every: int = 10) -> dict[st
     history, images = record(level, num_steps, seed, rgb_every)
     observation, reward, terminated, truncated = replay(level, history)
     codes = observation.codes
-    rendered = sight.render_host(codes[list(images)])
+    rendered = obs.render_host(codes[list(images)])
     return {
-        "image": int((sight.SYMBOLS[codes] != history.image).any((1, 2, 3)).sum()),
+        "image": int((obs.SYMBOLS[codes] != history.image).any((1, 2, 3)).sum()),
         "direction": int((observation.direction != history.direction).sum()),
         "mission": int((observation.mission != history.mission).sum()),
         "reward": int((np.abs(reward - history.reward) > 1e-6).sum()),

@@ -6,17 +6,17 @@ import jax
 import numpy as np
 from scipy.stats import chi2
 
-from metarims.gridworld.bridge import world_from_farama
+from metarims.gridworld.bridge import state_from_farama
 from metarims.gridworld.farama import make_farama, quiet_reset
+from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import AGENT, BALL, BOX, CODE, DOOR, GOAL, KEY, LANDMARK, LAVA, TARGET, WALL
-from metarims.gridworld.world import World
 
 NONE = -1
 FEWEST = 10
 """Categories with fewer levels, over both samples, are pooled."""
 
 
-def statistics(world: World) -> dict[str, np.ndarray]:
+def statistics(world: EnvState) -> dict[str, np.ndarray]:
     """Categories [N] of N levels at their start (arrays on the host)."""
     grid = np.asarray(world.grid)
     codes, (num, _, height) = grid & CODE, grid.shape
@@ -64,7 +64,7 @@ def statistics(world: World) -> dict[str, np.ndarray]:
     }
 
 
-def our_levels(level, number: int, seed: int) -> World:
+def our_levels(level, number: int, seed: int) -> EnvState:
     """``number`` levels drawn natively."""
     attempts = 8 * number if "MultiRoom" in level.id else 2 * number
     batch = 4096
@@ -82,18 +82,18 @@ def our_levels(level, number: int, seed: int) -> World:
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:number], *kept)
 
 
-def farama_levels(level, number: int, seed: int) -> World:
+def farama_levels(level, number: int, seed: int) -> EnvState:
     """``number`` levels of Farama's generator."""
     env = make_farama(level.id).unwrapped
     quiet_reset(env, seed)
     worlds = []
     for _ in range(number):
         quiet_reset(env)
-        worlds.append(world_from_farama(env, level.missions.index(env.mission)))
+        worlds.append(state_from_farama(env, level.missions.index(env.mission)))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *worlds)
 
 
-def count(world: World) -> dict[str, Counter]:
+def count(world: EnvState) -> dict[str, Counter]:
     """How many levels fall into each category of each statistic."""
     return {name: Counter(map(int, values)) for name, values in statistics(world).items()}
 

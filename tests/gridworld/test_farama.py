@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from metarims.errors import UserError
-from metarims.gridworld import make, sight, tokenize
+from metarims.gridworld import make, tokenize
+from metarims.gridworld import observation as obs
 from metarims.gridworld.farama import FaramaBatch, play
-from metarims.gridworld.missions import Speech
+from metarims.gridworld.missions import MissionFormat
 
 ID = "BabyAI-GoToObjS4-v0"
 
@@ -48,16 +49,16 @@ def test_rewards_on_the_way_make_no_success_of_a_time_limit() -> None:
 
 
 def test_each_lane_is_told_when_a_level_begins() -> None:
-    begins = []
+    is_first = []
 
     def policy(pixels, tokens, began):
-        begins.append(began.copy())
+        is_first.append(began.copy())
         return np.full(2, 1)
 
     episodes = list(play(FaramaBatch(ID, 2), range(5), policy))
-    assert np.sum(begins) == 5
-    assert begins[0].all()
-    assert not begins[1].any()
+    assert np.sum(is_first) == 5
+    assert is_first[0].all()
+    assert not is_first[1].any()
     assert all(episode.truncated != episode.success for episode in episodes)
     assert all(episode.length == 16 for episode in episodes if episode.truncated)
 
@@ -83,8 +84,8 @@ def test_the_worlds_behind_the_pixels_can_be_seen() -> None:
     pixels, _ = batch.reset([5, 6])
     for index in range(2):
         world = jax.tree.map(jnp.asarray, batch.world(index))
-        codes = sight.observe(level, world).codes
-        np.testing.assert_array_equal(sight.render_host(np.asarray(codes)), pixels.image[index])
+        codes = obs.observe(level, world).codes
+        np.testing.assert_array_equal(obs.render_host(np.asarray(codes)), pixels.image[index])
 
 
 def test_bad_requests_are_sentences() -> None:
@@ -95,4 +96,4 @@ def test_bad_requests_are_sentences() -> None:
     with pytest.raises(UserError, match="3 seeds for 2 environments"):
         FaramaBatch(ID, 2).reset([1, 2, 3])
     with pytest.raises(UserError, match="contains the word 'open'"):
-        FaramaBatch("BabyAI-OpenDoor-v0", 1, Speech(("go", "to"))).reset([0])
+        FaramaBatch("BabyAI-OpenDoor-v0", 1, MissionFormat(("go", "to"))).reset([0])

@@ -10,7 +10,7 @@ from tests.gridworld.selection import ALL, FEW
 from tests.gridworld.statistics import count, farama_levels, our_levels, p_value, worst
 
 from metarims.gridworld import make
-from metarims.gridworld.dice import Dice
+from metarims.gridworld.prng import RandomStream
 
 pytestmark = pytest.mark.usefixtures("quick_module")
 
@@ -79,7 +79,7 @@ def test_reset_is_a_function_of_its_key(id: str) -> None:
 
 
 def test_drawing_too_many_words_is_an_error() -> None:
-    dice = Dice(jax.random.bits(jax.random.key(0), (1,)))
-    dice.below(3)
+    stream = RandomStream(jax.random.bits(jax.random.key(0), (1,)))
+    stream.below(3)
     with pytest.raises(IndexError, match="1 random words"):
-        dice.below(3)
+        stream.below(3)

@@ -10,11 +10,12 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from metarims.errors import UserError
-from metarims.gridworld import VOCABULARY, make, sight
-from metarims.gridworld.catalogue import entries
+from metarims.gridworld import VOCABULARY, make
+from metarims.gridworld import observation as obs
 from metarims.gridworld.farama import make_farama, quiet_reset
-from metarims.gridworld.gym import GymVectorWorld, GymWorld
+from metarims.gridworld.gym import GymEnv, GymVectorEnv
 from metarims.gridworld.host import BABYAI_VOCABULARY, HostVector, codes_from_symbols
+from metarims.gridworld.listing import entries
 
 ID = "BabyAI-GoToObjS4-v0"
 
@@ -29,7 +30,7 @@ def test_gymnasiums_checker_accepts_one_environment(rgb: bool) -> None:
 
 def test_a_batch_is_what_its_spaces_say() -> None:
     envs = gymnasium.make_vec(f"metarims/{ID}", num_envs=5)
-    assert isinstance(envs.unwrapped, GymVectorWorld)
+    assert isinstance(envs.unwrapped, GymVectorEnv)
     observation, info = envs.reset(seed=3)
     assert envs.observation_space.contains(observation)
     assert info == {}
@@ -92,7 +93,7 @@ def test_code_in_the_style_of_cleanrl_can_train_on_it() -> None:
 
 
 def test_wrong_actions_and_seeds_are_sentences() -> None:
-    envs = GymVectorWorld(ID, 2)
+    envs = GymVectorEnv(ID, 2)
     with pytest.raises(UserError, match="before reset"):
         envs.step([0, 0])
     envs.reset(seed=0)
@@ -101,20 +102,20 @@ def test_wrong_actions_and_seeds_are_sentences() -> None:
             envs.step(actions)
     with pytest.raises(UserError, match="give a number"):
         envs.reset(seed=[1, 2])
-    one = GymWorld(ID)
+    one = GymEnv(ID)
     with pytest.raises(UserError, match="before reset"):
         one.step(0)
     with pytest.raises(UserError, match="Action 9"):
         one.step(9)
     with pytest.raises(UserError, match="num_envs is 0"):
-        GymVectorWorld(ID, 0)
+        GymVectorEnv(ID, 0)
     for env in (one, envs):
         with pytest.raises(gymnasium.error.Error, match="greater or equal to zero"):
             env.reset(seed=-1)
     with pytest.raises(gymnasium.error.Error, match="Seed must be a python integer"):
         envs.reset(seed="seven")
     with pytest.raises(UserError, match="Did you mean BabyAI-GoToObjS4-v0"):
-        GymVectorWorld("BabyAI-GoToObjS4-v9", 2)
+        GymVectorEnv("BabyAI-GoToObjS4-v9", 2)
     with pytest.raises(gymnasium.error.Error, match="GoToObjS4"):
         gymnasium.make("metarims/BabyAI-GoToObjS4-v9")
 
@@ -157,8 +158,8 @@ def test_codes_read_from_symbols_are_those_we_draw() -> None:
     rng, held = np.random.default_rng(0), 0
     for _ in range(300):
         codes = codes_from_symbols(observation["image"])
-        np.testing.assert_array_equal(sight.symbolic_host(codes), observation["image"])
-        np.testing.assert_array_equal(sight.render_host(codes), env.get_frame(tile_size=8, agent_pov=True))
+        np.testing.assert_array_equal(obs.symbolic_host(codes), observation["image"])
+        np.testing.assert_array_equal(obs.render_host(codes), env.get_frame(tile_size=8, agent_pov=True))
         held += env.carrying is not None
         observation, _, terminated, truncated, _ = env.step(rng.choice([0, 1, 2, 2, 3]))
         if terminated or truncated:

@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import binomtest
 
 from metarims.errors import UserError
-from metarims.gridworld import VectorWorld, make, mix, rules, sight
+from metarims.gridworld import VecEnv, make, mix, task_rules
+from metarims.gridworld import observation as obs
 from metarims.gridworld.tiles import WALL
 
 pytestmark = pytest.mark.usefixtures("quick_module")
@@ -34,8 +35,8 @@ def run(env, worlds, actions, words):
     """Rewards, ends and views of many worlds."""
 
     def one(worlds, inputs):
-        outcome = jax.vmap(lambda w, a, r: rules.step_with_words(env, w, a, r))(worlds, *inputs)
-        return outcome.world, (*outcome[1:], sight.observe(env, outcome.world).codes)
+        result = jax.vmap(lambda w, a, r: task_rules.step_with_bits(env, w, a, r))(worlds, *inputs)
+        return result.world, (*result[1:], obs.observe(env, result.world).codes)
 
     return jax.lax.scan(one, worlds, (actions, words))[1]
 
@@ -61,7 +62,7 @@ def test_a_world_in_a_mixture_behaves_as_alone(mixture, source: int) -> None:
 def test_episodes_follow_the_weights_even_where_levels_are_thrown_away() -> None:
     """PutNextLocal throws away levels whose two objects are beside each other, DoorKey none."""
     mixture = make("BabyAI-PutNextLocalS5N3-v0*3 + MiniGrid-DoorKey-5x5-v0")
-    vector = VectorWorld(mixture, 64)
+    vector = VecEnv(mixture, 64)
     late = lambda state: state._replace(  # noqa: E731
         world=state.world._replace(step_count=jnp.full(64, 1000, jnp.int16))
     )

@@ -8,12 +8,12 @@ import numpy as np
 from tests.gridworld.statistics import p_value
 
 from metarims.gridworld import obstacles
-from metarims.gridworld.bridge import world_from_farama
+from metarims.gridworld.bridge import state_from_farama
 from metarims.gridworld.farama import make_farama, quiet_reset
 from metarims.gridworld.obstacles import STAYS_WITH_ONE_WAY_OUT
 from metarims.gridworld.physics import LEFT
+from metarims.gridworld.state import new_state
 from metarims.gridworld.tiles import WALL
-from metarims.gridworld.world import new_world
 
 NUM = 3000
 
@@ -37,12 +37,12 @@ def test_one_step_of_the_obstacles_is_distributed_as_faramas() -> None:
     for seed in range(4):
         quiet_reset(env, seed)
         start = {"grid": list(env.grid.grid), "cells": [ball.cur_pos for ball in env.obstacles]}
-        world = jax.tree.map(jnp.asarray, world_from_farama(env))
+        world = jax.tree.map(jnp.asarray, state_from_farama(env))
         moved = wander(world, jax.random.bits(jax.random.key(seed), (NUM, 2))).obstacles
         ours = Counter(map(tuple, np.asarray(moved, int).tolist()))
         theirs = faramas_moves(env, start)
-        number = {outcome: index for index, outcome in enumerate(sorted(set(ours) | set(theirs)))}
-        relabel = lambda counts: Counter({number[outcome]: n for outcome, n in counts.items()})  # noqa: B023, E731
+        number = {result: index for index, result in enumerate(sorted(set(ours) | set(theirs)))}
+        relabel = lambda counts: Counter({number[result]: n for result, n in counts.items()})  # noqa: B023, E731
         assert p_value(relabel(ours), relabel(theirs)) > 0.001
 
 
@@ -54,7 +54,7 @@ def test_with_one_way_out_an_obstacle_almost_always_takes_it() -> None:
 
 def test_an_obstacle_with_no_way_out_stays() -> None:
     grid = jnp.full((5, 5), WALL, jnp.uint8).at[2, 2].set(obstacles.OBSTACLE)
-    world = new_world(grid, 1, 1, 0, 0, (12,))
+    world = new_state(grid, 1, 1, 0, 0, (12,))
     moved = jax.jit(obstacles.wander)(world, jnp.array([123456789], jnp.uint32))
     assert int(moved.obstacles[0]) == 12
     assert int(moved.grid[2, 2]) == obstacles.OBSTACLE

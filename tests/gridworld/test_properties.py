@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.gridworld.selection import FAMILIES
 
-from metarims.gridworld import VectorWorld, make, rules, sight, tiles
+from metarims.gridworld import VecEnv, make, task_rules, tiles
+from metarims.gridworld import observation as obs
 from metarims.gridworld.physics import TOGGLE
 
 pytestmark = pytest.mark.usefixtures("quick_module")
@@ -26,8 +27,8 @@ def player(id: str):
     def one(carry, action):
         world, key = carry
         key, key_step = jax.random.split(key)
-        outcome = rules.step(level, world, action, key_step)
-        return (outcome.world, key), (outcome, sight.observe(level, outcome.world).codes)
+        result = task_rules.step(level, world, action, key_step)
+        return (result.world, key), (result, obs.observe(level, result.world).codes)
 
     @jax.jit
     def play(seed, actions):
@@ -102,7 +103,7 @@ def test_with_automatic_resets_the_clock_stays_within_the_limit(seed: int, actio
 @cache
 def automatic(id: str):
     """A batch, and its clocks [LENGTH, B] under one action for ever."""
-    vector = VectorWorld(make(id), 4)
+    vector = VecEnv(make(id), 4)
 
     @jax.jit
     def play(seed, action):
@@ -119,8 +120,8 @@ def automatic(id: str):
 def test_actions_that_do_not_exist_only_pass_the_time(id: str) -> None:
     level = make(id)
     world = jax.jit(level.reset)(jax.random.key(0))
-    outcome = jax.jit(lambda world, action: rules.step(level, world, action))(world, jnp.int32(7))
-    for name, old, new in zip(world._fields, world, outcome.world, strict=True):
+    result = jax.jit(lambda world, action: task_rules.step(level, world, action))(world, jnp.int32(7))
+    for name, old, new in zip(world._fields, world, result.world, strict=True):
         if name == "step_count":
             assert int(new) == int(old) + 1
         else:

@@ -11,32 +11,33 @@ import pytest
 from tests.gridworld.statistics import our_levels
 
 from metarims.errors import UserError
-from metarims.gridworld import VectorWorld, make, obstacles, rules, sight, tiles
-from metarims.gridworld.bridge import world_from_farama
+from metarims.gridworld import VecEnv, make, obstacles, task_rules, tiles
+from metarims.gridworld import observation as obs
+from metarims.gridworld.bridge import state_from_farama
 from metarims.gridworld.farama import make_farama
 from metarims.gridworld.physics import DROP, FORWARD, LEFT, PICKUP, TOGGLE
-from metarims.gridworld.world import World, new_world
+from metarims.gridworld.state import EnvState, new_state
 
 BALL, BOX, KEY = (tiles.object_code(kind, "blue") for kind in ("ball", "box", "key"))
 
 
-def room(size: int, x: int = 1, y: int = 1, direction: int = 0, obstacles=(), **cells: int) -> World:
+def room(size: int, x: int = 1, y: int = 1, direction: int = 0, obstacles=(), **cells: int) -> EnvState:
     """A walled room; ``cells`` are named like c2_1 for (2, 1)."""
     grid = np.full((size, size), tiles.EMPTY, np.uint8)
     grid[[0, -1], :] = grid[:, [0, -1]] = tiles.WALL
     for name, value in cells.items():
         grid[tuple(map(int, name[1:].split("_")))] = value
-    return new_world(jnp.asarray(grid), x, y, direction, 0, obstacles)
+    return new_state(jnp.asarray(grid), x, y, direction, 0, obstacles)
 
 
-def take(id: str, world: World, *actions: int):
+def take(id: str, world: EnvState, *actions: int):
     """The outcome of the last of several actions."""
-    level, outcome = make(id), None
+    level, result = make(id), None
     for action in actions:
-        outcome = rules.step(level, world, jnp.int32(action))
-        world = outcome.world
-    assert outcome is not None
-    return outcome
+        result = task_rules.step(level, world, jnp.int32(action))
+        world = result.world
+    assert result is not None
+    return result
 
 
 def test_a_grey_object_is_never_the_grey_object() -> None:
@@ -60,22 +61,22 @@ def test_the_middle_of_pickup_rooms_stays_free(id: str) -> None:
 
 def test_toggling_a_box_deletes_it_and_the_target_with_it() -> None:
     world = room(8, c2_1=BOX | tiles.TARGET)
-    outcome = take("BabyAI-PickupLoc-v0", world, TOGGLE)
-    assert int(outcome.world.grid[2, 1]) == tiles.EMPTY
-    assert not outcome.terminated
+    result = take("BabyAI-PickupLoc-v0", world, TOGGLE)
+    assert int(result.world.grid[2, 1]) == tiles.EMPTY
+    assert not result.terminated
     # What is dropped there later is no target.
     world = room(8, c2_1=BOX | tiles.TARGET)._replace(carrying=jnp.uint8(BALL))
-    outcome = take("BabyAI-PickupLoc-v0", world, TOGGLE, DROP, PICKUP)
-    assert int(outcome.world.carrying) == BALL
-    assert not outcome.terminated
+    result = take("BabyAI-PickupLoc-v0", world, TOGGLE, DROP, PICKUP)
+    assert int(result.world.carrying) == BALL
+    assert not result.terminated
 
 
 def test_put_near_ends_even_when_the_drop_is_blocked() -> None:
     world = room(6, x=1, y=1, direction=3)._replace(carrying=jnp.uint8(BALL | tiles.TARGET))
-    outcome = take("MiniGrid-PutNear-6x6-N2-v0", world, DROP)
-    assert outcome.terminated
-    assert float(outcome.reward) == 0
-    assert int(outcome.world.carrying) == BALL | tiles.TARGET
+    result = take("MiniGrid-PutNear-6x6-N2-v0", world, DROP)
+    assert result.terminated
+    assert float(result.reward) == 0
+    assert int(result.world.carrying) == BALL | tiles.TARGET
 
 
 def test_put_near_has_five_steps_per_cell_of_side() -> None:
@@ -85,49 +86,49 @@ def test_put_near_has_five_steps_per_cell_of_side() -> None:
 
 def test_the_place_in_put_near_outlives_its_box() -> None:
     world = room(6, c2_1=BOX | tiles.LANDMARK)._replace(carrying=jnp.uint8(BALL | tiles.TARGET))
-    outcome = take("MiniGrid-PutNear-6x6-N2-v0", world, TOGGLE, DROP)
-    assert outcome.terminated
-    assert float(outcome.reward) == pytest.approx(1 - 0.9 * 2 / 30)
+    result = take("MiniGrid-PutNear-6x6-N2-v0", world, TOGGLE, DROP)
+    assert result.terminated
+    assert float(result.reward) == pytest.approx(1 - 0.9 * 2 / 30)
 
 
 DYNAMIC = "MiniGrid-Dynamic-Obstacles-6x6-v0"
 
 
 def test_bumping_into_a_wall_costs_as_much_as_into_an_obstacle() -> None:
-    outcome = take(DYNAMIC, room(6, direction=3, obstacles=(-1,) * 3), FORWARD)
-    assert outcome.terminated
-    assert float(outcome.reward) == -1
+    result = take(DYNAMIC, room(6, direction=3, obstacles=(-1,) * 3), FORWARD)
+    assert result.terminated
+    assert float(result.reward) == -1
 
 
 def test_an_obstacle_that_has_left_still_costs() -> None:
     world = room(6, c2_1=BALL, obstacles=(2 * 6 + 1, -1, -1))
     leave = lambda world: obstacles.put(world, world.obstacles.at[0].set(3 * 6 + 2))  # noqa: E731
-    outcome = rules.advance(make(DYNAMIC).rule, world, jnp.int32(FORWARD), leave)
-    assert int(outcome.world.x) == 2  # the way was free by then
-    assert outcome.terminated
-    assert float(outcome.reward) == -1
+    result = task_rules.advance(make(DYNAMIC).rule, world, jnp.int32(FORWARD), leave)
+    assert int(result.world.x) == 2  # the way was free by then
+    assert result.terminated
+    assert float(result.reward) == -1
 
 
 def test_an_obstacle_that_steps_in_the_way_only_blocks() -> None:
     world = room(6, c3_2=BALL, obstacles=(3 * 6 + 2, -1, -1))
     enter = lambda world: obstacles.put(world, world.obstacles.at[0].set(2 * 6 + 1))  # noqa: E731
-    outcome = rules.advance(make(DYNAMIC).rule, world, jnp.int32(FORWARD), enter)
-    assert int(outcome.world.x) == 1
-    assert not outcome.terminated
+    result = task_rules.advance(make(DYNAMIC).rule, world, jnp.int32(FORWARD), enter)
+    assert int(result.world.x) == 1
+    assert not result.terminated
 
 
 @pytest.mark.parametrize("action", [3, 4, 5, 6])
 def test_other_actions_turn_left_among_obstacles(action: int) -> None:
-    outcome = take(DYNAMIC, room(6, obstacles=(-1,) * 3), action)
-    assert int(outcome.world.direction) == int(take(DYNAMIC, room(6, obstacles=(-1,) * 3), LEFT).world.direction) == 3
+    result = take(DYNAMIC, room(6, obstacles=(-1,) * 3), action)
+    assert int(result.world.direction) == int(take(DYNAMIC, room(6, obstacles=(-1,) * 3), LEFT).world.direction) == 3
 
 
 def test_success_on_the_last_step_is_both_terminated_and_truncated() -> None:
     world = room(8, c3_1=BALL | tiles.TARGET)._replace(step_count=jnp.int16(63))
-    outcome = take("BabyAI-GoToLocal-v0", world, FORWARD)
-    assert outcome.terminated
-    assert outcome.truncated
-    assert float(outcome.reward) == pytest.approx(0.1)
+    result = take("BabyAI-GoToLocal-v0", world, FORWARD)
+    assert result.terminated
+    assert result.truncated
+    assert float(result.reward) == pytest.approx(0.1)
 
 
 @pytest.mark.filterwarnings("ignore:.*out of date")
@@ -150,7 +151,7 @@ def test_one_sees_round_some_walls() -> None:
     """Light climbs diagonally past a wall's end: the cell behind the wall ahead is seen from beside it."""
     codes = np.full((7, 7), tiles.EMPTY, np.uint8)
     codes[3, 5] = tiles.WALL
-    assert np.asarray(sight.visible(jnp.asarray(codes)))[3, 4]
+    assert np.asarray(obs.visible(jnp.asarray(codes)))[3, 4]
 
 
 def test_nothing_is_printed_where_farama_prints_rejections() -> None:
@@ -185,7 +186,7 @@ def test_a_given_time_limit_holds_for_every_episode() -> None:
 
 def test_several_farama_environments_run_without_shared_memory() -> None:
     """Gymnasium's asynchronous batches fail on missions; ours is one array program and needs none."""
-    vector = VectorWorld(make("BabyAI-GoToObj-v0"), 3)
+    vector = VecEnv(make("BabyAI-GoToObj-v0"), 3)
     _, observation = jax.jit(vector.reset)(jax.random.key(0))
     assert observation.mission.shape == (3,)
 
@@ -193,8 +194,8 @@ def test_several_farama_environments_run_without_shared_memory() -> None:
 def test_the_agents_own_cell_hides_what_it_stands_on() -> None:
     env = make_farama("MiniGrid-DoorKey-5x5-v0").unwrapped
     env.reset(seed=0)
-    world = world_from_farama(env)
+    world = state_from_farama(env)
     door = np.argwhere((world.grid & tiles.CODE) == tiles.door_code("yellow", "locked"))[0]
     world.grid[tuple(door)] = tiles.door_code("yellow", "open")
     world = jax.tree.map(jnp.asarray, world)._replace(x=jnp.int8(door[0]), y=jnp.int8(door[1]))
-    assert int(sight.observe(make("MiniGrid-DoorKey-5x5-v0"), world).codes[3, 6]) == tiles.AGENT
+    assert int(obs.observe(make("MiniGrid-DoorKey-5x5-v0"), world).codes[3, 6]) == tiles.AGENT

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from metarims.errors import UserError
-from metarims.gridworld import VectorWorld, make, rules, sight
+from metarims.gridworld import VecEnv, make, task_rules
+from metarims.gridworld import observation as obs
 from metarims.gridworld.physics import FORWARD, LEFT, TOGGLE
+from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import EMPTY, GOAL, TARGET
-from metarims.gridworld.world import World
 
 pytestmark = pytest.mark.usefixtures("quick_module")
 
 GO_TO = make("BabyAI-GoToLocal-v0")
 
 
-def play(vector: VectorWorld, key, num_steps: int):
+def play(vector: VecEnv, key, num_steps: int):
     """Random play: [T, B] worlds before each step, and the time steps."""
     key_reset, key_act = jax.random.split(key)
     state, _ = vector.reset(key_reset)
@@ -31,7 +32,7 @@ def play(vector: VectorWorld, key, num_steps: int):
 
 @pytest.fixture(scope="module")
 def played():
-    vector = VectorWorld(GO_TO, 32)
+    vector = VecEnv(GO_TO, 32)
     state, history = jax.jit(lambda key: play(vector, key, 300))(jax.random.key(0))
     return vector, state, jax.tree.map(np.asarray, history)
 
@@ -53,19 +54,19 @@ def flat(tree):
 
 def test_the_final_observation_is_kept(played) -> None:
     vector, _, (before, step, action, after) = played
-    outcome = jax.jit(jax.vmap(lambda w, a: rules.step(vector.env, w, a)))(flat(before), flat(action))
-    look = jax.jit(lambda world: sight.observe(vector.env, world))
-    for name, expected in (("final_observation", look(outcome.world)), ("observation", look(flat(after)))):
+    result = jax.jit(jax.vmap(lambda w, a: task_rules.step(vector.env, w, a)))(flat(before), flat(action))
+    look = jax.jit(lambda world: obs.observe(vector.env, world))
+    for name, expected in (("final_observation", look(result.world)), ("observation", look(flat(after)))):
         seen = flat(getattr(step, name))
         for ours, theirs in zip(seen, expected, strict=True):
             np.testing.assert_array_equal(ours, theirs)
-    np.testing.assert_array_equal(outcome.reward, step.reward.reshape(-1))
+    np.testing.assert_array_equal(result.reward, step.reward.reshape(-1))
     running = ~(step.terminated | step.truncated)
     np.testing.assert_array_equal(step.observation.codes[running], step.final_observation.codes[running])
     assert (step.observation.codes[~running] != step.final_observation.codes[~running]).any()
 
 
-def corner(goal_ahead: bool, step_count: int) -> World:
+def corner(goal_ahead: bool, step_count: int) -> EnvState:
     """Empty 5x5: the agent faces the goal, or the wall."""
     level = make("MiniGrid-Empty-5x5-v0")
     world = jax.jit(level.reset)(jax.random.key(0))
@@ -83,7 +84,7 @@ def corner(goal_ahead: bool, step_count: int) -> World:
     ],
 )
 def test_terminated_and_truncated_are_two_things(goal_ahead, step_count, terminated, truncated, reward) -> None:
-    vector = VectorWorld(make("MiniGrid-Empty-5x5-v0"), 1)
+    vector = VecEnv(make("MiniGrid-Empty-5x5-v0"), 1)
     state, _ = jax.jit(vector.reset)(jax.random.key(0))
     world = jax.tree.map(lambda leaf: leaf[None], corner(goal_ahead, step_count))
     state, step = jax.jit(vector.step)(state._replace(world=world), jnp.array([FORWARD]))
@@ -93,7 +94,7 @@ def test_terminated_and_truncated_are_two_things(goal_ahead, step_count, termina
 
 
 def test_seeds_trained_together_see_what_they_see_alone() -> None:
-    vector = VectorWorld(make("BabyAI-GoToLocalS5N2-v0"), 16)
+    vector = VecEnv(make("BabyAI-GoToLocalS5N2-v0"), 16)
     keys = lambda: jax.random.split(jax.random.key(7), 3)  # noqa: E731
     together = jax.jit(jax.vmap(lambda key: play(vector, key, 150)[1]))(keys())
     alone = jax.jit(lambda key: play(vector, key, 150)[1])
@@ -103,7 +104,7 @@ def test_seeds_trained_together_see_what_they_see_alone() -> None:
 
 
 def test_shards_of_seeds_see_what_they_see_alone() -> None:
-    vector = VectorWorld(make("BabyAI-GoToLocalS5N2-v0"), 8)
+    vector = VecEnv(make("BabyAI-GoToLocalS5N2-v0"), 8)
     keys = lambda: jax.random.split(jax.random.key(7), (3, 2))  # noqa: E731
     together = jax.jit(jax.vmap(jax.vmap(lambda key: play(vector, key, 100)[1])))(keys())
     alone = jax.jit(lambda key: play(vector, key, 100)[1])
@@ -115,7 +116,7 @@ def test_shards_of_seeds_see_what_they_see_alone() -> None:
 
 def test_all_episodes_may_end_at_once() -> None:
     """More ends than the pool holds: it is filled as often as needed."""
-    vector = VectorWorld(make("BabyAI-PickupLoc-v0"), 40, batch=8)
+    vector = VecEnv(make("BabyAI-PickupLoc-v0"), 40, batch=8)
     state, _ = jax.jit(vector.reset)(jax.random.key(3))
     late = state._replace(world=state.world._replace(step_count=jnp.full(40, 63, jnp.int16)))
     after, step = jax.jit(vector.step)(late, jnp.full(40, LEFT))
@@ -134,7 +135,7 @@ def test_levels_come_in_batches_at_the_rate_of_ends(played) -> None:
 
 
 def test_obstacles_wander_anew_at_every_step() -> None:
-    vector = VectorWorld(make("MiniGrid-Dynamic-Obstacles-16x16-v0"), 4)
+    vector = VecEnv(make("MiniGrid-Dynamic-Obstacles-16x16-v0"), 4)
     _, (worlds, _, _, _) = jax.jit(lambda key: play(vector, key, 20))(jax.random.key(1))
     moved = (worlds.obstacles[1:] != worlds.obstacles[:-1]).mean()
     assert moved > 0.8
@@ -146,11 +147,11 @@ def test_obstacles_wander_anew_at_every_step() -> None:
 )
 def test_a_wrong_size_is_a_sentence(num_envs, batch, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        VectorWorld(GO_TO, num_envs, batch)
+        VecEnv(GO_TO, num_envs, batch)
 
 
 def test_a_wrong_number_of_actions_is_a_sentence() -> None:
-    vector = VectorWorld(make("MiniGrid-Empty-5x5-v0"), 3)
+    vector = VecEnv(make("MiniGrid-Empty-5x5-v0"), 3)
     state, _ = jax.eval_shape(vector.reset, jax.random.key(0))
     with pytest.raises(UserError, match=r"shape \(2,\): 3 are needed"):
         jax.eval_shape(vector.step, state, jnp.zeros(2, jnp.int32))
@@ -163,7 +164,7 @@ def test_an_unknown_id_is_a_sentence(id: str) -> None:
 
 
 def test_flags_never_reach_the_eye() -> None:
-    vector = VectorWorld(make("MiniGrid-MemoryS7-v0"), 4)
+    vector = VecEnv(make("MiniGrid-MemoryS7-v0"), 4)
     state, observation = jax.jit(vector.reset)(jax.random.key(0))
     assert ((state.world.grid & TARGET) != 0).any()
     assert int(observation.codes.max()) < 60

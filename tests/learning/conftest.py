@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from metarims.agents.agent import Agent, Head, make_agent
 from metarims.agents.core import CoreMetrics
 from metarims.config import PPO, Config, Loop, Network
-from metarims.gridworld import VOCABULARY, VectorWorld, make
+from metarims.gridworld import VOCABULARY, VecEnv, make
 from metarims.learning.rollout import collect_rollout, init_actor
 from metarims.learning.rules import RULES
 
@@ -101,7 +101,7 @@ def small_config(agent="metarims", **changes):
 @cache
 def short_episodes(max_steps, num_envs):
     """Environments whose time limit strikes soon."""
-    return VectorWorld(short_level(max_steps), num_envs)
+    return VecEnv(short_level(max_steps), num_envs)
 
 
 @partial(jax.jit, static_argnames=("envs",))

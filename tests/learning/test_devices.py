@@ -60,8 +60,8 @@ def test_shards_take_together_the_step_of_one_program_on_all(small, quick_module
     def halve(leaf, axis):
         return jnp.stack(jnp.split(leaf, 2, axis))
 
-    halves = jax.tree.map(lambda leaf: halve(leaf, 1), rollout._replace(last_value=()))
-    halves = halves._replace(last_value=halve(rollout.last_value, 0))
+    halves = jax.tree.map(lambda leaf: halve(leaf, 1), rollout._replace(bootstrap_value=()))
+    halves = halves._replace(bootstrap_value=halve(rollout.bootstrap_value, 0))
     update = jax.vmap(together.update, in_axes=(None, None, None, 0, None), out_axes=None, axis_name="shards")
     found = jax.jit(update)(agent, together.init(agent), tokens, halves, jax.random.key(0))
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):

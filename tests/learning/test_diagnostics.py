@@ -81,7 +81,7 @@ def test_the_record_names_every_module():
     assert activity is not None
     record = summarize_activity(activity, 2)
     assert float(record["modules/active_0"]) == 1
-    assert float(record["modules/collapse"]) == 1
+    assert float(record["modules/load_imbalance"]) == 1
     assert float(record["modules/input_entropy"]) == pytest.approx(np.log(2), rel=1e-5)
     assert set(record) == {
         *(f"modules/{name}_{m}" for name in ("active", "input_attention") for m in range(2)),
@@ -94,7 +94,7 @@ def test_certain_attention_has_no_entropy_and_one_module_no_collapse():
     assert activity is not None
     record = summarize_activity(activity, 1)
     assert float(record["modules/input_entropy"]) == 0
-    assert "modules/collapse" not in record
+    assert "modules/load_imbalance" not in record
 
 
 def test_modules_that_do_not_talk_have_no_entropy_of_talking():
@@ -110,4 +110,4 @@ def test_an_agent_without_modules_has_no_activity():
 def test_of_many_modules_the_sets_are_not_counted():
     activity = jax.jit(lambda m: measure_activity(m, seen([1])))(metrics(np.ones((1, 9))))
     assert activity is not None
-    assert "modules/information" not in summarize_activity(activity, 1)
+    assert "modules/mutual_information" not in summarize_activity(activity, 1)

@@ -77,7 +77,7 @@ def test_the_whole_loss_by_hand(small):
         observation=Observation(
             jnp.zeros((3, 1, 7, 7), jnp.uint8), jnp.zeros((3, 1), jnp.int8), jnp.zeros((3, 1), jnp.int16)
         ),
-        begins=jnp.array([[False], [False], [True]]),
+        is_first=jnp.array([[False], [False], [True]]),
         action=jnp.array([[0], [1], [2]]),
         log_prob=jnp.log(jnp.array([[0.5], [0.5], [0.2]])),  # ratios 1, 0.5, 1.25
         value=blank,
@@ -90,7 +90,7 @@ def test_the_whole_loss_by_hand(small):
     value = ((3 - 5) ** 2 + (4 - 7) ** 2 + (0 - 1) ** 2) / 3
     entropy = 0.5 * math.log(2) + 2 * 0.25 * math.log(4)
     kl = sum(r - 1 - math.log(r) for r in (1, 0.5, 1.25)) / 3
-    expected = {"policy_loss": policy, "value_loss": value, "entropy": entropy, "kl": kl, "clip_fraction": 2 / 3}
+    expected = {"policy_loss": policy, "value_loss": value, "entropy": entropy, "approx_kl": kl, "clip_fraction": 2 / 3}
     assert set(terms) == set(expected)
     for name, number in expected.items():
         assert float(terms[name]) == pytest.approx(number, rel=1e-5), name

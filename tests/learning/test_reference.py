@@ -73,15 +73,15 @@ def make_rollout():
     hidden, cell = jnp.split(THEIRS["memory"][::SPAN], 2, axis=-1)
     return Rollout(
         observation=Observation(jnp.zeros((STEPS, ENVS, 7, 7), jnp.uint8), 0 * number, number),
-        begins=THEIRS["mask"] == 0,
+        is_first=THEIRS["mask"] == 0,
         action=THEIRS["action"].astype(jnp.int32),
         log_prob=THEIRS["log_prob"],
         value=THEIRS["value"],
         reward=THEIRS["reward"],
         terminated=THEIRS["done"],
         truncated=nothing > 0,
-        final_value=nothing,
-        last_value=THEIRS["last_value"],
+        truncation_value=nothing,
+        bootstrap_value=THEIRS["bootstrap_value"],
         core=LSTMState(hidden, cell),
     )
 
@@ -93,8 +93,8 @@ def test_advantages_and_returns():
         rollout.value,
         rollout.terminated,
         rollout.truncated,
-        rollout.final_value,
-        rollout.last_value,
+        rollout.truncation_value,
+        rollout.bootstrap_value,
         gamma=SETTINGS.gamma,
         gae_lambda=SETTINGS.gae_lambda,
     )

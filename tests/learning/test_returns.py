@@ -14,13 +14,13 @@ RUN = jax.jit(compute_advantages, static_argnames=("gamma", "gae_lambda"))
 def advantages(terminated=(), truncated=(), final=8.0):
     at = lambda steps: jnp.array([[t in steps] for t in range(3)])  # noqa: E731
     column = lambda numbers: jnp.array(numbers)[:, None]  # noqa: E731
-    final_values = jnp.where(at(truncated), final, 0.0)
+    truncation_values = jnp.where(at(truncated), final, 0.0)
     found, returns = RUN(
         column(REWARDS),
         column(VALUES),
         at(terminated),
         at(truncated),
-        final_values,
+        truncation_values,
         jnp.array([LAST]),
         gamma=0.5,
         gae_lambda=0.5,

@@ -11,7 +11,7 @@ import pytest
 from metarims.config import PPO
 from metarims.evaluation import evaluate
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
-from metarims.gridworld import VectorWorld, make, mix
+from metarims.gridworld import VecEnv, make, mix
 from metarims.learning.timescales import append_rollout, cut_spans, last_steps
 
 pytestmark = pytest.mark.usefixtures("quick_module")
@@ -44,7 +44,7 @@ def modular(small):
 @pytest.fixture(scope="module")
 def mixed(small):
     """Most of the episodes have a short time limit, the others one that no rollout reaches."""
-    envs = VectorWorld(mix([small.short_level(LIMIT), make("MiniGrid-DoorKey-5x5-v0")], [9.0, 1.0]), ENVS)
+    envs = VecEnv(mix([small.short_level(LIMIT), make("MiniGrid-DoorKey-5x5-v0")], [9.0, 1.0]), ENVS)
     return small.collect_twice(small.random_agent("rim"), envs, num_steps=STEPS, span=SPAN, carry=False)
 
 
@@ -83,13 +83,13 @@ def test_as_many_time_limits_as_fit_are_kept(small):
     assert cuts.shape[1] > 0
     np.testing.assert_array_equal(np.flatnonzero(cuts[:, 0]), [0, 5, 10, 15, 20])
     expected = np.where(second.truncated, STEPS + 1 + np.arange(STEPS)[:, None], 0)
-    np.testing.assert_array_equal(second.final_value, expected)
+    np.testing.assert_array_equal(second.truncation_value, expected)
 
 
 def test_a_short_task_of_a_mixture_is_cut_off_several_times(mixed):
     """Else the replay below could not tell one final view from another."""
     for rollout in mixed.rollouts:
-        several = np.asarray(rollout.final_value)[:, np.asarray(rollout.truncated.sum(axis=0) > 1)]
+        several = np.asarray(rollout.truncation_value)[:, np.asarray(rollout.truncated.sum(axis=0) > 1)]
         assert several.shape[1] > 0
         assert all(len(set(column[column != 0])) > 1 for column in several.T)
 
@@ -99,7 +99,7 @@ def test_a_counting_core_counts_from_each_reset(counted, carried):
         rows, last = steps_since_reset(collected)
         values = np.concatenate([rollout.value for rollout in collected.rollouts])
         np.testing.assert_array_equal(values, rows)
-        np.testing.assert_array_equal(collected.rollouts[1].last_value, last)
+        np.testing.assert_array_equal(collected.rollouts[1].bootstrap_value, last)
     assert steps_since_reset(counted)[0].max() == LIMIT - 1
     assert steps_since_reset(carried)[0].max() == 2 * STEPS - 1
 
@@ -107,21 +107,21 @@ def test_a_counting_core_counts_from_each_reset(counted, carried):
 def test_the_final_view_counts_as_one_more_step_of_the_ended_episode(counted, carried):
     for collected in (counted, carried):
         for rollout in collected.rollouts:
-            np.testing.assert_array_equal(rollout.final_value, np.where(rollout.truncated, rollout.value + 1, 0))
+            np.testing.assert_array_equal(rollout.truncation_value, np.where(rollout.truncated, rollout.value + 1, 0))
 
 
 def test_begins_mark_the_first_steps_of_episodes_where_the_state_is_reset(counted, carried):
     first, second = counted.rollouts
-    assert first.begins[0].all()
-    np.testing.assert_array_equal(first.begins[1:], done_of(first)[:-1])
-    np.testing.assert_array_equal(second.begins[0], done_of(first)[-1])
-    np.testing.assert_array_equal(second.begins[1:], done_of(second)[:-1])
-    assert not any(rollout.begins.any() for rollout in carried.rollouts)
+    assert first.is_first[0].all()
+    np.testing.assert_array_equal(first.is_first[1:], done_of(first)[:-1])
+    np.testing.assert_array_equal(second.is_first[0], done_of(first)[-1])
+    np.testing.assert_array_equal(second.is_first[1:], done_of(second)[:-1])
+    assert not any(rollout.is_first.any() for rollout in carried.rollouts)
 
 
 @jax.jit
 def unroll(agent, tokens, spans):
-    return agent.unroll(agent.tables(tokens), spans.observation, spans.core, spans.begins)[1]
+    return agent.unroll(agent.tables(tokens), spans.observation, spans.core, spans.is_first)[1]
 
 
 @pytest.mark.parametrize("span", [2 * SPAN, STEPS])
@@ -130,7 +130,7 @@ def test_spans_begin_with_the_state_of_their_first_step(collected, span):
     empty = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), collected.rollouts[0])
     history = append_rollout(append_rollout(empty, collected.rollouts[0]), collected.rollouts[1])
     spans = cut_spans(last_steps(history, 2 * STEPS), span, PPO())
-    assert spans.begins.shape == (span, 2 * STEPS // span * ENVS)
+    assert spans.is_first.shape == (span, 2 * STEPS // span * ENVS)
     output = unroll(collected.agent, jnp.asarray(collected.envs.env.mission_tokens), spans)
     np.testing.assert_allclose(output.value, spans.value, atol=1e-5)
     chosen = np.take_along_axis(jax.nn.log_softmax(output.logits), np.asarray(spans.action)[..., None], -1)[..., 0]
@@ -153,13 +153,13 @@ def test_a_rollout_replayed_step_by_step_is_the_same(collected):
     act = lambda *now: step(agent, jnp.asarray(envs.env.mission_tokens), *now)  # noqa: E731
     actor = collected.actors[0]
     env, observation, core = actor.env, actor.observation, actor.core
-    begins = np.ones(ENVS, bool)
+    is_first = np.ones(ENVS, bool)
     for rollout in collected.rollouts:
         for t in range(STEPS):
             if t % SPAN == 0:
                 kept = jax.tree.map(lambda leaf, t=t: leaf[t // SPAN], rollout.core)
                 assert_close(kept, core)
-            core = core if collected.carry else zero(core, begins)
+            core = core if collected.carry else zero(core, is_first)
             for name, ours in observation._asdict().items():
                 np.testing.assert_array_equal(getattr(rollout.observation, name)[t], ours)
             core, output = act(observation, core)
@@ -169,18 +169,18 @@ def test_a_rollout_replayed_step_by_step_is_the_same(collected):
             np.testing.assert_array_equal(rollout.terminated[t], time_step.terminated)
             np.testing.assert_array_equal(rollout.truncated[t], time_step.truncated)
             final = act(time_step.final_observation, core)[1].value
-            np.testing.assert_allclose(rollout.final_value[t], np.where(time_step.truncated, final, 0), atol=1e-5)
-            begins, observation = np.asarray(time_step.terminated | time_step.truncated), time_step.observation
-        fresh = core if collected.carry else zero(core, begins)
-        np.testing.assert_allclose(rollout.last_value, act(observation, fresh)[1].value, atol=1e-5)
+            np.testing.assert_allclose(rollout.truncation_value[t], np.where(time_step.truncated, final, 0), atol=1e-5)
+            is_first, observation = np.asarray(time_step.terminated | time_step.truncated), time_step.observation
+        fresh = core if collected.carry else zero(core, is_first)
+        np.testing.assert_allclose(rollout.bootstrap_value, act(observation, fresh)[1].value, atol=1e-5)
     end = collected.actors[2]
     np.testing.assert_array_equal(end.observation.codes, observation.codes)
     assert_close(end.core, core)
 
 
-def zero(core, begins):
+def zero(core, is_first):
     """The state with zeros where an episode begins."""
-    keep = lambda leaf: ~begins.reshape(-1, *[1] * (leaf.ndim - 1))  # noqa: E731
+    keep = lambda leaf: ~is_first.reshape(-1, *[1] * (leaf.ndim - 1))  # noqa: E731
     return jax.tree.map(lambda leaf: jnp.asarray(np.where(keep(leaf), leaf, np.float32(0))), core)
 
 

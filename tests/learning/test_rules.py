@@ -13,10 +13,10 @@ import pytest
 
 from metarims.agents.agent import make_agent, select_group
 from metarims.agents.lstm import LSTMState
-from metarims.config import GROUPS, PPO, Config, Loop, Network, Rates, loops
+from metarims.config import GROUPS, PPO, Config, Loop, LRMultipliers, Network, loops
 from metarims.errors import UserError
 from metarims.learning.ppo import compute_loss, precompute
-from metarims.learning.rules import RULES, Rule, Timescale, idle_settings, network_of
+from metarims.learning.rules import RULES, Rule, Timescale, network_of, unused_settings
 from metarims.learning.timescales import Learner, cut_spans, make_learners
 from metarims.learning.trainer import make_trainer
 
@@ -164,7 +164,7 @@ def test_both_readings_of_slowed_by_one_fourth_can_be_said(small):
 
 
 def test_the_rate_of_any_group_can_be_set(small):
-    config = settings(small, "metarims", rates=Rates(policy=0.5, attention=2.0))
+    config = settings(small, "metarims", lr_multipliers=LRMultipliers(policy=0.5, attention=2.0))
     assert [learner.rate_factors for learner in make_learners(config)] == [(("policy", 0.5),), (("attention", 2.0),)]
     (learner,) = make_learners(dataclasses.replace(config, agent="slowlr"))
     assert dict(learner.rate_factors) == {"attention": 0.5, "policy": 0.5}
@@ -176,19 +176,19 @@ def test_the_rate_of_a_group_that_the_agent_lacks_changes_nothing(small, experie
     bare = small.random_agent("lstm", network=dataclasses.replace(small.network, head_dim=0))
 
     def update(rates):
-        (learner,) = make_learners(settings(small, "vanilla", rates=rates))
+        (learner,) = make_learners(settings(small, "vanilla", lr_multipliers=rates))
         return jax.jit(learner.update)(bare, learner.init(bare), tokens, rollouts["lstm"], jax.random.key(0))[0]
 
     assert bare.core.attention is None
     assert bare.policy.hidden is None
-    assert eqx.tree_equal(update(Rates(attention=0.5)), update(Rates()))
+    assert eqx.tree_equal(update(LRMultipliers(attention=0.5)), update(LRMultipliers()))
 
 
 def test_a_group_at_rate_zero_takes_no_part_in_the_step(small, experience):
     """The others move as if a learner without it had trained them: its gradient is in no norm and fills no moment."""
     agents, rollouts, tokens = experience
     agent = agents["lstm"]
-    (held,) = make_learners(settings(small, "vanilla", rates=Rates(value=0.0)))
+    (held,) = make_learners(settings(small, "vanilla", lr_multipliers=LRMultipliers(value=0.0)))
     without = dataclasses.replace(held, groups=tuple(group for group in held.groups if group != "value"))
     ours, theirs = (
         jax.jit(learner.update)(agent, learner.init(agent), tokens, rollouts["lstm"], jax.random.key(0))
@@ -234,7 +234,7 @@ def test_the_first_step_is_on_policy(learn, index):
     """The weights that acted give the probabilities that were recorded: every ratio is one, whatever the span."""
     metrics = learn("metarims", index).metrics
     name = learn("metarims", index).learner.name
-    assert abs(float(metrics[f"{name}/kl"])) < 1e-6
+    assert abs(float(metrics[f"{name}/approx_kl"])) < 1e-6
     assert float(metrics[f"{name}/clip_fraction"]) == 0
 
 
@@ -257,7 +257,7 @@ def test_the_value_head_alone_passes_to_the_end(small, experience):
     slow = dataclasses.replace(slow, loop=dataclasses.replace(slow.loop, epochs=3))
     moved = jax.tree.map(lambda leaf: 1.5 * leaf, agents["lstm"])
     _, _, (metrics, _) = slow.update(moved, slow.init(moved), tokens, rollouts["lstm"], jax.random.key(0))
-    assert metrics["slow/kl"] > 1e-9
+    assert metrics["slow/approx_kl"] > 1e-9
     assert metrics["slow/epochs"] == 3
 
 
@@ -265,7 +265,10 @@ def test_a_loop_whose_other_groups_stand_still_moves_no_policy_either(small):
     """As with fixed attentions; a loop of which nothing moves need not pass on."""
 
     def moves(rule, **rates):
-        return [learner.moves_policy for learner in make_learners(settings(small, rule, rates=Rates(**rates)))]
+        return [
+            learner.moves_policy
+            for learner in make_learners(settings(small, rule, lr_multipliers=LRMultipliers(**rates)))
+        ]
 
     assert moves("metarims") == [True, True]
     assert moves("metarims", attention=0.0) == [True, False]
@@ -315,7 +318,7 @@ def test_what_is_computed_once_for_all_passes_changes_neither_loss_nor_gradient(
     own, frozen = learner.split(agents[core])
     plain = cut_spans(rollouts[core], STEPS, PPO())
     ready = jax.jit(lambda agent: precompute(agent, tokens, plain, groups))(agents[core])
-    assert (ready.features is None, ready.thoughts is None) == (
+    assert (ready.features is None, ready.core_outputs is None) == (
         (True, False) if groups == ("value",) else (False, True)
     )
 
@@ -352,7 +355,7 @@ SETTINGS += [("dense", "num_active"), ("dense", "router"), ("random", "num_activ
 @pytest.mark.parametrize(("agent", "name"), SETTINGS)
 def test_a_setting_of_the_network_is_idle_where_it_changes_no_agent(small, agent, name):
     same = bool(eqx.tree_equal(built(agent, small.network), built(agent, other(small.network, name))))
-    assert (f"network.{name}" in idle_settings(small.config(agent))) == same
+    assert (f"network.{name}" in unused_settings(small.config(agent))) == same
 
 
 def test_other_idle_settings_change_no_training(small):
@@ -361,7 +364,7 @@ def test_other_idle_settings_change_no_training(small):
         return trainer.run_chunk(trainer.init())[1]
 
     idle = {"slow": Loop(span=8, rollout=8), "slow_data": "reuse", "encoder_speed": "slow", "slow_factor": 0.5}
-    assert set(idle) <= set(idle_settings(small.config("modular")))
+    assert set(idle) <= set(unused_settings(small.config("modular")))
     np.testing.assert_equal(train(**idle), train())
-    assert set(idle).isdisjoint({*idle_settings(small.config("metarims"))} - {"slow_factor"})
-    assert "slow_factor" not in idle_settings(small.config("slowlr"))
+    assert set(idle).isdisjoint({*unused_settings(small.config("metarims"))} - {"slow_factor"})
+    assert "slow_factor" not in unused_settings(small.config("slowlr"))

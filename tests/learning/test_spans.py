@@ -36,15 +36,15 @@ def coded_rollout(num_steps, kept_every, start=0):
     number = code.astype(jnp.float32)
     return Rollout(
         observation=Observation(wide(jnp.asarray(time % 60 + 0 * env, jnp.uint8), 7, 7), code, code),
-        begins=jnp.zeros((num_steps, ENVS), bool),
+        is_first=jnp.zeros((num_steps, ENVS), bool),
         action=code,
         log_prob=number,
         value=number,
         reward=number,
         terminated=jnp.ones((num_steps, ENVS), bool),  # every step an episode: advantages tell of one step each
         truncated=jnp.zeros((num_steps, ENVS), bool),
-        final_value=jnp.zeros((num_steps, ENVS)),
-        last_value=jnp.asarray(1000.0 * (start + num_steps) + env[0], jnp.float32),
+        truncation_value=jnp.zeros((num_steps, ENVS)),
+        bootstrap_value=jnp.asarray(1000.0 * (start + num_steps) + env[0], jnp.float32),
         core={"hidden": wide(number[::kept_every], 2), "cell": number[::kept_every]},
     )
 
@@ -71,7 +71,7 @@ def test_spans_are_contiguous_in_time_and_begin_with_their_own_state(num_steps, 
     np.testing.assert_array_equal(spans.core["cell"], codes[0])
     np.testing.assert_array_equal(spans.returns, 2 * codes)  # an episode of one step returns its reward, scaled
     np.testing.assert_array_equal(spans.advantage, codes)
-    assert spans.begins.shape == codes.shape
+    assert spans.is_first.shape == codes.shape
 
 
 def test_a_history_ends_with_what_was_collected_last():

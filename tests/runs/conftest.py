@@ -20,8 +20,8 @@ def train(fake):
     """Train the fake learner in a folder; keywords go to it."""
     from metarims.runs.training import train
 
-    def run(out, config=fake.SMALL, watcher=None, **options):
-        return train(config, out, watcher, lambda config: fake.FakeTrainer(config, **options))
+    def run(out, config=fake.SMALL, callback=None, **options):
+        return train(config, out, callback, lambda config: fake.FakeTrainer(config, **options))
 
     return run
 

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from metarims.errors import UserError
-from metarims.runs import checkpoints, files, records, training
+from metarims.runs import checkpoints, files, metrics_log, training
 
 
-class Watcher:
+class Callback:
     def __init__(self):
         self.start, self.problems, self.chunks = None, (), 0
 
@@ -67,10 +67,10 @@ def test_the_disk_fills_up_in_a_later_stretch(tmp_path, fake, train, snapshot, w
 
 def test_too_little_space_is_said_before_training(tmp_path, train, monkeypatch):
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
-    watcher = Watcher()
+    callback = Callback()
     with pytest.raises(UserError, match=r"has 1 MiB free, but this run needs about 16 MiB"):
-        train(tmp_path / "run", watcher=watcher)
-    assert watcher.start is None
+        train(tmp_path / "run", callback=callback)
+    assert callback.start is None
     assert not (tmp_path / "run/metrics.jsonl").exists()
 
 
@@ -91,28 +91,28 @@ def test_a_folder_that_is_moved_meanwhile_is_said(tmp_path, train, fake, snapsho
 
 def test_a_folder_that_cannot_be_written_is_said_before_training(tmp_path, train):
     (tmp_path / "file").write_text("not a folder")
-    watcher = Watcher()
+    callback = Callback()
     with pytest.raises(UserError, match=r"Cannot write to the run folder .*file/run: not a directory"):
-        train(tmp_path / "file/run", watcher=watcher)
-    assert watcher.start is None
+        train(tmp_path / "file/run", callback=callback)
+    assert callback.start is None
 
 
 def test_reasons_are_in_plain_words():
-    assert files.reason(OSError(28, "No space left on device")) == "no space is left on the disk"
-    assert files.reason(ValueError("RESOURCE_EXHAUSTED: Failed")) == "no space is left on the disk"
-    assert files.reason(PermissionError(13, "Permission denied")) == "writing there is not permitted"
-    assert files.reason(ValueError("first line.\nsecond")) == "first line"
-    assert files.reason(ValueError()) == "ValueError"
+    assert files.describe_error(OSError(28, "No space left on device")) == "no space is left on the disk"
+    assert files.describe_error(ValueError("RESOURCE_EXHAUSTED: Failed")) == "no space is left on the disk"
+    assert files.describe_error(PermissionError(13, "Permission denied")) == "writing there is not permitted"
+    assert files.describe_error(ValueError("first line.\nsecond")) == "first line"
+    assert files.describe_error(ValueError()) == "ValueError"
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "state/state/manifest.ocdbt", "state/_CHECKPOINT_METADATA"])
 def test_training_falls_back_from_a_damaged_checkpoint_and_says_so(tmp_path, train, snapshot, fake, whole, name):
     train(tmp_path / "run", dataclasses.replace(fake.SMALL, frames=900))
     (tmp_path / "run/checkpoints/00000009" / name).write_bytes(b"\x00" * 10)
-    watcher = Watcher()
-    train(tmp_path / "run", watcher=watcher)
-    assert watcher.start == 600
-    assert "00000009 is damaged" in watcher.problems[0]
+    callback = Callback()
+    train(tmp_path / "run", callback=callback)
+    assert callback.start == 600
+    assert "00000009 is damaged" in callback.problems[0]
     assert snapshot(tmp_path / "run") == whole
 
 
@@ -120,11 +120,11 @@ def test_training_begins_again_when_no_checkpoint_is_whole(tmp_path, train, snap
     train(tmp_path / "run")
     for chunk in (9, 12):
         shutil.rmtree(tmp_path / f"run/checkpoints/{chunk:08d}/state")
-    watcher = Watcher()
-    train(tmp_path / "run", watcher=watcher)
-    assert watcher.start == 0
-    assert len(watcher.problems) == 3
-    assert "begins again" in watcher.problems[-1]
+    callback = Callback()
+    train(tmp_path / "run", callback=callback)
+    assert callback.start == 0
+    assert len(callback.problems) == 3
+    assert "begins again" in callback.problems[-1]
     assert snapshot(tmp_path / "run") == whole
 
 
@@ -140,17 +140,17 @@ def test_what_cannot_be_gone_on_from_is_kept(tmp_path, train, snapshot, whole):
     path = tmp_path / "run/metrics.jsonl"
     path.write_bytes(path.read_bytes().replace(b"0.5", b"0.6", 1))
     before = read_tree(tmp_path / "run")
-    watcher = Watcher()
-    train(tmp_path / "run", watcher=watcher)
-    assert watcher.start == 0
-    assert f"what was there is kept in {tmp_path / 'run/damaged'}" in watcher.problems[-1]
+    callback = Callback()
+    train(tmp_path / "run", callback=callback)
+    assert callback.start == 0
+    assert f"what was there is kept in {tmp_path / 'run/damaged'}" in callback.problems[-1]
     assert read_tree(tmp_path / "run/damaged") == before
     assert snapshot(tmp_path / "run") == whole
     path = tmp_path / "run/damaged/metrics.jsonl"
     path.write_bytes(path.read_bytes().replace(b"0.6", b"0.5", 1))
-    watcher = Watcher()
-    train(tmp_path / "run/damaged", watcher=watcher)
-    assert (watcher.start, watcher.problems) == (1200, ()), "mended, it is a run again"
+    callback = Callback()
+    train(tmp_path / "run/damaged", callback=callback)
+    assert (callback.start, callback.problems) == (1200, ()), "mended, it is a run again"
     path = tmp_path / "run/metrics.jsonl"
     path.unlink()
     train(tmp_path / "run")
@@ -197,7 +197,7 @@ def test_a_crash_while_the_old_is_set_aside_loses_nothing(tmp_path, train, snaps
 def test_stopped_after_beginning_again_it_goes_on_from_there(tmp_path, train, snapshot, whole):
     """The damaged checkpoints are of later chunks than any that the new training has."""
 
-    class Stopping(Watcher):
+    class Stopping(Callback):
         def chunk(self, report):
             if report.chunk == 5:
                 raise Killed
@@ -206,10 +206,10 @@ def test_stopped_after_beginning_again_it_goes_on_from_there(tmp_path, train, sn
     for chunk in (9, 12):
         shutil.rmtree(tmp_path / f"run/checkpoints/{chunk:08d}/state")
     with pytest.raises(Killed):
-        train(tmp_path / "run", watcher=Stopping())
-    watcher = Watcher()
-    train(tmp_path / "run", watcher=watcher)
-    assert (watcher.start, watcher.problems) == (300, ())
+        train(tmp_path / "run", callback=Stopping())
+    callback = Callback()
+    train(tmp_path / "run", callback=callback)
+    assert (callback.start, callback.problems) == (300, ())
     assert snapshot(tmp_path / "run") == whole
 
 
@@ -223,10 +223,10 @@ def test_lost_metrics_are_made_again(tmp_path, train, snapshot, whole, damage):
         path.unlink()
     else:
         path.write_bytes(data[:-50] if damage == "cut" else data[:-50] + b"?" + data[-49:])
-    watcher = Watcher()
-    train(tmp_path / "run", watcher=watcher)
-    assert watcher.start == (0 if damage == "gone" else 900)
-    assert "metrics.jsonl" in watcher.problems[0]
+    callback = Callback()
+    train(tmp_path / "run", callback=callback)
+    assert callback.start == (0 if damage == "gone" else 900)
+    assert "metrics.jsonl" in callback.problems[0]
     assert snapshot(tmp_path / "run") == whole
 
 
@@ -250,7 +250,7 @@ def test_a_spoiled_config_is_a_sentence_and_is_not_overwritten(tmp_path, train, 
 
 
 def test_an_append_that_fails_leaves_no_half_line(tmp_path):
-    log = records.Log(tmp_path / "rows.jsonl")
+    log = metrics_log.Log(tmp_path / "rows.jsonl")
     log.append([{"a": 1}])
     before = log.mark()
     with no_file_longer_than(15), pytest.raises(OSError, match=r"large|space"):
@@ -260,24 +260,24 @@ def test_an_append_that_fails_leaves_no_half_line(tmp_path):
 
 
 def test_a_log_knows_what_it_was(tmp_path):
-    log = records.Log(tmp_path / "rows.jsonl")
+    log = metrics_log.Log(tmp_path / "rows.jsonl")
     empty = log.mark()
     log.append([{"a": 1}])
     one = log.mark()
     log.append([{"a": 2}])
-    assert records.Log(log.path).mark() == log.mark(), "whether it was written or read makes no difference"
+    assert metrics_log.Log(log.path).mark() == log.mark(), "whether it was written or read makes no difference"
     assert log.begins_with(empty)
     assert log.begins_with(one)
     log.cut(one["bytes"])
     assert log.mark() == one
     assert log.path.read_text() == '{"a": 1}\n'
     log.path.write_text('{"a": 9}\n')
-    assert not records.Log(log.path).begins_with(one)
+    assert not metrics_log.Log(log.path).begins_with(one)
 
 
 def test_numbers_in_records():
-    assert records.number(0.1) == 0.1
-    assert records.number(1 / 3) == 0.33333334
-    assert records.number(float("nan")) is None
-    assert records.number(float("-inf")) is None
-    assert records.number(7) == 7
+    assert metrics_log.number(0.1) == 0.1
+    assert metrics_log.number(1 / 3) == 0.33333334
+    assert metrics_log.number(float("nan")) is None
+    assert metrics_log.number(float("-inf")) is None
+    assert metrics_log.number(7) == 7

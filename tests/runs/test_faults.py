@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from metarims.config import Config
+from metarims.runs.callbacks import ChunkReport
 from metarims.runs.export import load_agent
 from metarims.runs.progress import Progress
-from metarims.runs.watching import ChunkReport
 
 NEVER = 99
 """More restarts than there are."""
@@ -20,7 +20,7 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-class Watcher:
+class Callback:
     def __init__(self, kill_after=None):
         self.kill_after, self.problems, self.reports = kill_after, (), []
 
@@ -53,8 +53,8 @@ def rows_of(out, seed):
 
 def test_one_seed_stops_and_the_other_goes_on_to_the_same_bits(tmp_path, train, agent_of):
     train(tmp_path / "healthy")
-    watcher = Watcher()
-    outcome = train(tmp_path / "run", watcher=watcher, poison={7: {1: NEVER}})
+    callback = Callback()
+    outcome = train(tmp_path / "run", callback=callback, poison={7: {1: NEVER}})
     assert outcome == (True, 1200, (5,))
     (event,) = read(tmp_path / "run/events.jsonl")
     assert event.pop("text") == (
@@ -71,7 +71,7 @@ def test_one_seed_stops_and_the_other_goes_on_to_the_same_bits(tmp_path, train, 
         "value": None,
         "restarts": 0,
     }
-    assert [len(report.events) for report in watcher.reports] == [0] * 6 + [1] + [0] * 5
+    assert [len(report.events) for report in callback.reports] == [0] * 6 + [1] + [0] * 5
     for out in ("run", "healthy"):
         assert len(rows_of(tmp_path / out, 3)) == 12
     assert rows_of(tmp_path / "run", 3) == rows_of(tmp_path / "healthy", 3)
@@ -128,9 +128,9 @@ def test_two_seeds_at_fault_in_one_chunk(tmp_path, train, restarting):
 
 def test_a_run_ends_when_no_seed_is_left(tmp_path, train, agent_of, snapshot):
     poison = {2: {1: NEVER}, 5: {0: NEVER}}
-    watcher = Watcher()
-    assert train(tmp_path / "run", watcher=watcher, poison=poison) == (True, 500, (3, 5))
-    assert [len(report.rows) for report in watcher.reports] == [2, 1, 1, 1, 0]
+    callback = Callback()
+    assert train(tmp_path / "run", callback=callback, poison=poison) == (True, 500, (3, 5))
+    assert [len(report.rows) for report in callback.reports] == [2, 1, 1, 1, 0]
     assert [agent_of(tmp_path / "run", seed).env_steps for seed in (3, 5)] == [400, 100]
     before = snapshot(tmp_path / "run")
     assert train(tmp_path / "run", poison=poison) == (True, 500, (3, 5))
@@ -145,12 +145,12 @@ def test_a_killed_run_with_faults_goes_on_to_the_same_bits(tmp_path, fake, train
     config, poison = dataclasses.replace(fake.SMALL, on_nan=on_nan), {5: {1: 2}, 8: {1: NEVER}}
     train(tmp_path / "whole", config, poison=poison)
     with pytest.raises(Killed):
-        train(tmp_path / "run", config, Watcher(chunk), poison=poison)
-    watcher = Watcher()
-    assert train(tmp_path / "run", config, watcher, poison=poison) == (True, 1200, (5,))
+        train(tmp_path / "run", config, Callback(chunk), poison=poison)
+    callback = Callback()
+    assert train(tmp_path / "run", config, callback, poison=poison) == (True, 1200, (5,))
     assert snapshot(tmp_path / "run") == snapshot(tmp_path / "whole")
     sentence = f"Seed 5 stopped after step {remembered} and stays so (events.jsonl says why)."
-    assert watcher.problems == ((sentence,) if remembered else ())
+    assert callback.problems == ((sentence,) if remembered else ())
 
 
 def test_what_happened_is_shown():

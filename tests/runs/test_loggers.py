@@ -12,8 +12,8 @@ import pytest
 from metarims.config import PPO
 from metarims.errors import UserError
 from metarims.runs import loggers
+from metarims.runs.callbacks import Callbacks
 from metarims.runs.loggers import Loggers
-from metarims.runs.watching import Watchers
 
 
 class Killed(BaseException):
@@ -39,12 +39,12 @@ def log(train):
     """Train with loggers of these names, perhaps until killed."""
 
     def run(out, *names, kill_after=None):
-        with Loggers(names, out) as watcher:
+        with Loggers(names, out) as callback:
             if kill_after is None:
-                assert train(out, watcher=watcher)[:2] == (True, 1200)
+                assert train(out, callback=callback)[:2] == (True, 1200)
             else:
                 with pytest.raises(Killed):
-                    train(out, watcher=Watchers(watcher, KilledAfter(kill_after)))
+                    train(out, callback=Callbacks(callback, KilledAfter(kill_after)))
 
     return run
 

@@ -13,7 +13,7 @@ from metarims.errors import UserError
 from metarims.presets import PRESETS
 from metarims.runs import parallel
 from metarims.runs.parallel import train_all
-from metarims.runs.stopping import StopRequest
+from metarims.runs.signals import StopRequest
 from metarims.runtime import usable_cores
 
 

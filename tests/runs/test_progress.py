@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from metarims.config import Config
+from metarims.runs.callbacks import ChunkReport
 from metarims.runs.parallel import _Board  # pyright: ignore[reportPrivateUsage]
 from metarims.runs.progress import Progress
-from metarims.runs.watching import ChunkReport
 
 CONFIG, RUN = Config(frames=40_000), Path("run")
 LOSSES = [f"{loop}/{term}" for loop in ("fast", "slow") for term in ("policy_loss", "value_loss", "entropy")]
@@ -26,7 +26,7 @@ def report(rows, env_steps=39_680):
     return ChunkReport(env_steps // 19_840, env_steps, 59_520, 1000.0, 0.0, rows, 19.84)
 
 
-def shown(rows, width):
+def format_value(rows, width):
     """A run of one chunk on a terminal: the lines that are left on it."""
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, legacy_windows=False)
     with Progress(console) as progress:
@@ -42,7 +42,7 @@ def split(line, edge):
 
 @pytest.mark.parametrize(("width", "num_losses"), [(50, 0), (80, 2), (110, 4), (111, 5), (121, 6)])
 def test_losses_that_find_no_room_are_left_out_and_nothing_is_cut_off(width, num_losses):
-    lines = shown(ROWS, width)
+    lines = format_value(ROWS, width)
     headings, rows = ([split(line, edge) for line in lines if line.startswith(edge)] for edge in "┃│")
     names = ["/".join(filter(None, parts)) for parts in zip(*headings, strict=True)]
     assert names == FIXED + LOSSES[:num_losses]
@@ -54,13 +54,13 @@ def test_losses_that_find_no_room_are_left_out_and_nothing_is_cut_off(width, num
 
 def test_a_mixture_of_tasks_on_a_narrow_terminal():
     tasks = {f"success/BabyAI-{name}-v0": 0.5 for name in ("GoToRedBall", "GoToLocal", "PutNextLocal")}
-    text = "\n".join(shown([{**ROWS[0], **tasks}], 80))
+    text = "\n".join(format_value([{**ROWS[0], **tasks}], 80))
     assert "BabyAI-GoToRedBall-v0" in text
     assert "GoToLocal" not in text
 
 
 def test_time_is_counted_to_the_end_of_the_last_chunk():
-    (title, *_) = [line for line in shown(ROWS[:1], 80) if "steps (" in line]
+    (title, *_) = [line for line in format_value(ROWS[:1], 80) if "steps (" in line]
     assert "39,680 of 59,520 steps (67 %)" in title
     assert "20 s left" in title
     board = _Board(Console(file=io.StringIO(), width=80), [(CONFIG, RUN)])

@@ -16,15 +16,15 @@ from safetensors.numpy import load_file
 from metarims import __version__
 from metarims.config import Config
 from metarims.errors import UserError
-from metarims.runs import checkpoints, code, training, watching
+from metarims.runs import checkpoints, training, watching
 from metarims.runs.export import load_agent
 from metarims.runs.folder import describe, load_agents, read_config
 from metarims.runs.progress import Progress
-from metarims.runs.stopping import StopRequest
+from metarims.runs.signals import StopRequest
 from metarims.views.metrics import read_speed
 
 
-class Watcher:
+class Callback:
     def __init__(self, act=None):
         self.act, self.problems, self.start, self.reports = act, (), None, []
 
@@ -46,7 +46,7 @@ def kill_after(chunk):
         if report.chunk == chunk:
             raise Killed
 
-    return Watcher(act)
+    return Callback(act)
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def whole(tmp_path, train, snapshot):
 
 
 def test_a_run_leaves_config_metrics_checkpoints_and_agents(tmp_path, train):
-    watcher = Watcher()
-    outcome = train(tmp_path / "run", watcher=watcher)
+    callback = Callback()
+    outcome = train(tmp_path / "run", callback=callback)
     assert outcome == (True, 1200, ())
     assert json.loads((tmp_path / "run/config.json").read_text())["seeds"] == [3, 5]
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
@@ -106,8 +106,8 @@ def test_at_its_end_a_run_chooses_among_its_last_chunks_too(tmp_path, fake, trai
 
 
 def test_a_run_that_is_stopped_chooses_at_regular_checkpoints_alone(tmp_path, train):
-    stops = Watcher(lambda report: os.kill(os.getpid(), signal.SIGTERM) if report.chunk == 2 else None)
-    train(tmp_path / "run", watcher=stops)
+    stops = Callback(lambda report: os.kill(os.getpid(), signal.SIGTERM) if report.chunk == 2 else None)
+    train(tmp_path / "run", callback=stops)
     assert not list((tmp_path / "run/agents").glob("best-*"))
     with pytest.raises(
         UserError, match=r"no best agent yet .* every 3 chunks \(checkpoint_every\) and at the run's end"
@@ -118,38 +118,38 @@ def test_a_run_that_is_stopped_chooses_at_regular_checkpoints_alone(tmp_path, tr
 @pytest.mark.parametrize("chunk", [1, 3, 4, 6, 11, 12])
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, train, snapshot, whole, chunk):
     with pytest.raises(Killed):
-        train(tmp_path / "run", watcher=kill_after(chunk))
-    watcher = Watcher()
-    train(tmp_path / "run", watcher=watcher)
-    assert watcher.start == (chunk - 1) // 3 * 300
+        train(tmp_path / "run", callback=kill_after(chunk))
+    callback = Callback()
+    train(tmp_path / "run", callback=callback)
+    assert callback.start == (chunk - 1) // 3 * 300
     assert snapshot(tmp_path / "run") == whole
 
 
 def test_one_program_serves_every_chunk_also_of_a_run_that_goes_on(tmp_path, train):
     with pytest.raises(Killed):
-        train(tmp_path / "run", watcher=kill_after(5))
+        train(tmp_path / "run", callback=kill_after(5))
     compiled = []
 
     def listen(event, duration, **_):
         compiled.extend([event] * event.endswith("backend_compile_duration"))
 
-    watcher = Watcher(lambda report: compiled.append(report.chunk))
+    callback = Callback(lambda report: compiled.append(report.chunk))
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        train(tmp_path / "run", watcher=watcher)
+        train(tmp_path / "run", callback=callback)
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
     assert [entry for entry in compiled[compiled.index(4) :] if isinstance(entry, str)] == []
-    assert [report.chunk for report in watcher.reports] == list(range(4, 13))
+    assert [report.chunk for report in callback.reports] == list(range(4, 13))
 
 
 @pytest.mark.parametrize("chunks", [2, 5, 6, 10])
 def test_training_longer_is_the_same_run(tmp_path, fake, train, snapshot, whole, chunks):
     """Its best agents, too."""
     train(tmp_path / "run", dataclasses.replace(fake.SMALL, frames=100 * chunks))
-    watcher = Watcher()
-    train(tmp_path / "run", watcher=watcher)
-    assert watcher.start == 100 * chunks
+    callback = Callback()
+    train(tmp_path / "run", callback=callback)
+    assert callback.start == 100 * chunks
     assert {**snapshot(tmp_path / "run")} == whole
 
 
@@ -157,15 +157,15 @@ def test_a_finished_run_is_left_as_it_is(tmp_path, train, snapshot):
     train(tmp_path / "run")
     before = snapshot(tmp_path / "run")
     (tmp_path / "run/agents/seed-3.safetensors").unlink()
-    watcher = Watcher()
-    assert train(tmp_path / "run", watcher=watcher) == (True, 1200, ())
-    assert not watcher.reports
+    callback = Callback()
+    assert train(tmp_path / "run", callback=callback) == (True, 1200, ())
+    assert not callback.reports
     assert snapshot(tmp_path / "run") == before, "a lost agent is exported again"
 
 
 def test_a_run_folder_can_be_moved(tmp_path, train, snapshot, whole):
     with pytest.raises(Killed):
-        train(tmp_path / "here", watcher=kill_after(7))
+        train(tmp_path / "here", callback=kill_after(7))
     (tmp_path / "here").rename(tmp_path / "there")
     train(tmp_path / "there")
     assert snapshot(tmp_path / "there") == whole
@@ -173,9 +173,9 @@ def test_a_run_folder_can_be_moved(tmp_path, train, snapshot, whole):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_chunk_saves_and_returns(tmp_path, train, snapshot, whole, number):
-    watcher = Watcher(lambda report: os.kill(os.getpid(), number) if report.chunk == 4 else None)
+    callback = Callback(lambda report: os.kill(os.getpid(), number) if report.chunk == 4 else None)
     before = signal.getsignal(number)
-    assert train(tmp_path / "run", watcher=watcher) == (False, 400, ())
+    assert train(tmp_path / "run", callback=callback) == (False, 400, ())
     assert signal.getsignal(number) is before
     assert checkpoints.chunks(tmp_path / "run/checkpoints") == [3, 4]
     train(tmp_path / "run")
@@ -190,28 +190,28 @@ def test_a_stop_between_any_two_looks_for_one_leaves_nothing_unsaved(tmp_path, f
         requested = property(lambda self: next(self.readings) >= reading, lambda self, value: None)
         readings = iter(range(100))
 
-    watcher = Watcher()
-    outcome = training.train(fake.SMALL, tmp_path, watcher, fake.FakeTrainer, Late())
+    callback = Callback()
+    outcome = training.train(fake.SMALL, tmp_path, callback, fake.FakeTrainer, Late())
     assert not outcome.finished
     saved = checkpoints.chunks(tmp_path / "checkpoints")
-    assert outcome.env_steps == 100 * len(watcher.reports) == 100 * max(saved, default=0)
+    assert outcome.env_steps == 100 * len(callback.reports) == 100 * max(saved, default=0)
 
 
 def test_a_signal_while_compiling_ends_the_run_before_a_chunk(tmp_path, fake, train, snapshot, whole, monkeypatch):
     with pytest.raises(Killed):
-        train(tmp_path / "run", watcher=kill_after(4))
+        train(tmp_path / "run", callback=kill_after(4))
     for out, steps in (("run", 300), ("new", 0)):
-        watcher = Watcher()
+        callback = Callback()
         with monkeypatch.context() as patch:
             patch.setattr(fake.FakeTrainer, "compile", lambda *_: os.kill(os.getpid(), signal.SIGINT))
-            assert train(tmp_path / out, watcher=watcher) == (False, steps, ())
-        assert not watcher.reports
+            assert train(tmp_path / out, callback=callback) == (False, steps, ())
+        assert not callback.reports
         train(tmp_path / out)
         assert snapshot(tmp_path / out) == whole
 
 
 def test_who_watches_is_told_of_compiling_if_it_can_be(tmp_path, train):
-    class Listener(Watcher):
+    class Listener(Callback):
         def __init__(self):
             super().__init__(lambda report: heard.append(report.chunk))
 
@@ -226,23 +226,23 @@ def test_who_watches_is_told_of_compiling_if_it_can_be(tmp_path, train):
 
     heard = []
     with pytest.raises(Killed):
-        train(tmp_path / "run", watcher=watching.Watchers(Listener(), kill_after(4)))
+        train(tmp_path / "run", callback=watching.Callbacks(Listener(), kill_after(4)))
     assert heard == ["compiling", "from 0", "compiled", 1, 2, 3, 4]
     heard = []
-    train(tmp_path / "run", watcher=Listener())
+    train(tmp_path / "run", callback=Listener())
     assert heard == ["compiling", "from 300", "compiled", *range(4, 13)]
     heard = []
-    train(tmp_path / "run", watcher=Listener())
+    train(tmp_path / "run", callback=Listener())
     assert heard == ["compiling", "from 1200"], "a finished run compiles no more"
-    assert not isinstance(Watcher(), watching.CompileWatcher)
+    assert not isinstance(Callback(), watching.CompileCallback)
 
 
 def test_compiling_counts_as_part_of_the_first_chunk(tmp_path, train, monkeypatch):
     seconds = iter([10.0])  # Before; 17 after.
     monkeypatch.setattr(training.CompileClock, "seconds", property(lambda self: next(seconds, 17.0)))
-    watcher = Watcher()
-    train(tmp_path / "run", watcher=watcher)
-    assert [report.compile_seconds for report in watcher.reports[:2]] == [7.0, 0.0]
+    callback = Callback()
+    train(tmp_path / "run", callback=callback)
+    assert [report.compile_seconds for report in callback.reports[:2]] == [7.0, 0.0]
 
 
 def test_every_chunk_names_the_code_that_trained_it(tmp_path, train, fake, monkeypatch):
@@ -257,9 +257,9 @@ def test_every_chunk_names_the_code_that_trained_it(tmp_path, train, fake, monke
 
 
 def test_a_run_goes_on_to_the_end_of_a_chunk(tmp_path, fake, train):
-    watcher = Watcher()
-    assert train(tmp_path / "run", dataclasses.replace(fake.SMALL, frames=450), watcher).env_steps == 500
-    assert [report.end_steps for report in watcher.reports] == [500] * 5
+    callback = Callback()
+    assert train(tmp_path / "run", dataclasses.replace(fake.SMALL, frames=450), callback).env_steps == 500
+    assert [report.end_steps for report in callback.reports] == [500] * 5
 
 
 def test_another_configuration_is_refused_with_its_first_difference(tmp_path, fake, train):
@@ -315,7 +315,7 @@ def test_a_second_writer_is_refused(tmp_path, train):
             train(tmp_path / "run")
         refusals.append(refused)
 
-    train(tmp_path / "run", watcher=Watcher(second))
+    train(tmp_path / "run", callback=Callback(second))
     assert len(refusals) == 12
 
 

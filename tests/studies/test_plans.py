@@ -14,11 +14,11 @@ from metarims.learning.timescales import make_learners
 from metarims.learning.trainer import make_schedule
 from metarims.studies.catalogue import STUDIES, study
 from metarims.studies.designs import DOORKEY
-from metarims.studies.folder import claim_folder
 from metarims.studies.plans import Row, change
 from metarims.studies.results import Results, read_results
 from metarims.studies.scales import SCALES, scale
 from metarims.studies.scores import score_table, score_tables
+from metarims.studies.study_folder import claim_folder
 
 PAPERS = {"fig3", "table1", "fig5a", "fig5b", "fig6a", "fig6b", "fig7", "fig8", "fig9", "fig11"}
 
@@ -87,8 +87,8 @@ def test_the_published_settings_are_run_at_paper_scale() -> None:
 
 
 def test_settings_change_by_dotted_names() -> None:
-    config = change(Config(), {"network.num_active": 2, "rates.attention": 0.0, "seeds": (3, 4)})
-    assert (config.network.num_active, config.rates.attention, config.seeds) == (2, 0.0, (3, 4))
+    config = change(Config(), {"network.num_active": 2, "lr_multipliers.attention": 0.0, "seeds": (3, 4)})
+    assert (config.network.num_active, config.lr_multipliers.attention, config.seeds) == (2, 0.0, (3, 4))
     with pytest.raises(UserError, match="no section netwrk"):
         change(Config(), {"netwrk.num_active": 2})
     with pytest.raises(UserError, match="num_activ"):

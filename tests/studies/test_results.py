@@ -51,7 +51,7 @@ def test_a_result_of_another_form(folder, change, sentence):
         (None, None),
     ],
 )
-def test_a_report_names_the_commits_that_trained_where_another_one_measured(folder, trained_by, shown):
+def test_a_report_names_the_commits_that_trained_where_another_one_measured(folder, trained_by, format_value):
     """Results of before that was written down have no such list."""
     for path in folder.glob("runs/*/result.json"):
         found = json.loads(path.read_text()) | {"commit": "0123abc", "trained_by": trained_by}

@@ -15,16 +15,15 @@ from rich.console import Console
 from metarims import cli, runtime
 from metarims.errors import UserError
 from metarims.fields import to_json
-from metarims.runs import code
-from metarims.runs.stopping import StopRequest
+from metarims.runs.signals import StopRequest
 from metarims.runs.training import Outcome
 from metarims.studies import jobs
 from metarims.studies.catalogue import STUDIES
-from metarims.studies.folder import claim_folder, error_path, result_path, stage_path
 from metarims.studies.plans import Plan, Stage
 from metarims.studies.results import collect
 from metarims.studies.running import run_study
 from metarims.studies.scales import scale
+from metarims.studies.study_folder import claim_folder, error_path, result_path, stage_path
 
 IN_EVERY_TEST = ("fig9", "fig7")
 NEEDS_SUCCESS = ("fig11",)

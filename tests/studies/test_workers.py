@@ -13,10 +13,10 @@ import pytest
 
 from metarims import cli
 from metarims.studies.catalogue import STUDIES
-from metarims.studies.folder import result_path
 from metarims.studies.jobs import Job
 from metarims.studies.plans import plans_of
 from metarims.studies.scales import scale
+from metarims.studies.study_folder import result_path
 from metarims.studies.workers import Processes, _Process, _RayTask
 
 STUDY = "fig8"

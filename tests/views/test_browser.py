@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarims.gridworld.sight import render
+from metarims.gridworld.observation import render
 from metarims.views.episode_page import write_episode_page
 from metarims.views.report import ShownEpisode, write_report
 

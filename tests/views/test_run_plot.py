@@ -87,12 +87,12 @@ def test_a_run_named_twice_is_drawn_once(make):
 
 
 def test_any_metric_can_be_drawn_of_the_runs_that_have_it(make):
-    modules = {"modules/collapse": 0.1, "success": 1.0}
+    modules = {"modules/load_imbalance": 0.1, "success": 1.0}
     runs = read_runs([make("a", **modules), make("b", "vanilla", success=1.0), make("c", "vanilla", BALL, success=1.0)])
-    figure = plot_runs(runs, "modules/collapse")
-    assert titles(figure) == [(DOOR, "modules/collapse")]
+    figure = plot_runs(runs, "modules/load_imbalance")
+    assert titles(figure) == [(DOOR, "modules/load_imbalance")]
     assert list(bold(figure.axes[0])) == ["metarims (3 seeds)"]
-    assert [path.name for path in left_out(runs, "modules/collapse")] == ["b", "c"]
+    assert [path.name for path in left_out(runs, "modules/load_imbalance")] == ["b", "c"]
     assert left_out(runs, "") == []
 
 

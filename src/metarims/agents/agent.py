@@ -80,10 +80,10 @@ class Agent(eqx.Module):
         return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
 
     def unroll(
-        self, tables: Tables, observation: Observation, state: State, begins: Bool[Array, "T B"]
+        self, tables: Tables, observation: Observation, state: State, is_first: Bool[Array, "T B"]
     ) -> tuple[State, AgentOutput]:
-        """A span of steps (leading axes T B); where ``begins``, the state is reset before the step."""
-        state, (x, metrics) = unroll(self.core, self.encode(tables, observation), state, begins)
+        """A span of steps (leading axes T B); where ``is_first``, the state is reset before the step."""
+        state, (x, metrics) = unroll(self.core, self.encode(tables, observation), state, is_first)
         return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
 
 
@@ -107,8 +107,8 @@ def _make_rims(network: Network, key: PRNGKeyArray) -> RIMCore:
         communication_heads=net.communication_heads,
         communication_dim=net.communication_dim,
         communication_gate=net.communication_gate,
-        key_scale=net.key_scale,
-        message_scale=net.message_scale,
+        key_init_scale=net.key_init_scale,
+        message_init_scale=net.message_init_scale,
         router=net.router,
         key=key,
     )
@@ -138,8 +138,8 @@ def make_agent(network: Network, core: str, *, num_actions: int, num_words: int,
         mission_dim=net.mission_dim,
         feature_dim=net.feature_dim,
         fusion=net.fusion,
-        mission_scale=net.mission_scale,
-        feature_limit=net.feature_limit,
+        mission_init_scale=net.mission_init_scale,
+        feature_rms_limit=net.feature_rms_limit,
         key=key_encoder,
     )
     recurrent = CORES[core](net, key_core)

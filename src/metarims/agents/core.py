@@ -42,10 +42,10 @@ def zero_where(done: Bool[Array, " B"], state: State) -> State:
 
 
 def unroll(
-    core: Core, x: Float[Array, "T B D"], state: State, begins: Bool[Array, "T B"]
+    core: Core, x: Float[Array, "T B D"], state: State, is_first: Bool[Array, "T B"]
 ) -> tuple[State, tuple[Float[Array, "T B O"], CoreMetrics]]:
-    """Run the core over a span; where ``begins``, the state is reset before the step."""
-    return scan(_step, core, state, (core.read(x), begins))
+    """Run the core over a span; where ``is_first``, the state is reset before the step."""
+    return scan(_step, core, state, (core.read(x), is_first))
 
 
 def _step(core: Core, state: State, inputs: tuple[PyTree, Bool[Array, " B"]]) -> Any:

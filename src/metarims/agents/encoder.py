@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray
 from metarims.agents.cells import step_gru
 from metarims.agents.init import init_fan_in
 from metarims.agents.products import project
-from metarims.gridworld.sight import TILE_ATLAS
+from metarims.gridworld.observation import TILE_ATLAS
 from metarims.types import TILE, VIEW, Observation, Pixels
 
 PATCH = TILE * TILE * 3
@@ -117,7 +117,7 @@ def _modulate_backward(residuals, gradient):
 _modulate.defvjp(_modulate_forward, _modulate_backward)
 
 
-def damp(x: Float[Array, "*B D"], limit: float) -> Float[Array, "*B D"]:
+def soft_rms_clip(x: Float[Array, "*B D"], limit: float) -> Float[Array, "*B D"]:
     """x with its root mean square r made r / sqrt(1 + (r / limit)^2): small ones stay, large ones near the limit."""
     return x * jax.lax.rsqrt(1 + ((x / limit) ** 2).mean(-1, keepdims=True))
 
@@ -164,7 +164,7 @@ class Encoder(eqx.Module):
     from_tiles: Float[Array, "C49 D"]
     from_mission: Float[Array, "H D"] | None
     bias: Float[Array, " D"]
-    feature_limit: float = eqx.field(static=True)
+    feature_rms_limit: float = eqx.field(static=True)
     """Features' root mean square stays below it (0: they are left as they are). Without a limit they may grow until the
     core's gates no longer move, and learning stalls (``benchmarks/README.md``)."""
 
@@ -177,8 +177,8 @@ class Encoder(eqx.Module):
         mission_dim: int,
         feature_dim: int,
         fusion: Literal["film", "concat"],
-        feature_limit: float,
-        mission_scale: float = 1.0,
+        feature_rms_limit: float,
+        mission_init_scale: float = 1.0,
         key: PRNGKeyArray,
     ):
         key_tiles, key_mission, key_film, key_image, key_add = jax.random.split(key, 5)
@@ -187,11 +187,11 @@ class Encoder(eqx.Module):
         self.tile_bias = jnp.zeros(image_dim)
         reads, films = mission_dim > 0, mission_dim > 0 and fusion == "film"
         self.mission = MissionEncoder(num_words, word_dim, mission_dim, key=key_mission) if reads else None
-        self.film = init_fan_in(key_film, (mission_dim, 2 * image_dim), mission_scale) if films else None
+        self.film = init_fan_in(key_film, (mission_dim, 2 * image_dim), mission_init_scale) if films else None
         self.from_tiles = init_fan_in(key_image, (VIEW * VIEW * image_dim, feature_dim))
-        self.from_mission = init_fan_in(key_add, (mission_dim, feature_dim), mission_scale) if reads else None
+        self.from_mission = init_fan_in(key_add, (mission_dim, feature_dim), mission_init_scale) if reads else None
         self.bias = jnp.zeros(feature_dim)
-        self.feature_limit = feature_limit
+        self.feature_rms_limit = feature_rms_limit
 
     def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> Tables:
         """Features of all tiles and of the missions given as words, to be looked up by ``__call__``."""
@@ -221,7 +221,7 @@ class Encoder(eqx.Module):
         image = project(tiles.reshape(*tiles.shape[:-2], -1), self.from_tiles)
         heard = self.bias if tables.missions is None else lookup(tables.missions, observation.mission)
         features = jax.nn.relu(image + heard)
-        return damp(features, self.feature_limit) if self.feature_limit else features
+        return soft_rms_clip(features, self.feature_rms_limit) if self.feature_rms_limit else features
 
 
 def cut_patches(image: Integer[Array, "*B 56 56 3"]) -> Integer[Array, "*B 49 192"]:

@@ -64,7 +64,7 @@ class RIMCore(eqx.Module):
     fixed: bool = eqx.field(static=True)
     """The first modules count as those that attend most."""
     cell: Literal["lstm", "gru"] = eqx.field(static=True)
-    starve_idle: bool = eqx.field(static=True)
+    mask_inactive_inputs: bool = eqx.field(static=True)
     """Inactive modules read zeros, so that what is heard of them knows nothing of the input (a public cell's way)."""
 
     def __init__(
@@ -81,9 +81,9 @@ class RIMCore(eqx.Module):
         communication_heads: int = 4,
         communication_dim: int = 32,
         communication_gate: bool = False,
-        key_scale: float = 1.0,
-        message_scale: float = 1.0,
-        starve_idle: bool = False,
+        key_init_scale: float = 1.0,
+        message_init_scale: float = 1.0,
+        mask_inactive_inputs: bool = False,
         router: Router = "attention",
         key: PRNGKeyArray,
     ):
@@ -97,7 +97,7 @@ class RIMCore(eqx.Module):
         )
         self.attention = RIMAttention(
             input=InputAttention(
-                num_modules, module_dim, input_dim, input_heads, key_dim, value_dim, key_scale, key=key_read
+                num_modules, module_dim, input_dim, input_heads, key_dim, value_dim, key_init_scale, key=key_read
             ),
             communication=Communication(
                 num_modules,
@@ -105,7 +105,7 @@ class RIMCore(eqx.Module):
                 communication_dim,
                 communication_heads,
                 communication_gate,
-                message_scale,
+                message_init_scale,
                 key=key_talk,
             )
             if communication_heads
@@ -113,7 +113,7 @@ class RIMCore(eqx.Module):
         )
         self.num_active = num_modules if router == "all" else num_active
         self.num_candidates = num_modules if router == "random" else self.num_active
-        self.fixed, self.cell, self.starve_idle = router == "fixed", cell, starve_idle
+        self.fixed, self.cell, self.mask_inactive_inputs = router == "fixed", cell, mask_inactive_inputs
 
     @property
     def num_modules(self) -> int:
@@ -171,7 +171,7 @@ class RIMCore(eqx.Module):
         # Choose.
         active, dice = self._choose(rank(scores), state.dice)
         act = active[..., None]
-        inputs = jnp.where(act, inputs, 0.0) if self.starve_idle else inputs
+        inputs = jnp.where(act, inputs, 0.0) if self.mask_inactive_inputs else inputs
         # Step. Inactive candidates can be heard, but learn nothing from being heard.
         new_hidden, new_cell = self._step_cells(inputs, recurrent, hidden, cell)
         new_hidden = jnp.where(act, new_hidden, jax.lax.stop_gradient(new_hidden))
@@ -194,7 +194,7 @@ class RIMCore(eqx.Module):
             scores = jnp.zeros_like(scores)  # Of equal ones the first win.
         if dice is None:
             return choose_top_k(scores, self.num_active), dice
-        rolls, dice = roll_dice(dice, self.num_modules)
+        rolls, dice = draw_uniform(dice, self.num_modules)
         if self.num_candidates < self.num_modules:
             rolls = jnp.where(choose_top_k(scores, self.num_candidates), rolls, -1.0)
         return choose_top_k(rolls, self.num_active), dice
@@ -212,7 +212,7 @@ class RIMCore(eqx.Module):
         return step_gru(inputs + bias, recurrent, hidden), cell
 
 
-def roll_dice(dice: UInt32[Array, "B 2"], num_modules: int) -> tuple[Float[Array, "M B"], UInt32[Array, "B 2"]]:
+def draw_uniform(dice: UInt32[Array, "B 2"], num_modules: int) -> tuple[Float[Array, "M B"], UInt32[Array, "B 2"]]:
     """A uniform number for every module of every environment, and the dice for the next step."""
 
     def roll(words):

@@ -53,7 +53,7 @@ class Envs:
     """As JSON, one object per task."""
 
     def run(self, command: str) -> int:
-        from metarims.gridworld.catalogue import entries, table_lines
+        from metarims.gridworld.listing import entries, table_lines
 
         found = entries()
         if self.json:

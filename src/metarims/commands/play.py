@@ -12,7 +12,7 @@ from metarims.errors import UserError
 from metarims.runs.files import check_file
 
 if TYPE_CHECKING:
-    from metarims.evaluation.evaluate import Manner
+    from metarims.evaluation.evaluate import Ablation
     from metarims.runs.export import SavedAgent
 
 
@@ -28,9 +28,9 @@ class _Trained:
     """Of a run, the agents that had the highest return on the way, instead of the last ones."""
     temperature: float = 1.0
     """The policy's logits are divided by it: above one, sampled actions are drawn more evenly; at inf, by chance."""
-    forgetful: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    no_memory: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Play with a fresh recurrent state at every step: what is lost is what memory is worth."""
-    deaf: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    no_mission: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Play missions without words: what is lost is what the sentence is worth."""
 
     def find(self, paths: Sequence[Path], otherwise: str = "") -> list[Path]:
@@ -55,11 +55,11 @@ class _Trained:
         return agents
 
     @property
-    def manner(self) -> "Manner":
+    def ablation(self) -> "Ablation":
         """How the agents play."""
-        from metarims.evaluation.evaluate import Manner
+        from metarims.evaluation.evaluate import Ablation
 
-        return Manner(self.temperature, remembers=not self.forgetful, hears=not self.deaf)
+        return Ablation(self.temperature, remembers=not self.no_memory, hears=not self.no_mission)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Evaluate(_Trained):
     evaluated as one."""
     episodes: int = 200
     """Episodes per agent and policy; exactly so many are played, to their ends."""
-    where: Annotated[Literal["farama", "jax"], tyro.conf.arg(name="in")] = "farama"
+    where: Annotated[Literal["farama", "jax"], tyro.conf.arg(name="backend")] = "farama"
     """The real Farama environment, or ours."""
     policy: Literal["both", "greedy", "sampled"] = "both"
     """The likeliest action at each step, or one drawn from the policy."""
@@ -90,7 +90,7 @@ class Evaluate(_Trained):
         policies = POLICIES if self.policy == "both" else (self.policy,)
         asked = agents, self.env, self.where, self.episodes, policies, self.seed
         with says("plays") as tell:
-            results = evaluate_agents(*asked, manner=self.manner, tell=tell)
+            results = evaluate_agents(*asked, ablation=self.ablation, tell=tell)
         print_table(results)
         if self.json:
             write_json(self.json, results, paths, self.best, self.seed)
@@ -108,7 +108,7 @@ class View(_Trained):
     episodes: int = 6
     """Episodes per agent."""
     where: Annotated[
-        Literal["farama", "jax"] | None, tyro.conf.arg(name="in", metavar="{farama,jax}", help_behavior_hint="")
+        Literal["farama", "jax"] | None, tyro.conf.arg(name="backend", metavar="{farama,jax}", help_behavior_hint="")
     ] = None
     """The world to play in: ours (default where it has the task), or the real Farama environment."""
     policy: Literal["greedy", "sampled"] = "sampled"
@@ -131,8 +131,8 @@ class View(_Trained):
         env = self.env or agents[0].config.env
         with says(f"plays {env}"):
             place, greedy = self._place(env), self.policy == "greedy"
-            episodes = record_agents(agents, self.env, place, self.episodes, greedy, self.seed, manner=self.manner)
-        how = ", ".join(self.manner.words(self.policy))
+            episodes = record_agents(agents, self.env, place, self.episodes, greedy, self.seed, ablation=self.ablation)
+        how = ", ".join(self.ablation.words(self.policy))
         names = [f"{saved.config.agent}, seed {saved.seed}, {how}" for saved in agents]
         labels = [name for name in names for _ in range(self.episodes)]
         default = (path if path.is_dir() else path.parent) / "episodes.html"
@@ -144,7 +144,7 @@ class View(_Trained):
 
         if self.env is None:
             raise UserError("--random needs a task: name it with --env (metarims envs lists them).")
-        flags = {"--best": self.best, "--forgetful": self.forgetful, "--deaf": self.deaf}
+        flags = {"--best": self.best, "--no-memory": self.no_memory, "--no-mission": self.no_mission}
         flags |= {"--temperature": self.temperature != 1, "--policy greedy": self.policy == "greedy"}
         named = self.path or self.agent or next((flag for flag, given in flags.items() if given), None)
         if named:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from metarims.errors import UserError, shown
+from metarims.errors import UserError, format_value
 from metarims.runs.files import check_file
 
 
@@ -89,7 +89,7 @@ class StudyRun:
     """--on ray: accelerators that a plan needs; a fraction lets plans share one."""
 
     def run(self, command: str) -> int:
-        from metarims.runs.stopping import StopRequest
+        from metarims.runs.signals import StopRequest
         from metarims.studies.catalogue import study
         from metarims.studies.results import collect
         from metarims.studies.running import run_study
@@ -127,7 +127,7 @@ class StudyRun:
             return RayCluster(self.address, self.workers, cpus, gpus)
         for name, value in ({"address": self.address or None} | needs).items():
             if value is not None:
-                raise UserError(f"{name} is {shown(value)}, which only --on ray knows: add it, or leave both.")
+                raise UserError(f"{name} is {format_value(value)}, which only --on ray knows: add it, or leave both.")
         return Processes(self.workers or count_workers())
 
 

@@ -29,7 +29,7 @@ class Train:
     preset: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(PRESETS) + "}")] = "default"
     """Where the other flags start from: debug ends in seconds, demo learns in minutes, paper is BabyAI's PPO with the
     paper's N, k, gamma, lambda and fresh data for the slow loop."""
-    like: Annotated[Path | None, tyro.conf.arg(metavar="RUN", help_behavior_hint="")] = None
+    config_from: Annotated[Path | None, tyro.conf.arg(metavar="RUN", help_behavior_hint="")] = None
     """Where the other flags start from instead: the settings of this run."""
     devices: int = 1
     """Devices that share the work: seeds are divided among them, then shards of environments (--ppo.shards). On a
@@ -46,24 +46,24 @@ class Train:
     seed. Each is an extra of this package."""
 
     def run(self, command: str) -> int:
-        from metarims.runs.stopping import StopRequest
+        from metarims.runs.signals import StopRequest
 
         out = self.out or Path("runs") / f"{self.config.agent}-{file_name(self.config.env)}"
         with StopRequest() as stop:  # From before the slow imports, so that an early Ctrl-C is as harmless.
             from metarims.learning.trainer import make_trainer
+            from metarims.runs.callbacks import Callbacks
             from metarims.runs.hosts import Hosts, leads
             from metarims.runs.loggers import Loggers
             from metarims.runs.progress import Progress
             from metarims.runs.training import train
-            from metarims.runs.watching import Watchers
 
-            self._note_idle_settings()
+            self._note_unused_settings()
             share_processor(Hosts(self.hosts, self.host, self.coordinator).connect(self.devices))
             begin_computing()
             make = partial(make_trainer, num_devices=self.devices)
             if leads():
                 with Loggers(self.log, out) as loggers, Progress() as progress:
-                    outcome = train(self.config, out, Watchers(loggers, progress), make, stop)
+                    outcome = train(self.config, out, Callbacks(loggers, progress), make, stop)
             else:
                 outcome = train(self.config, out, make_trainer=make, stop=stop)
                 return SEED_FAILED if outcome.stopped else 0
@@ -82,25 +82,25 @@ class Train:
             return SEED_FAILED
         return 0
 
-    def _note_idle_settings(self) -> None:
+    def _note_unused_settings(self) -> None:
         """Say which of the settings that were asked for change nothing."""
-        from metarims.learning.rules import idle_settings
+        from metarims.learning.rules import unused_settings
         from metarims.runs.folder import differences
 
-        idle = idle_settings(self.config)
-        asked = differences(starting_point(self.preset, self.like), self.config, may_change=())
+        idle = unused_settings(self.config)
+        asked = differences(starting_point(self.preset, self.config_from), self.config, may_change=())
         names = [name for name in asked if name in idle or name.partition(".")[0] in idle]
         if names:
             print(f"Note: without effect for {self.config.agent}: {', '.join(names)}.", file=sys.stderr)
 
 
-def starting_point(preset: str, like: Path | None) -> Config:
+def starting_point(preset: str, config_from: Path | None) -> Config:
     """The settings from which the flags of ``metarims train`` start."""
     from metarims.presets import preset as find_preset
     from metarims.runs.folder import read_config
 
-    if like is None:
+    if config_from is None:
         return find_preset(preset)
     if preset != "default":
-        raise UserError(f"Both --preset {preset} and --like {like} are given: leave one out.")
-    return read_config(like)
+        raise UserError(f"Both --preset {preset} and --config-from {config_from} are given: leave one out.")
+    return read_config(config_from)

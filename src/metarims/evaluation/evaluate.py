@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, PyTree, Shaped
 
 from metarims.agents.agent import AgentOutput, policy_entropy
-from metarims.errors import UserError, shown, unknown_name
-from metarims.gridworld import VectorWorld
-from metarims.gridworld.missions import Speech
+from metarims.errors import UserError, format_value, unknown_name
+from metarims.gridworld import VecEnv
+from metarims.gridworld.missions import MissionFormat
 from metarims.types import Observation, Pixels
 
 EVALUATION_DOMAIN = (0x6576616C, 0x75617465)
@@ -40,7 +40,7 @@ LEAST_TEMPERATURE = 1e-3
 """Below it a policy draws its likeliest action alone, and logits would leave the range of numbers."""
 
 
-class Manner(NamedTuple):
+class Ablation(NamedTuple):
     """How an agent is played; what it loses by playing otherwise than it learnt is what that is worth to it."""
 
     temperature: float = 1.0
@@ -69,7 +69,7 @@ class Manner(NamedTuple):
         return [drawn] + ["without memory"] * (not self.remembers) + ["without words"] * (not self.hears)
 
 
-AS_LEARNT = Manner()
+AS_LEARNT = Ablation()
 """How agents are played where nothing else is asked for."""
 
 
@@ -125,7 +125,7 @@ def evaluate_jax(
     key: PRNGKeyArray,
     greedy: bool,
     *,
-    manner: Manner = AS_LEARNT,
+    ablation: Ablation = AS_LEARNT,
     carry: bool = False,
 ) -> Evaluation:
     """Play ``num_episodes`` in our world; one compiled program.
@@ -133,10 +133,10 @@ def evaluate_jax(
     ``carry``: the recurrent state runs on from a slot's episode to its next (see ``count_slots``).
     """
     check_episodes(num_episodes)
-    manner.check(greedy)
+    ablation.check(greedy)
     num_envs = count_slots(num_episodes, BATCH_JAX, carry)
     quota = num_episodes // num_envs + (np.arange(num_envs) < num_episodes % num_envs)
-    settings = jnp.asarray(greedy), jax.tree.map(jnp.asarray, manner), jnp.asarray(carry)
+    settings = jnp.asarray(greedy), jax.tree.map(jnp.asarray, ablation), jnp.asarray(carry)
     played = _play(agent, level, num_envs, int(quota.max()), jnp.asarray(quota), key, *settings)
     counted = np.arange(quota.max()) < quota[:, None]
     return Evaluation(*(np.asarray(leaf)[counted] for leaf in played))
@@ -148,7 +148,7 @@ class _Slots(NamedTuple):
     env: PyTree
     observation: Observation
     core: PyTree
-    begins: Bool[Array, " B"]
+    is_first: Bool[Array, " B"]
     returns: Float[Array, " B"]
     lengths: Int[Array, " B"]
     entropies: Float[Array, " B"]
@@ -169,19 +169,19 @@ def _play(
     quota: Int[Array, " B"],
     key: PRNGKeyArray,
     greedy: Bool[Array, ""],
-    manner: Manner,
+    ablation: Ablation,
     carry: Bool[Array, ""],
 ) -> tuple[Shaped[Array, "B Q"], ...]:
-    envs, slot = VectorWorld(level, num_envs), jnp.arange(num_envs)
-    tables = agent.tables(jnp.where(manner.hears, jnp.asarray(level.mission_tokens), 0))
+    envs, slot = VecEnv(level, num_envs), jnp.arange(num_envs)
+    tables = agent.tables(jnp.where(ablation.hears, jnp.asarray(level.mission_tokens), 0))
 
     def step(now: _Slots) -> _Slots:
         key, key_act = jax.random.split(now.key)
-        fresh = (now.begins & ~carry) | ~manner.remembers
+        fresh = (now.is_first & ~carry) | ~ablation.remembers
         core, output = agent.step(tables, now.observation, agent.reset(now.core, fresh))
-        env, after = envs.step(now.env, choose(output.logits, key_act, greedy, manner.temperature))
+        env, after = envs.step(now.env, choose(output.logits, key_act, greedy, ablation.temperature))
         returns, lengths = now.returns + after.reward, now.lengths + 1
-        entropies = now.entropies + policy_entropy(output.logits / manner.temperature)
+        entropies = now.entropies + policy_entropy(output.logits / ablation.temperature)
         ends = after.terminated | after.truncated
         place = jnp.where(ends & (now.ended < quota), now.ended, most)  # Beyond the last column: dropped.
         found = after.terminated & (after.reward > 0), returns, lengths, entropies / lengths
@@ -197,8 +197,8 @@ def _play(
     zero, none = jnp.zeros(num_envs), jnp.zeros(num_envs, jnp.int32)
     shape = num_envs, most
     results = jnp.zeros(shape, bool), jnp.zeros(shape), jnp.zeros(shape, jnp.int32), jnp.zeros(shape)
-    begins, core = jnp.ones(num_envs, bool), agent.initial_state(num_envs)
-    start = _Slots(env, observation, core, begins, zero, none, zero, none, results, key_run)
+    is_first, core = jnp.ones(num_envs, bool), agent.initial_state(num_envs)
+    start = _Slots(env, observation, core, is_first, zero, none, zero, none, results, key_run)
     return jax.lax.while_loop(lambda now: jnp.any(now.ended < quota), step, start).results
 
 
@@ -208,9 +208,9 @@ def evaluate_farama(
     num_episodes: int,
     first_seed: int,
     greedy: bool,
-    speech: Speech = Speech(),  # noqa: B008  (a constant)
+    mission_format: MissionFormat = MissionFormat(),  # noqa: B008  (a constant)
     *,
-    manner: Manner = AS_LEARNT,
+    ablation: Ablation = AS_LEARNT,
     carry: bool = False,
 ) -> Evaluation:
     """Play the level seeds from ``first_seed`` on in the real environment, each once, from pixels and mission text.
@@ -220,12 +220,12 @@ def evaluate_farama(
     from metarims.gridworld.farama import FaramaBatch, play
 
     check_episodes(num_episodes)
-    manner.check(greedy)
-    batch = FaramaBatch(env_id, count_slots(num_episodes, BATCH_FARAMA, carry), speech)
-    act = PixelPolicy(agent, batch.num_envs, evaluation_key(first_seed % 2**64), greedy, manner)
+    ablation.check(greedy)
+    batch = FaramaBatch(env_id, count_slots(num_episodes, BATCH_FARAMA, carry), mission_format)
+    act = PixelPolicy(agent, batch.num_envs, evaluation_key(first_seed % 2**64), greedy, ablation)
 
-    def policy(pixels: Pixels, mission_tokens: np.ndarray, begins: np.ndarray) -> np.ndarray:
-        return act(pixels, mission_tokens, begins & (not carry))
+    def policy(pixels: Pixels, mission_tokens: np.ndarray, is_first: np.ndarray) -> np.ndarray:
+        return act(pixels, mission_tokens, is_first & (not carry))
 
     seeds = range(first_seed, first_seed + num_episodes)
     episodes = sorted(play(batch, seeds, policy), key=lambda episode: episode.seed)
@@ -249,21 +249,21 @@ def count_slots(num_episodes: int, most: int, carry: bool) -> int:
 class PixelPolicy:
     """An agent as a function from pictures and mission words to actions.
 
-    It keeps the recurrent state, which is reset where ``begins``.
+    It keeps the recurrent state, which is reset where ``is_first``.
     """
 
-    def __init__(self, agent: Any, num_envs: int, key: PRNGKeyArray, greedy: bool, manner: Manner = AS_LEARNT):
+    def __init__(self, agent: Any, num_envs: int, key: PRNGKeyArray, greedy: bool, ablation: Ablation = AS_LEARNT):
         self.agent, self.key, self.greedy = agent, key, jnp.asarray(greedy)
-        self.manner = jax.tree.map(jnp.asarray, manner)
+        self.ablation = jax.tree.map(jnp.asarray, ablation)
         self.state = agent.initial_state(num_envs)
         self.output: Any = None
         """What the agent said last."""
 
     def __call__(
-        self, pixels: Pixels, mission_tokens: Int[np.ndarray, "B L"], begins: Bool[np.ndarray, " B"]
+        self, pixels: Pixels, mission_tokens: Int[np.ndarray, "B L"], is_first: Bool[np.ndarray, " B"]
     ) -> Int[np.ndarray, " B"]:
         pixels = Pixels(jnp.asarray(pixels.image), jnp.asarray(pixels.mission))
-        played = jnp.asarray(mission_tokens), self.state, jnp.asarray(begins), self.key, self.greedy, self.manner
+        played = jnp.asarray(mission_tokens), self.state, jnp.asarray(is_first), self.key, self.greedy, self.ablation
         self.key, self.state, self.output, action = act(self.agent, pixels, *played)
         return np.asarray(action)
 
@@ -274,19 +274,19 @@ def act(
     seen: Observation | Pixels,
     mission_tokens: Integer[Array, "num_missions L"],
     state: PyTree,
-    begins: Bool[Array, " B"],
+    is_first: Bool[Array, " B"],
     key: PRNGKeyArray,
     greedy: Bool[Array, ""],
-    manner: Manner,
+    ablation: Ablation,
 ) -> tuple[PRNGKeyArray, PyTree, AgentOutput, Int[Array, " B"]]:
     """One step of an agent: the key and the recurrent state to go on with, what it says, and its actions.
 
-    Where ``begins``, its state is reset before.
+    Where ``is_first``, its state is reset before.
     """
     key, key_act = jax.random.split(key)
-    tables = agent.tables(jnp.where(manner.hears, mission_tokens, 0))
-    state, output = agent.step(tables, seen, agent.reset(state, begins | ~manner.remembers))
-    return key, state, output, choose(output.logits, key_act, greedy, manner.temperature)
+    tables = agent.tables(jnp.where(ablation.hears, mission_tokens, 0))
+    state, output = agent.step(tables, seen, agent.reset(state, is_first | ~ablation.remembers))
+    return key, state, output, choose(output.logits, key_act, greedy, ablation.temperature)
 
 
 def check_place(where: str) -> None:
@@ -300,4 +300,4 @@ def check_episodes(num_episodes: int, most: int = MAX_EPISODES) -> None:
     if num_episodes < 1:
         raise UserError(f"episodes is {num_episodes}: at least one must be played.")
     if num_episodes > most:
-        raise UserError(f"episodes is {shown(num_episodes)}: at most {most:,} can be played.")
+        raise UserError(f"episodes is {format_value(num_episodes)}: at most {most:,} can be played.")

@@ -112,7 +112,7 @@ def replay(agent: Any, env: str, episodes: Sequence[Episode]) -> list[Bool[np.nd
 @eqx.filter_jit
 def _replay(agent, level, observation):
     num_envs = observation.mission.shape[1]
-    begins = jnp.zeros(observation.mission.shape, bool)
+    is_first = jnp.zeros(observation.mission.shape, bool)
     tables = agent.tables(jnp.asarray(level.mission_tokens))
-    _, output = agent.unroll(tables, observation, agent.initial_state(num_envs), begins)
+    _, output = agent.unroll(tables, observation, agent.initial_state(num_envs), is_first)
     return output.metrics.active

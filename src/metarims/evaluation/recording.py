@@ -13,7 +13,7 @@ from metarims.evaluation.episodes import Episode
 from metarims.evaluation.evaluate import (
     AS_LEARNT,
     FIRST_FARAMA_SEED,
-    Manner,
+    Ablation,
     PixelPolicy,
     act,
     check_episodes,
@@ -22,12 +22,13 @@ from metarims.evaluation.evaluate import (
     evaluation_key,
 )
 from metarims.evaluation.random_agent import RandomAgent
-from metarims.evaluation.tables import carries, check_actions, count_actions, speech, tasks_of
-from metarims.gridworld import make, rules, sight
-from metarims.gridworld.missions import Speech
+from metarims.evaluation.tables import carries, check_actions, count_actions, mission_format, tasks_of
+from metarims.gridworld import make, task_rules
+from metarims.gridworld import observation as obs
+from metarims.gridworld.missions import MissionFormat
 from metarims.gridworld.registry import tasks
+from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import CODE
-from metarims.gridworld.world import World
 from metarims.runs.export import SavedAgent
 
 LEVEL_KEYS = 1
@@ -37,7 +38,7 @@ LEVEL_KEYS = 1
 MAX_EPISODES = 10_000
 """Of one task: all are kept in memory."""
 
-VIEW_ELSEWHERE = "view it with --in farama"
+VIEW_ELSEWHERE = "view it with --backend farama"
 """What to do about a task that our world does not have."""
 
 
@@ -61,8 +62,8 @@ class Stage(Protocol):
         ...
 
     def snapshot(self) -> Snapshot: ...
-    def decide(self, begins: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
-        """The agent's actions, and its output; where ``begins``, its recurrent state is reset before."""
+    def decide(self, is_first: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
+        """The agent's actions, and its output; where ``is_first``, its recurrent state is reset before."""
         ...
 
     def step(self, actions: Int[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -78,7 +79,7 @@ def record_agents(
     greedy: bool,
     seed: int = 0,
     *,
-    manner: Manner = AS_LEARNT,
+    ablation: Ablation = AS_LEARNT,
 ) -> list[Episode]:
     """``num_episodes`` of each agent, all on the same levels; ``env`` None is the one trained on.
 
@@ -92,8 +93,8 @@ def record_agents(
         for task in played:
             check_actions(saved, task, count_actions(task, where, VIEW_ELSEWHERE))
         for task, share in share_out(num_episodes, played):
-            how = {"carry": carries(saved), "manner": manner}
-            words = speech(saved, task, manner)
+            how = {"carry": carries(saved), "manner": ablation}
+            words = mission_format(saved, task, ablation)
             episodes += record_episodes(saved.agent, task, share, greedy, where, seed, words, **how)
     return episodes
 
@@ -108,7 +109,7 @@ def record_random(env: str, where: Literal["jax", "farama"], num_episodes: int, 
     episodes = []
     for task, share in share_out(num_episodes, tasks(env)):
         agent = RandomAgent(count_actions(task, where, VIEW_ELSEWHERE))
-        episodes += record_episodes(agent, task, share, False, where, seed, Speech(None))
+        episodes += record_episodes(agent, task, share, False, where, seed, MissionFormat(None))
     return episodes
 
 
@@ -125,10 +126,10 @@ def record_episodes(
     greedy: bool,
     where: Literal["jax", "farama"] = "jax",
     seed: int = 0,
-    speech: Speech = Speech(),  # noqa: B008  (a constant)
+    mission_format: MissionFormat = MissionFormat(),  # noqa: B008  (a constant)
     *,
     carry: bool = False,
-    manner: Manner = AS_LEARNT,
+    ablation: Ablation = AS_LEARNT,
 ) -> list[Episode]:
     """Play ``num_episodes`` levels that ``seed`` chooses, and keep what happens at each step.
 
@@ -138,18 +139,18 @@ def record_episodes(
     check_episodes(num_episodes, MAX_EPISODES)
     check_place(where)
     check_seed(seed)
-    manner.check(greedy)
+    ablation.check(greedy)
     first = FIRST_FARAMA_SEED + seed * MAX_EPISODES if where == "farama" else 0
     key = evaluation_key(seed)
     num_envs = 1 if carry else num_episodes
     if where == "farama":
-        stage: Stage = FaramaStage(agent, env, num_envs, first, key, greedy, speech, manner)
+        stage: Stage = FaramaStage(agent, env, num_envs, first, key, greedy, mission_format, ablation)
     else:
-        stage = JaxStage(agent, env, num_envs, key, greedy, manner)
+        stage = JaxStage(agent, env, num_envs, key, greedy, ablation)
     episodes = []
     for number in range(0, num_episodes, num_envs):
         stage.begin(number)
-        played = _play(stage, num_envs, carry, manner.temperature)
+        played = _play(stage, num_envs, carry, ablation.temperature)
         episodes += [
             _cut(played, index, env=env, mission=mission, where=where, level_seed=first + number + index)
             for index, mission in enumerate(played.missions)
@@ -160,9 +161,9 @@ def record_episodes(
 class JaxStage:
     """Our world. The level seed is the episode's number under the evaluation's key."""
 
-    def __init__(self, agent: Any, env: str, num_envs: int, key: PRNGKeyArray, greedy: bool, manner: Manner):
+    def __init__(self, agent: Any, env: str, num_envs: int, key: PRNGKeyArray, greedy: bool, ablation: Ablation):
         self.agent, self.level, self.num_envs = agent, make(env), num_envs
-        self.how = jnp.asarray(greedy), jax.tree.map(jnp.asarray, manner)
+        self.how = jnp.asarray(greedy), jax.tree.map(jnp.asarray, ablation)
         key_levels, self.key = jax.random.split(key)
         self.key_levels = jax.random.fold_in(key_levels, LEVEL_KEYS)
         self.state = agent.initial_state(num_envs)
@@ -178,9 +179,9 @@ class JaxStage:
             world.grid & CODE, np.stack([world.x, world.y], -1), world.direction, np.asarray(self.observation.codes)
         )
 
-    def decide(self, begins: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
+    def decide(self, is_first: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
         tokens = jnp.asarray(self.level.mission_tokens)
-        known = tokens, self.state, jnp.asarray(begins), self.key, *self.how
+        known = tokens, self.state, jnp.asarray(is_first), self.key, *self.how
         self.key, self.state, output, actions = act(self.agent, self.observation, *known)
         return np.asarray(actions), output
 
@@ -194,15 +195,15 @@ class JaxStage:
 def _begin(level, numbers, key):
     keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
     world = jax.vmap(level.reset)(keys)
-    return world, jax.vmap(lambda w: sight.observe(level, w))(world)
+    return world, jax.vmap(lambda w: obs.observe(level, w))(world)
 
 
 @eqx.filter_jit
 def _step(level, world, actions, key):
     key, key_world = jax.random.split(key)
     keys = jax.random.split(key_world, len(actions))
-    outcome = jax.vmap(lambda w, a, k: rules.step(level, w, a, k))(world, actions, keys)
-    return key, outcome, jax.vmap(lambda w: sight.observe(level, w))(outcome.world)
+    outcome = jax.vmap(lambda w, a, k: task_rules.step(level, w, a, k))(world, actions, keys)
+    return key, outcome, jax.vmap(lambda w: obs.observe(level, w))(outcome.world)
 
 
 class FaramaStage:
@@ -216,13 +217,13 @@ class FaramaStage:
         first_seed: int,
         key: PRNGKeyArray,
         greedy: bool,
-        speech: Speech,
-        manner: Manner,
+        mission_format: MissionFormat,
+        ablation: Ablation,
     ):
         from metarims.gridworld.farama import FaramaBatch
 
-        self.batch, self.first_seed = FaramaBatch(env, num_envs, speech), first_seed
-        self.policy = PixelPolicy(agent, num_envs, key, greedy, manner)
+        self.batch, self.first_seed = FaramaBatch(env, num_envs, mission_format), first_seed
+        self.policy = PixelPolicy(agent, num_envs, key, greedy, ablation)
         self.missions: Sequence[str] = ()
 
     def begin(self, first: int) -> None:
@@ -234,7 +235,7 @@ class FaramaStage:
         from metarims.gridworld.host import codes_from_symbols
 
         unwrapped: list[Any] = [env.unwrapped for env in self.batch.envs]
-        worlds: list[World] = [self.batch.world(index) for index in range(self.batch.num_envs)]
+        worlds: list[EnvState] = [self.batch.world(index) for index in range(self.batch.num_envs)]
         return Snapshot(
             np.stack([np.asarray(world.grid) & CODE for world in worlds]),
             np.array([(world.x, world.y) for world in worlds]),
@@ -242,8 +243,8 @@ class FaramaStage:
             codes_from_symbols(np.stack([env.gen_obs()["image"] for env in unwrapped])),
         )
 
-    def decide(self, begins: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
-        actions = self.policy(self.batch.pixels(), self.batch.mission_tokens, begins)
+    def decide(self, is_first: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
+        actions = self.policy(self.batch.pixels(), self.batch.mission_tokens, is_first)
         return actions, self.policy.output
 
     def step(self, actions: Int[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -266,16 +267,16 @@ class _Played(NamedTuple):
 
 def _play(stage: Stage, num_envs: int, carry: bool, temperature: float) -> _Played:
     """Step all until each has ended; those that have stand by."""
-    begins, active = np.full(num_envs, not carry), np.ones(num_envs, bool)
+    is_first, active = np.full(num_envs, not carry), np.ones(num_envs, bool)
     snapshots, outputs, steps = [stage.snapshot()], [], []
     while active.any():
-        actions, output = stage.decide(begins)
+        actions, output = stage.decide(is_first)
         reward, terminated, truncated = stage.step(actions)
         snapshots.append(stage.snapshot())
         outputs.append(jax.tree.map(np.asarray, output))
         steps.append((actions, reward, terminated, truncated))
         active &= ~(terminated | truncated)
-        begins = np.zeros(num_envs, bool)
+        is_first = np.zeros(num_envs, bool)
     columns = [np.stack(column) for column in zip(*steps, strict=True)]
     return _Played(stage.missions, snapshots, outputs, temperature, *columns)
 

@@ -69,8 +69,8 @@ def interquartile_mean(scores: Real[np.ndarray, "S N"]) -> float:
     ``scipy.stats.trim_mean(scores, 0.25, axis=None)``, which elsewhere rounds the quarter down to whole scores.
     """
     ordered = np.sort(_finite(scores), axis=None)
-    begins = np.arange(ordered.size)
-    weights = np.minimum(begins + 1, 0.75 * ordered.size) - np.maximum(begins, 0.25 * ordered.size)
+    is_first = np.arange(ordered.size)
+    weights = np.minimum(is_first + 1, 0.75 * ordered.size) - np.maximum(is_first, 0.25 * ordered.size)
     return float(np.average(ordered, weights=np.maximum(weights, 0)))
 
 

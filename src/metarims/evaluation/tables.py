@@ -14,8 +14,8 @@ from metarims import __version__
 from metarims.errors import UserError, unknown_name
 from metarims.evaluation.evaluate import (
     AS_LEARNT,
+    Ablation,
     Evaluation,
-    Manner,
     check_episodes,
     check_place,
     check_seed,
@@ -27,7 +27,7 @@ from metarims.evaluation.evaluate import (
 )
 from metarims.evaluation.statistics import MIN_SEEDS, Interval, seed_interval, wilson_interval
 from metarims.gridworld import make
-from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS, Speech
+from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS, MissionFormat
 from metarims.gridworld.registry import check_native, is_native, tasks
 from metarims.runs.export import SavedAgent
 from metarims.runs.files import write_atomic, writing
@@ -48,7 +48,7 @@ class Result(NamedTuple):
     policy: str
     """``greedy`` or ``sampled``."""
     evaluation: Evaluation
-    manner: Manner = AS_LEARNT
+    ablation: Ablation = AS_LEARNT
     env_steps: int = 0
     """For which the agent was trained."""
 
@@ -88,7 +88,7 @@ def evaluate_agents(
     policies: Sequence[str] = POLICIES,
     seed: int = 0,
     *,
-    manner: Manner = AS_LEARNT,
+    ablation: Ablation = AS_LEARNT,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Result]:
     """Play every agent under every policy; ``env`` None is the one trained on. A mixture is played task by task.
@@ -104,11 +104,11 @@ def evaluate_agents(
     for policy in policies:
         if policy not in POLICIES:
             raise unknown_name("policy", policy, POLICIES)
-    manner.check(greedy="sampled" not in policies)
+    ablation.check(greedy="sampled" not in policies)
     results = []
     for env_id in dict.fromkeys(task for saved in agents for task in tasks_of(saved, env)):
         for policy in policies:
-            how = manner._replace(temperature=1.0) if policy == "greedy" else manner
+            how = ablation._replace(temperature=1.0) if policy == "greedy" else ablation
             for saved in agents:
                 tell(f"plays {env_id}: seed {saved.seed}, {policy}, {num_episodes:,} episodes")
                 evaluation = _evaluate(saved, env_id, where, num_episodes, policy == "greedy", seed, how)
@@ -118,12 +118,12 @@ def evaluate_agents(
 
 
 def _evaluate(
-    saved: SavedAgent, env: str, where: str, num_episodes: int, greedy: bool, seed: int, manner: Manner
+    saved: SavedAgent, env: str, where: str, num_episodes: int, greedy: bool, seed: int, ablation: Ablation
 ) -> Evaluation:
-    check_actions(saved, env, count_actions(env, where, "evaluate with --in farama"))
-    how = {"manner": manner, "carry": carries(saved)}
+    check_actions(saved, env, count_actions(env, where, "evaluate with --backend farama"))
+    how = {"manner": ablation, "carry": carries(saved)}
     if where == "farama":
-        first, words = first_farama_seed(seed, saved.seed), speech(saved, env, manner)
+        first, words = first_farama_seed(seed, saved.seed), mission_format(saved, env, ablation)
         return evaluate_farama(saved.agent, env, num_episodes, first, greedy, words, **how)
     key = evaluation_key(levels_of(seed, saved.seed))
     return evaluate_jax(saved.agent, make(env), num_episodes, key, greedy, **how)
@@ -170,16 +170,18 @@ def check_actions(saved: SavedAgent, env: str, num_actions: int) -> None:
         )
 
 
-def speech(saved: SavedAgent, env: str, manner: Manner = AS_LEARNT) -> Speech:
+def mission_format(saved: SavedAgent, env: str, ablation: Ablation = AS_LEARNT) -> MissionFormat:
     """The words that the agent knows, and how many of them a mission of this task may have; none if it reads none."""
-    if not manner.hears or not saved.config.network.mission_dim:
-        return Speech(None)
-    return Speech(saved.vocabulary, MAX_WORDS if is_native(env) else max(LONGEST_MISSION, saved.config.max_words))
+    if not ablation.hears or not saved.config.network.mission_dim:
+        return MissionFormat(None)
+    return MissionFormat(
+        saved.vocabulary, MAX_WORDS if is_native(env) else max(LONGEST_MISSION, saved.config.max_words)
+    )
 
 
 def carries(saved: SavedAgent) -> bool:
     """Whether the agent learned with a recurrent state that runs on from one episode to the next."""
-    return saved.config.at_episode_end == "carry"
+    return saved.config.recurrent_state == "carry"
 
 
 def pooled(results: Sequence[Result], policy: str) -> Interval:
@@ -245,7 +247,7 @@ def _print_task(results: Sequence[Result], console: Console) -> None:
             table.add_row(policy, str(row.seed), interval_text(row.success), *means)
         table.add_section()
     title = f"{first.agent} on {first.env} in {place}, {num_episodes} episodes per seed and policy"
-    said = dict.fromkeys(words for result in results for words in result.manner.words(result.policy))
+    said = dict.fromkeys(words for result in results for words in result.ablation.words(result.policy))
     title += "".join(f", {words}" for words in said if words not in POLICIES)
     console.print(title, highlight=False, markup=False, soft_wrap=True)
     console.print(table)
@@ -253,7 +255,7 @@ def _print_task(results: Sequence[Result], console: Console) -> None:
     if min(steps) < max(steps):
         note = f"Note: these agents are of different steps, from {min(steps):,} to {max(steps):,}."
         console.print(note, highlight=False, markup=False, soft_wrap=True)
-    if not first.manner.hears and is_native(first.env) and len(make(first.env).missions) == 1:
+    if not first.ablation.hears and is_native(first.env) and len(make(first.env).missions) == 1:
         note = f"Note: {first.env} has one mission, the same in every level: its words tell an agent nothing."
         console.print(note, highlight=False, markup=False, soft_wrap=True)
 
@@ -285,7 +287,7 @@ def write_json(path: Path, results: Sequence[Result], runs: Sequence[Path], best
 def as_dict(row: Row) -> dict[str, Any]:
     """A row as plain data; one of a single seed with all its episodes."""
     first, (success, low, high) = row.results[0], _within(row.success)
-    temperature = float(first.manner.temperature)
+    temperature = float(first.ablation.temperature)
     found = {
         "agent": first.agent,
         "seed": row.seed,
@@ -293,8 +295,8 @@ def as_dict(row: Row) -> dict[str, Any]:
         "in": first.where,
         "policy": first.policy,
         "temperature": temperature if math.isfinite(temperature) else "inf",
-        "forgetful": not first.manner.remembers,
-        "deaf": not first.manner.hears,
+        "forgetful": not first.ablation.remembers,
+        "deaf": not first.ablation.hears,
         "episodes": sum(len(result.evaluation.success) for result in row.results),
         "success": success,
         "success_low": low,

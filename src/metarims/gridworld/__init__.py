@@ -3,7 +3,7 @@
 from metarims.gridworld.missions import VOCABULARY, tokenize
 from metarims.gridworld.mixture import mix
 from metarims.gridworld.registry import ids, is_native, make
-from metarims.gridworld.vector import VectorState, VectorWorld
-from metarims.gridworld.world import World
+from metarims.gridworld.state import EnvState
+from metarims.gridworld.vector import VecEnv, VecEnvState
 
-__all__ = ["VOCABULARY", "VectorState", "VectorWorld", "World", "ids", "is_native", "make", "mix", "tokenize"]
+__all__ = ["VOCABULARY", "EnvState", "VecEnv", "VecEnvState", "ids", "is_native", "make", "mix", "tokenize"]

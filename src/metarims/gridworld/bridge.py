@@ -8,8 +8,8 @@ from minigrid.core.grid import Grid
 from minigrid.core.world_object import WorldObj
 
 from metarims.errors import UserError
+from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import AGENT, EMPTY, LANDMARK, NUM_TILES, SYMBOLS, TARGET, UNSEEN
-from metarims.gridworld.world import World
 from metarims.types import TILE
 
 
@@ -29,8 +29,8 @@ def draw_tile(code: int, size: int, lit: bool) -> np.ndarray:
 _CODE_OF = {tuple(map(int, symbol)): code for code, symbol in enumerate(SYMBOLS[:AGENT])}
 
 
-def world_from_farama(env: Any, mission: int = 0) -> World:
-    """The state of a Farama environment (after ``reset`` or any ``step``) as a ``World`` of numpy arrays.
+def state_from_farama(env: Any, mission: int = 0) -> EnvState:
+    """The state of a Farama environment (after ``reset`` or any ``step``) as a ``EnvState`` of numpy arrays.
 
     ``mission`` is the row of the level's table that holds ``env.mission``.
     """
@@ -57,7 +57,7 @@ def world_from_farama(env: Any, mission: int = 0) -> World:
         "task": np.uint8(0),
         "obstacles": np.array([x * env.height + y for x, y in obstacles], np.int16),
     }
-    return World(**fields)
+    return EnvState(**fields)
 
 
 def _named_objects(env: Any) -> Iterator[tuple[Any, int]]:

@@ -16,12 +16,12 @@ from minigrid.minigrid_env import MiniGridEnv
 from minigrid.wrappers import RGBImgPartialObsWrapper
 
 from metarims.errors import UserError, unknown_name
-from metarims.gridworld.bridge import world_from_farama
-from metarims.gridworld.missions import Speech, tokenize
-from metarims.gridworld.world import World
+from metarims.gridworld.bridge import state_from_farama
+from metarims.gridworld.missions import MissionFormat, tokenize
+from metarims.gridworld.state import EnvState
 from metarims.types import TILE, VIEW, Pixels
 
-__all__ = ["Episode", "FaramaBatch", "FaramaStep", "make_farama", "play", "world_from_farama"]
+__all__ = ["Episode", "FaramaBatch", "FaramaStep", "make_farama", "play", "state_from_farama"]
 
 
 class FaramaStep(NamedTuple):
@@ -61,19 +61,19 @@ class FaramaBatch:
         self,
         env_id: str,
         num_envs: int,
-        speech: Speech = Speech(),  # noqa: B008  (a constant)
+        mission_format: MissionFormat = MissionFormat(),  # noqa: B008  (a constant)
     ):
         if num_envs < 1:
             raise UserError(f"num_envs is {num_envs}: it must be at least 1.")
         self.env_id, self.num_envs = env_id, num_envs
-        self._speech = speech
+        self._speech = mission_format
         children = [make_farama(env_id) for _ in range(num_envs)]
         if not isinstance(children[0].unwrapped, MiniGridEnv):
             raise UserError(f"{env_id} is no subclass of MiniGridEnv: evaluating and viewing need the pictures of one.")
         self.envs = [RGBImgPartialObsWrapper(child) for child in children]
         self.image = np.zeros((num_envs, VIEW * TILE, VIEW * TILE, 3), np.uint8)
         self.missions = [""] * num_envs
-        self.mission_tokens = np.zeros((num_envs, speech.max_words), np.int32)
+        self.mission_tokens = np.zeros((num_envs, mission_format.max_words), np.int32)
         self.active = np.zeros(num_envs, bool)
         """Environments whose episode goes on."""
 
@@ -112,10 +112,10 @@ class FaramaBatch:
         self.active &= ~(terminated | truncated)
         return FaramaStep(self.pixels(), reward, terminated, truncated)
 
-    def world(self, index: int) -> World:
+    def world(self, index: int) -> EnvState:
         """The whole state of environment ``index``, for a viewer."""
         with naming_failures(self.env_id):
-            return world_from_farama(self.envs[index])
+            return state_from_farama(self.envs[index])
 
 
 Policy = Callable[[Pixels, np.ndarray, np.ndarray], np.ndarray]

@@ -14,18 +14,19 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from metarims.errors import UserError
-from metarims.gridworld import rules, sight
+from metarims.gridworld import observation as obs
+from metarims.gridworld import task_rules
 from metarims.gridworld.levels.base import Level
 from metarims.gridworld.missions import MAX_WORDS, VOCABULARY
 from metarims.gridworld.registry import ids, make
-from metarims.gridworld.vector import VectorState, VectorWorld
-from metarims.gridworld.world import World
+from metarims.gridworld.state import EnvState
+from metarims.gridworld.vector import VecEnv, VecEnvState
 from metarims.types import TILE, VIEW, Observation
 
 NAMESPACE = "metarims"
 
 
-class GymWorld(gymnasium.Env):
+class GymEnv(gymnasium.Env):
     """One environment, as Farama's with ``RGBImgPartialObsWrapper`` (``rgb=True``) or its symbolic image."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
@@ -33,10 +34,10 @@ class GymWorld(gymnasium.Env):
     def __init__(self, level: str, rgb: bool = False, render_mode: str | None = None):
         self.level, self.rgb, self.render_mode = make(level), rgb, render_mode
         self.observation_space, self.action_space = _spaces(self.level, rgb)
-        self._observe = jax.jit(lambda world: sight.observe(self.level, world))
-        self._step = jax.jit(lambda world, action, key: rules.step(self.level, world, action, key))
+        self._observe = jax.jit(lambda world: obs.observe(self.level, world))
+        self._step = jax.jit(lambda world, action, key: task_rules.step(self.level, world, action, key))
         self._reset = jax.jit(self.level.reset)
-        self._world: World | None = None
+        self._world: EnvState | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """A new level; ``seed`` begins a new stream of random numbers."""
@@ -50,16 +51,16 @@ class GymWorld(gymnasium.Env):
             raise UserError(f"Action {action} is not one of the {self.level.num_actions} of {self.level.id}.")
         if self._world is None:
             raise UserError("step was called before reset: call reset first.")
-        outcome = self._step(self._world, jnp.int32(action), self._key())
-        self._world = outcome.world
-        ended = bool(outcome.terminated), bool(outcome.truncated)
-        return self._observation(), float(outcome.reward), *ended, {}
+        result = self._step(self._world, jnp.int32(action), self._key())
+        self._world = result.world
+        ended = bool(result.terminated), bool(result.truncated)
+        return self._observation(), float(result.reward), *ended, {}
 
     def render(self):
         """What the agent sees, as pixels."""
         if self.render_mode != "rgb_array" or self._world is None:
             return None
-        return sight.render_host(np.asarray(self._observe(self._world).codes))
+        return obs.render_host(np.asarray(self._observe(self._world).codes))
 
     def _key(self) -> jax.Array:
         return jax.random.key(int(self.np_random.integers(2**31)))
@@ -70,7 +71,7 @@ class GymWorld(gymnasium.Env):
         return {**batched, "direction": int(batched["direction"])}
 
 
-class GymVectorWorld(VectorEnv):
+class GymVectorEnv(VectorEnv):
     """Many environments; an ended one begins its next level within the same step, and ``info`` keeps the final view.
 
     As in Gymnasium's own vector environments in this mode, there is a final info, too; it holds nothing.
@@ -80,12 +81,12 @@ class GymVectorWorld(VectorEnv):
 
     def __init__(self, level: str, num_envs: int = 1, rgb: bool = False):
         self.level, self.num_envs, self.rgb = make(level), num_envs, rgb
-        self.vector = VectorWorld(self.level, num_envs)
+        self.vector = VecEnv(self.level, num_envs)
         self.single_observation_space, self.single_action_space = _spaces(self.level, rgb)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._jit_reset, self._jit_step = jax.jit(self.vector.reset), jax.jit(self.vector.step)
-        self._state: VectorState | None = None
+        self._state: VecEnvState | None = None
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None):
         """New levels for all."""
@@ -131,7 +132,7 @@ def _present(level: Level, observation: Any, rgb: bool) -> dict[str, Any]:
     """Host arrays as Gymnasium's spaces want them."""
     codes = observation.codes
     return {
-        "image": sight.render_host(codes) if rgb else sight.symbolic_host(codes),
+        "image": obs.render_host(codes) if rgb else obs.symbolic_host(codes),
         "direction": observation.direction.astype(np.int64),
         "mission": level.mission_tokens[observation.mission].astype(np.int64),
     }
@@ -140,7 +141,7 @@ def _present(level: Level, observation: Any, rgb: bool) -> dict[str, Any]:
 for _id in ids():
     gymnasium.register(
         f"{NAMESPACE}/{_id}",
-        entry_point=f"{__name__}:{GymWorld.__name__}",
-        vector_entry_point=f"{__name__}:{GymVectorWorld.__name__}",
+        entry_point=f"{__name__}:{GymEnv.__name__}",
+        vector_entry_point=f"{__name__}:{GymVectorEnv.__name__}",
         kwargs={"level": _id},
     )

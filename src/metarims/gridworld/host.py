@@ -11,9 +11,9 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from gymnasium.wrappers import TimeLimit
 
-from metarims.errors import UserError, shown
+from metarims.errors import UserError, format_value
 from metarims.gridworld.farama import make_farama, naming_failures, quiet_reset
-from metarims.gridworld.hearing import BABYAI_VOCABULARY, MissionTable
+from metarims.gridworld.mission_table import BABYAI_VOCABULARY, MissionTable
 from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS
 from metarims.gridworld.tiles import AGENT, EMPTY, KEY, SYMBOLS
 from metarims.types import VIEW, Observation, TimeStep
@@ -78,7 +78,9 @@ def read_facts(env: gymnasium.Env) -> Facts:
 
 def _direction(value: Any) -> int:
     if np.ndim(value) or int(value) not in range(4):
-        raise UserError(f"The environment says that the agent faces {shown(value)}: MiniGrid's directions are 0 to 3.")
+        raise UserError(
+            f"The environment says that the agent faces {format_value(value)}: MiniGrid's directions are 0 to 3."
+        )
     return int(value)
 
 

@@ -26,7 +26,7 @@ LONGEST_MISSION = 72
 you" (17), two "and", one "after you"."""
 
 
-class Speech(NamedTuple):
+class MissionFormat(NamedTuple):
     """How missions are read."""
 
     vocabulary: tuple[str, ...] | None = VOCABULARY

@@ -13,9 +13,9 @@ from jaxtyping import PRNGKeyArray
 
 from metarims.errors import UserError
 from metarims.gridworld.levels.base import Level
-from metarims.gridworld.rules import Rule
+from metarims.gridworld.state import EnvState
+from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import WALL
-from metarims.gridworld.world import World
 
 STATIC = ("doors", "walled")
 """Fields of a rule that are one Python value for the whole mixture."""
@@ -25,7 +25,7 @@ STATIC = ("doors", "walled")
 class Mixture(Level):
     """Each episode plays one of ``levels``, drawn by ``shares``; smaller grids are padded with walls.
 
-    Missions are rows of one table without repeats; ``World.task`` tells which level an environment plays.
+    Missions are rows of one table without repeats; ``EnvState.task`` tells which level an environment plays.
     """
 
     levels: tuple[Level, ...] = ()
@@ -52,17 +52,19 @@ class Mixture(Level):
         row = {mission: index for index, mission in enumerate(self.missions)}
         return tuple(np.array([row[mission] for mission in level.missions], np.int16) for level in self.levels)
 
-    def rule_of(self, world: World) -> Rule:
+    def rules_of(self, world: EnvState) -> TaskRules:
         """The rule of each world's own task."""
 
         def pick(table):
             return table[0] if len(set(table)) == 1 else jnp.asarray(table)[world.task]
 
         fixed = {name: getattr(self.rule, name) for name in STATIC}
-        names = [name for name in Rule._fields if name not in fixed]
-        return Rule(**{name: pick([getattr(level.rule, name) for level in self.levels]) for name in names}, **fixed)
+        names = [name for name in TaskRules._fields if name not in fixed]
+        return TaskRules(
+            **{name: pick([getattr(level.rule, name) for level in self.levels]) for name in names}, **fixed
+        )
 
-    def adopt(self, source: int, world: World) -> World:
+    def adopt(self, source: int, world: EnvState) -> EnvState:
         """Pad the grid with walls, and renumber the mission and the obstacles' cells."""
         level = self.levels[source]
         beyond = (0, self.width - level.width), (0, self.height - level.height)
@@ -75,7 +77,7 @@ class Mixture(Level):
             obstacles=jnp.concatenate([x * self.height + y, absent]).astype(jnp.int16),
         )
 
-    def reset(self, key: PRNGKeyArray) -> World:
+    def reset(self, key: PRNGKeyArray) -> EnvState:
         """A new world of a task drawn by weight."""
         key_task, key_level = jax.random.split(key)
         source = jax.random.choice(key_task, len(self.levels), p=jnp.asarray(self.shares) / sum(self.shares))
@@ -106,7 +108,7 @@ def mix(levels: Sequence[Level], weights: Sequence[float] | None = None, id: str
         id=id or "+".join(f"{name}*{weight:g}" for name, weight in zip(names, weights, strict=True)),
         width=max(level.width for level in levels),
         height=max(level.height for level in levels),
-        rule=Rule(max_steps=0, doors=any(r.doors for r in rules), walled=all(r.walled for r in rules)),
+        rule=TaskRules(max_steps=0, doors=any(r.doors for r in rules), walled=all(r.walled for r in rules)),
         num_words=0,
         missions=tuple(dict.fromkeys(mission for level in levels for mission in level.missions)),
         num_actions=max(level.num_actions for level in levels),

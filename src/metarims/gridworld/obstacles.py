@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int16, UInt32
 
-from metarims.gridworld.dice import multiply_high
+from metarims.gridworld.prng import multiply_high
+from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import EMPTY, object_code
-from metarims.gridworld.world import World
 
 OBSTACLE = object_code("ball", "blue")
 
@@ -15,7 +15,7 @@ STAYS_WITH_ONE_WAY_OUT = round((8 / 9) ** 101 * 2**32)
 (probability 6.8e-6). With two free cells that chance is below 2**-32."""
 
 
-def wander(world: World, words: UInt32[Array, "N"]) -> World:
+def wander(world: EnvState, words: UInt32[Array, "N"]) -> EnvState:
     """Each obstacle in turn moves to a free cell around it, uniformly; where there is none, it stays.
 
     Only positions change from one obstacle to the next, so the grid is read once before and written once after them.
@@ -34,7 +34,7 @@ def wander(world: World, words: UInt32[Array, "N"]) -> World:
     return put(world, cells)
 
 
-def surroundings(world: World) -> tuple[Int16[Array, "N 9"], Bool[Array, "N 9"]]:
+def surroundings(world: EnvState) -> tuple[Int16[Array, "N 9"], Bool[Array, "N 9"]]:
     """The nine cells around each obstacle; and which of them would be free if there were no other obstacles."""
     height = world.grid.shape[1]
     steps = jnp.array([dx * height + dy for dx in (-1, 0, 1) for dy in (-1, 0, 1)], jnp.int16)
@@ -53,7 +53,7 @@ def choose(around: Int16[Array, "9"], free: Bool[Array, "9"], word: UInt32[Array
     return jnp.where(stuck, jnp.int16(-1), chosen)
 
 
-def put(world: World, cells: Int16[Array, "N"]) -> World:
+def put(world: EnvState, cells: Int16[Array, "N"]) -> EnvState:
     """The world with its obstacles moved to ``cells``; absent ones (-1) leave no trace."""
     place = jnp.arange(world.grid.size, dtype=jnp.int16).reshape(world.grid.shape)[..., None]
     left = (place == world.obstacles).any(-1)

@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, UInt8
 
+from metarims.gridworld.state import EnvState, heading
 from metarims.gridworld.tiles import BOX, CODE, DOOR, EMPTY, GOAL, KEY, LANDMARK, LAVA
-from metarims.gridworld.world import World, heading
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
 ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
 
 
-class Deed(NamedTuple):
+class ActionResult(NamedTuple):
     """What an action came to."""
 
     entered: UInt8[Array, ""]
@@ -23,7 +23,9 @@ class Deed(NamedTuple):
     """The cell before the agent as it was before the action, flags included."""
 
 
-def act(world: World, action: Int[Array, ""], doors: bool = True, stain: Any = False) -> tuple[World, Deed]:
+def act(
+    world: EnvState, action: Int[Array, ""], doors: bool = True, stain: Any = False
+) -> tuple[EnvState, ActionResult]:
     """Turn, move, pick up, drop or toggle, and advance the clock.
 
     ``doors`` False leaves out the arithmetic of doors; with ``stain`` a box toggled away leaves its ``LANDMARK``.
@@ -66,7 +68,7 @@ def act(world: World, action: Int[Array, ""], doors: bool = True, stain: Any = F
         carrying=jnp.where(picked, front, jnp.where(dropped, jnp.uint8(EMPTY), world.carrying)),
         step_count=world.step_count + jnp.int16(1),
     )
-    return after, Deed(jnp.where(moves, code, jnp.uint8(EMPTY)), picked, dropped, front)
+    return after, ActionResult(jnp.where(moves, code, jnp.uint8(EMPTY)), picked, dropped, front)
 
 
 def door_parts(code: UInt8[Array, "*n"]) -> tuple[UInt8[Array, "*n"], UInt8[Array, "*n"]]:
@@ -76,13 +78,13 @@ def door_parts(code: UInt8[Array, "*n"]) -> tuple[UInt8[Array, "*n"], UInt8[Arra
     return color.astype(jnp.uint8), (door - 3 * color).astype(jnp.uint8)
 
 
-def cell_at(world: World, x: Int[Array, ""], y: Int[Array, ""]) -> UInt8[Array, ""]:
+def cell_at(world: EnvState, x: Int[Array, ""], y: Int[Array, ""]) -> UInt8[Array, ""]:
     """The cell (x, y), flags included."""
     index = x.astype(jnp.int32) * world.grid.shape[1] + y
     return world.grid.reshape(-1).at[index].get(mode="clip")
 
 
-def front_cell(world: World) -> UInt8[Array, ""]:
+def front_cell(world: EnvState) -> UInt8[Array, ""]:
     """The cell before the agent, flags included."""
     dx, dy = heading(world.direction)
     return cell_at(world, world.x + dx, world.y + dy)

@@ -13,17 +13,18 @@ from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Int, Int32, PRNGKeyArray, UInt8, UInt32
 
 from metarims.errors import UserError
-from metarims.gridworld import rules, sight
-from metarims.gridworld.dice import random_words
+from metarims.gridworld import observation as obs
+from metarims.gridworld import task_rules
 from metarims.gridworld.levels.base import Level
-from metarims.gridworld.world import World
+from metarims.gridworld.prng import random_bits
+from metarims.gridworld.state import EnvState
 from metarims.types import VIEW, Observation, TimeStep
 
 
 class Fresh(NamedTuple):
     """Worlds at the start of an episode, with the first view of each (so that it is computed once per level)."""
 
-    world: World
+    world: EnvState
     codes: UInt8[Array, "P 7 7"]
     then: UInt8[Array, "P"]
     """The source of the level to be played after this one."""
@@ -53,10 +54,10 @@ class Pool(NamedTuple):
     would otherwise compute them anew for every use, which makes levels three times dearer on CPU."""
 
 
-class VectorState(NamedTuple):
+class VecEnvState(NamedTuple):
     """The batch of environments."""
 
-    world: World
+    world: EnvState
     pool: Pool
     then: UInt8[Array, "B"]
     """The source of each environment's next level."""
@@ -65,7 +66,7 @@ class VectorState(NamedTuple):
     moves: UInt32[Array, ""]
 
 
-class VectorWorld:
+class VecEnv:
     """``num_envs`` environments of one level; ``reset`` and ``step`` are pure functions for jit, vmap and scan.
 
     Under ``vmap`` over seeds each seed sees exactly what it would see alone. The level may be a mixture of several: the
@@ -87,7 +88,7 @@ class VectorWorld:
         self._supply_groups = custom_vmap(self._supply_several)
         self._supply_groups.def_vmap(self._supply_groups_many)
 
-    def reset(self, key: PRNGKeyArray) -> tuple[VectorState, Observation]:
+    def reset(self, key: PRNGKeyArray) -> tuple[VecEnvState, Observation]:
         """New levels for all, and what the agents see."""
         key_moves, key_levels, key_tasks = jax.random.split(key, 3)
         blank, none = _blank(self.env), jnp.zeros(len(self.batch_sizes), jnp.int32)
@@ -100,25 +101,25 @@ class VectorWorld:
         playing = _tile(blank, self.num_envs)._replace(then=tasks)
         pool, playing = self._supply(pool, playing, jnp.ones(self.num_envs, bool))
         seed = jax.random.key_data(key_moves)
-        return VectorState(playing.world, pool, playing.then, seed, jnp.uint32(0)), _observation(playing)
+        return VecEnvState(playing.world, pool, playing.then, seed, jnp.uint32(0)), _observation(playing)
 
-    def step(self, state: VectorState, actions: Int[Array, "B"]) -> tuple[VectorState, TimeStep]:
+    def step(self, state: VecEnvState, actions: Int[Array, "B"]) -> tuple[VecEnvState, TimeStep]:
         """One step of each; ended environments begin a new level at once."""
         if actions.shape != (self.num_envs,):
             raise UserError(f"Actions have the shape {actions.shape}: {self.num_envs} are needed, one per environment.")
-        outcome = self._advance(state, actions)
-        final = sight.observe(self.env, outcome.world)
-        ended = outcome.terminated | outcome.truncated
-        pool, playing = self._supply(state.pool, Fresh(outcome.world, final.codes, state.then), ended)
-        time_step = TimeStep(_observation(playing), outcome.reward, outcome.terminated, outcome.truncated, final)
-        return VectorState(playing.world, pool, playing.then, state.seed, state.moves + 1), time_step
+        result = self._advance(state, actions)
+        final = obs.observe(self.env, result.world)
+        ended = result.terminated | result.truncated
+        pool, playing = self._supply(state.pool, Fresh(result.world, final.codes, state.then), ended)
+        time_step = TimeStep(_observation(playing), result.reward, result.terminated, result.truncated, final)
+        return VecEnvState(playing.world, pool, playing.then, state.seed, state.moves + 1), time_step
 
-    def _advance(self, state: VectorState, actions: Int[Array, "B"]) -> rules.Outcome:
+    def _advance(self, state: VecEnvState, actions: Int[Array, "B"]) -> task_rules.StepResult:
         """The step itself; random words are drawn, in one call for all, only where something moves by itself."""
         if not self.env.num_obstacles:
-            return jax.vmap(lambda w, a: rules.step(self.env, w, a))(state.world, actions)
-        words = random_words(state.seed, state.moves, (self.num_envs, self.env.num_obstacles))
-        step = jax.vmap(lambda w, a, r: rules.step_with_words(self.env, w, a, r))
+            return jax.vmap(lambda w, a: task_rules.step(self.env, w, a))(state.world, actions)
+        words = random_bits(state.seed, state.moves, (self.num_envs, self.env.num_obstacles))
+        step = jax.vmap(lambda w, a, r: task_rules.step_with_bits(self.env, w, a, r))
         return step(state.world, actions, words)
 
     def _supply_one(self, pool: Pool, playing: Fresh, waiting: Bool[Array, "B"]) -> tuple[Pool, Fresh]:
@@ -186,12 +187,12 @@ class VectorWorld:
         """A batch of one source from its random words, and which of its levels are kept."""
         world, kept = jax.vmap(self.env.sources[source].attempt)(words[:, 1:])
         world = jax.vmap(lambda world: self.env.adopt(source, world))(world)
-        return Fresh(world, sight.observe(self.env, world).codes, self._draw_tasks(words[:, 0])), kept
+        return Fresh(world, obs.observe(self.env, world).codes, self._draw_tasks(words[:, 0])), kept
 
     def _draw_words(self, seed: UInt32[Array, "2"], source: int, batch: Any) -> UInt32[Array, "R n"]:
         """The random words of one batch of one source."""
         shape = self.batch_sizes[source], self.env.sources[source].num_words + 1
-        return random_words(seed, len(self.batch_sizes) * batch + source, shape)
+        return random_bits(seed, len(self.batch_sizes) * batch + source, shape)
 
     def _draw_tasks(self, words: UInt32[Array, "n"]) -> UInt8[Array, "n"]:
         """A source for each random word, by weight."""

@@ -61,9 +61,9 @@ def summarize_activity(activity: Activity, steps: int) -> dict[str, Float[Array,
     found["modules/input_entropy"] = activity.input_entropy / steps
     found["modules/communication_entropy"] = activity.communication_entropy / steps
     if num_modules > 1:
-        found["modules/collapse"] = measure_collapse(activity.active)
+        found["modules/load_imbalance"] = measure_collapse(activity.active)
     if activity.meetings.shape[0]:
-        found["modules/information"] = measure_information(activity.meetings)
+        found["modules/mutual_information"] = measure_information(activity.meetings)
     return found
 
 

@@ -13,7 +13,7 @@ from metarims.learning.devices import mean
 from metarims.learning.rollout import take_log_prob
 from metarims.types import Observation
 
-LOSS_TERMS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
+LOSS_TERMS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction")
 """What ``compute_loss`` reports."""
 
 
@@ -21,7 +21,7 @@ class Spans(NamedTuple):
     """Contiguous pieces of experience, time-major: L steps of each of P spans."""
 
     observation: Observation
-    begins: Bool[Array, "L P"]
+    is_first: Bool[Array, "L P"]
     action: Int[Array, "L P"]
     log_prob: Float[Array, "L P"]
     value: Float[Array, "L P"]
@@ -31,7 +31,7 @@ class Spans(NamedTuple):
     """The recurrent state before each span: leading axis P."""
     features: Float[Array, "L P D"] | None = None
     """What the encoder makes of the observations, and ..."""
-    thoughts: Float[Array, "L P O"] | None = None
+    core_outputs: Float[Array, "L P O"] | None = None
     """... the core of these, where that is known (``precompute``)."""
 
 
@@ -48,12 +48,12 @@ def precompute(
     features = agent.encode(agent.tables(mission_tokens), spans.observation)
     if "modules" in groups or "attention" in groups:
         return spans._replace(features=features)
-    return spans._replace(thoughts=think(agent, features, spans))
+    return spans._replace(core_outputs=unroll_core(agent, features, spans))
 
 
-def think(agent: Agent, features: Float[Array, "L P D"], spans: Spans) -> Float[Array, "L P O"]:
+def unroll_core(agent: Agent, features: Float[Array, "L P D"], spans: Spans) -> Float[Array, "L P O"]:
     """What the core makes of features, span by span."""
-    return unroll(agent.core, features, spans.core, spans.begins)[1][0]
+    return unroll(agent.core, features, spans.core, spans.is_first)[1][0]
 
 
 def compute_loss(
@@ -63,12 +63,12 @@ def compute_loss(
 
     With ``axes`` (of shards) it is this shard's; the minibatch's is the mean over shards.
     """
-    thoughts = spans.thoughts
-    if thoughts is None:
+    core_outputs = spans.core_outputs
+    if core_outputs is None:
         known = spans.features
         features = agent.encode(agent.tables(mission_tokens), spans.observation) if known is None else known
-        thoughts = think(agent, features, spans)
-    logits, value = agent.policy(thoughts), agent.value(thoughts)[..., 0]
+        core_outputs = unroll_core(agent, features, spans)
+    logits, value = agent.policy(core_outputs), agent.value(core_outputs)[..., 0]
     ratio = jnp.exp(take_log_prob(logits, spans.action) - spans.log_prob)
     policy_loss = compute_policy_loss(ratio, spans.advantage, ppo.clip, normalize=ppo.normalize_advantages, axes=axes)
     value_loss = compute_value_loss(value, spans.value, spans.returns, ppo.clip if ppo.clip_value else None)

@@ -10,8 +10,8 @@ def compute_advantages(
     values: Float[Array, "T B"],
     terminated: Bool[Array, "T B"],
     truncated: Bool[Array, "T B"],
-    final_values: Float[Array, "T B"],
-    last_value: Float[Array, " B"],
+    truncation_values: Float[Array, "T B"],
+    bootstrap_value: Float[Array, " B"],
     *,
     gamma: float,
     gae_lambda: float,
@@ -19,12 +19,12 @@ def compute_advantages(
     """Generalised advantages (Schulman et al., 2016) and the returns that they imply.
 
     delta_t = r_t + gamma V(s_{t+1}) - V(s_t);  A_t = delta_t + gamma lambda A_{t+1}, cut at an episode's end.
-    V(s_{t+1}) is 0 where the episode terminated, and ``final_values``, the value of the view kept at the end, where a
-    time limit truncated it: the task would have gone on.
+    V(s_{t+1}) is 0 where the episode terminated, and ``truncation_values``, the value of the view kept at the end, where
+    a time limit truncated it: the task would have gone on.
     """
     done = terminated | truncated
-    next_values = jnp.concatenate([values[1:], last_value[None]])
-    next_values = jnp.where(terminated, 0.0, jnp.where(truncated, final_values, next_values))
+    next_values = jnp.concatenate([values[1:], bootstrap_value[None]])
+    next_values = jnp.where(terminated, 0.0, jnp.where(truncated, truncation_values, next_values))
     deltas = rewards + gamma * next_values - values
 
     def step(advantage, inputs):
@@ -32,5 +32,5 @@ def compute_advantages(
         advantage = delta + gamma * gae_lambda * jnp.where(end, 0.0, advantage)
         return advantage, advantage
 
-    _, advantages = jax.lax.scan(step, jnp.zeros_like(last_value), (deltas, done), reverse=True)
+    _, advantages = jax.lax.scan(step, jnp.zeros_like(bootstrap_value), (deltas, done), reverse=True)
     return advantages, advantages + values

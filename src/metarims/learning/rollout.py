@@ -9,10 +9,10 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from metarims.agents.agent import Agent
 from metarims.agents.core import State
 from metarims.agents.encoder import Tables
-from metarims.gridworld import VectorWorld
-from metarims.gridworld.worlds import Worlds
+from metarims.gridworld import VecEnv
+from metarims.gridworld.make_envs import Environments
 from metarims.learning.diagnostics import Activity, measure_activity
-from metarims.learning.missions import renew_missions
+from metarims.learning.mission_cache import update_mission_rows
 from metarims.types import Observation
 
 
@@ -22,7 +22,7 @@ class Actor(NamedTuple):
     env: PyTree
     """State of the batch of environments."""
     observation: Observation
-    begins: Bool[Array, " B"]
+    is_first: Bool[Array, " B"]
     """Whether ``observation`` is the first of an episode."""
     core: State
     episode_return: Float[Array, " B"]
@@ -35,16 +35,16 @@ class Rollout(NamedTuple):
     """Experience, time-major. Views are kept as tile codes, 49 bytes each, where pixels would be 9,408."""
 
     observation: Observation
-    begins: Bool[Array, "T B"]
+    is_first: Bool[Array, "T B"]
     action: Int[Array, "T B"]
     log_prob: Float[Array, "T B"]
     value: Float[Array, "T B"]
     reward: Float[Array, "T B"]
     terminated: Bool[Array, "T B"]
     truncated: Bool[Array, "T B"]
-    final_value: Float[Array, "T B"]
+    truncation_value: Float[Array, "T B"]
     """Value of the view that a time limit cut off; zero elsewhere."""
-    last_value: Float[Array, " B"]
+    bootstrap_value: Float[Array, " B"]
     """Value of the observation after the last step."""
     core: State
     """The recurrent state before every span: leading axes T/span, B."""
@@ -67,13 +67,13 @@ class _Cut(NamedTuple):
     number: Int[Array, " B"]
 
 
-def init_actor(agent: Agent, envs: Worlds, key: PRNGKeyArray) -> Actor:
+def init_actor(agent: Agent, envs: Environments, key: PRNGKeyArray) -> Actor:
     """An actor at the beginning of its first episodes."""
     env, observation = envs.reset(key)
     return Actor(
         env=env,
         observation=observation,
-        begins=jnp.ones(envs.num_envs, bool),
+        is_first=jnp.ones(envs.num_envs, bool),
         core=_roll_apart(agent.initial_state(envs.num_envs), key),
         episode_return=jnp.zeros(envs.num_envs),
         episode_length=jnp.zeros(envs.num_envs, jnp.int32),
@@ -91,7 +91,7 @@ def _roll_apart(core: State, key: PRNGKeyArray) -> State:
 def collect_rollout(
     agent: Agent,
     tables: Tables,
-    envs: Worlds,
+    envs: Environments,
     actor: Actor,
     key: PRNGKeyArray,
     *,
@@ -106,19 +106,19 @@ def collect_rollout(
     def step(scan_carry, _):
         actor, cut, key, heard = scan_carry
         key, key_act = jax.random.split(key)
-        begins = jnp.zeros_like(actor.begins) if carry else actor.begins
+        is_first = jnp.zeros_like(actor.is_first) if carry else actor.is_first
         known = tables if heard is None else heard
-        core, output = agent.step(known, actor.observation, agent.reset(actor.core, begins))
+        core, output = agent.step(known, actor.observation, agent.reset(actor.core, is_first))
         action = jax.random.categorical(key_act, output.logits)
         env, time_step = envs.step(actor.env, action)
         if heard is not None:
-            heard = renew_missions(agent, heard, env, time_step)
+            heard = update_mission_rows(agent, heard, env, time_step)
         done = time_step.terminated | time_step.truncated
         episode_return = actor.episode_return + time_step.reward
         episode_length = actor.episode_length + 1
         transition = {
             "observation": actor.observation,
-            "begins": begins,
+            "is_first": is_first,
             "action": action,
             "log_prob": take_log_prob(output.logits, action),
             "value": output.value,
@@ -132,7 +132,7 @@ def collect_rollout(
         actor = Actor(
             env=env,
             observation=time_step.observation,
-            begins=done,
+            is_first=done,
             core=core,
             episode_return=jnp.where(done, 0, episode_return),
             episode_length=jnp.where(done, 0, episode_length),
@@ -155,14 +155,17 @@ def collect_rollout(
         number=jnp.zeros(envs.num_envs, jnp.int32),
     )
     # Where new missions may be heard, the tables are renewed as that happens; elsewhere they stay outside of the loop.
-    start = actor, cut, key, (None if isinstance(envs, VectorWorld) else tables)
+    start = actor, cut, key, (None if isinstance(envs, VecEnv) else tables)
     (actor, cut, _, heard), (cores, (steps, *sums)) = jax.lax.scan(collect_span, start, length=num_steps // span)
     steps = jax.tree.map(lambda leaf: leaf.reshape(num_steps, *leaf.shape[2:]), steps)
-    cut_values, last_value = _value_ends(agent, tables if heard is None else heard, actor, cut, carry)
+    cut_values, bootstrap_value = _value_ends(agent, tables if heard is None else heard, actor, cut, carry)
     slot = steps.pop("cut")
-    final_value = jnp.take_along_axis(cut_values, jnp.minimum(slot, num_cuts - 1), axis=0)
+    truncation_value = jnp.take_along_axis(cut_values, jnp.minimum(slot, num_cuts - 1), axis=0)
     rollout = Rollout(
-        **steps, final_value=jnp.where(steps["truncated"], final_value, 0), last_value=last_value, core=cores
+        **steps,
+        truncation_value=jnp.where(steps["truncated"], truncation_value, 0),
+        bootstrap_value=bootstrap_value,
+        core=cores,
     )
     episodes, activity = sum_over_time(sums, time_axes=2)
     return actor, rollout, (episodes, activity)
@@ -192,9 +195,9 @@ def sum_over_time(sums: PyTree, time_axes: int) -> PyTree:
     return jax.tree.map(lambda leaf: leaf.sum(tuple(range(time_axes))), sums)
 
 
-def _tasks(envs: Worlds, env: PyTree) -> Bool[Array, "B K"] | None:
+def _tasks(envs: Environments, env: PyTree) -> Bool[Array, "B K"] | None:
     """Which task of a mixture each environment plays."""
-    if not isinstance(envs, VectorWorld) or len(envs.env.sources) == 1:
+    if not isinstance(envs, VecEnv) or len(envs.env.sources) == 1:
         return None
     return env.world.task[:, None] == jnp.arange(len(envs.env.sources))
 
@@ -223,12 +226,12 @@ def _value_ends(
     agent: Agent, tables: Tables, actor: Actor, cut: _Cut, carry: bool
 ) -> tuple[Float[Array, "num_cuts B"], Float[Array, " B"]]:
     """Values of the final views kept, and of the observation after the last step, in one call."""
-    core = actor.core if carry else agent.reset(actor.core, actor.begins)
+    core = actor.core if carry else agent.reset(actor.core, actor.is_first)
 
     def join(slots, now):
         return jnp.concatenate([slots, now[None]]).reshape(-1, *now.shape[1:])
 
     observation = jax.tree.map(join, cut.observation, actor.observation)
     _, output = agent.step(tables, observation, jax.tree.map(join, cut.core, core))
-    values = output.value.reshape(-1, actor.begins.shape[0])
+    values = output.value.reshape(-1, actor.is_first.shape[0])
     return values[:-1], values[-1]

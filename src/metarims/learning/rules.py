@@ -90,15 +90,15 @@ _OF_CORES = {
         "communication_dim",
         "communication_gate",
         "router",
-        "key_scale",
-        "message_scale",
+        "key_init_scale",
+        "message_init_scale",
     ),
     "lstm": ("lstm_dim",),
 }
 """Settings of the network that one of our cores reads and the other does not. Cores of one's own may read any."""
 
 
-def idle_settings(config: Config) -> tuple[str, ...]:
+def unused_settings(config: Config) -> tuple[str, ...]:
     """The settings, by dotted name, that change nothing for this agent (``slow``: all of that section)."""
     rule, idle = RULES[config.agent], []
     if len(rule.timescales) == 1:
@@ -114,13 +114,13 @@ def idle_settings(config: Config) -> tuple[str, ...]:
     if rule.core in _OF_CORES:
         idle += [f"network.{name}" for core, names in _OF_CORES.items() if core != rule.core for name in names]
     if rule.core == "lstm":
-        idle.append("rates.attention")
+        idle.append("lr_multipliers.attention")
     return tuple(idle)
 
 
 def rate_factors(config: Config) -> tuple[tuple[str, float], ...]:
     """Learning rates of the groups that do not learn at their loop's own rate, as fractions of it."""
-    factors = dataclasses.asdict(config.rates)
+    factors = dataclasses.asdict(config.lr_multipliers)
     if RULES[config.agent].slow_attention:
         factors["attention"] *= config.slow_factor
     return tuple((group, factor) for group, factor in factors.items() if factor != 1)

@@ -105,7 +105,7 @@ class Learner:
         """
         spans = precompute(agent, mission_tokens, cut_spans(rollout, self.loop.span, self.ppo), self.moving)
         moments = measure_moments(spans.value, spans.returns)
-        num_spans = spans.begins.shape[1]
+        num_spans = spans.is_first.shape[1]
         own: Any
         own, frozen = self.split(agent)
 
@@ -138,7 +138,7 @@ class Learner:
                 done=now.done + 1,
                 own=own,
                 optimizer=optimizer_state,
-                kl=metrics["kl"].mean(),
+                kl=metrics["approx_kl"].mean(),
                 metrics={name: now.metrics[name] + value.mean() for name, value in metrics.items()},
                 fault=jax.tree.map(lambda old, new: jnp.where(now.fault.found, old, new), now.fault, fault),
             )
@@ -193,12 +193,12 @@ def cut_spans(rollout: Rollout, span: int, ppo: PPO) -> Spans:
         rollout.value,
         rollout.terminated,
         rollout.truncated,
-        rollout.final_value,
-        rollout.last_value,
+        rollout.truncation_value,
+        rollout.bootstrap_value,
         gamma=ppo.gamma,
         gae_lambda=ppo.gae_lambda,
     )
-    num_steps = rollout.begins.shape[0]
+    num_steps = rollout.is_first.shape[0]
     every = rollout_stride(rollout, span)
 
     def cut(leaf):
@@ -207,7 +207,7 @@ def cut_spans(rollout: Rollout, span: int, ppo: PPO) -> Spans:
 
     return Spans(
         observation=jax.tree.map(cut, rollout.observation),
-        begins=cut(rollout.begins),
+        is_first=cut(rollout.is_first),
         action=cut(rollout.action),
         log_prob=cut(rollout.log_prob),
         value=cut(rollout.value),
@@ -219,7 +219,7 @@ def cut_spans(rollout: Rollout, span: int, ppo: PPO) -> Spans:
 
 def rollout_stride(rollout: Rollout, span: int) -> int:
     """How many of the rollout's kept recurrent states one span covers."""
-    num_steps, num_kept = rollout.begins.shape[0], jax.tree.leaves(rollout.core)[0].shape[0]
+    num_steps, num_kept = rollout.is_first.shape[0], jax.tree.leaves(rollout.core)[0].shape[0]
     return span * num_kept // num_steps
 
 
@@ -235,18 +235,18 @@ def append_rollout(history: Rollout, rollout: Rollout) -> Rollout:
     def append(old, new):
         return jnp.concatenate([old[new.shape[0] :], new])
 
-    steps = jax.tree.map(append, history._replace(last_value=()), rollout._replace(last_value=()))
-    return steps._replace(last_value=rollout.last_value)
+    steps = jax.tree.map(append, history._replace(bootstrap_value=()), rollout._replace(bootstrap_value=()))
+    return steps._replace(bootstrap_value=rollout.bootstrap_value)
 
 
 def last_steps(history: Rollout, num_steps: int) -> Rollout:
     """The last ``num_steps`` steps of a history, and the recurrent states kept during them."""
-    total = history.begins.shape[0]
+    total = history.is_first.shape[0]
 
     def cut(leaf):
         return leaf[leaf.shape[0] - leaf.shape[0] * num_steps // total :]
 
-    return jax.tree.map(cut, history._replace(last_value=()))._replace(last_value=history.last_value)
+    return jax.tree.map(cut, history._replace(bootstrap_value=()))._replace(bootstrap_value=history.bootstrap_value)
 
 
 def measure_moments(values: Float[Array, "*B"], returns: Float[Array, "*B"]) -> Float[Array, "2 2"]:

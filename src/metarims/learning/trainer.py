@@ -17,9 +17,9 @@ from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 from metarims.agents.agent import Agent, make_agent
 from metarims.config import Config
 from metarims.errors import UserError
-from metarims.gridworld.hostworld import HostWorld
+from metarims.gridworld.host_env import HostVecEnv
+from metarims.gridworld.make_envs import make_envs, mission_tokens, vocabulary
 from metarims.gridworld.registry import tasks
-from metarims.gridworld.worlds import make_worlds, mission_tokens, vocabulary
 from metarims.learning.devices import Layout, total
 from metarims.learning.diagnostics import Activity, summarize_activity
 from metarims.learning.guard import TERMS, Fault, record_fault
@@ -62,7 +62,7 @@ class Trainer:
         self.config = config
         self.layout = Layout(len(config.seeds), config.ppo.shards, num_devices)
         self.learners = make_learners(config, self.layout.axes)
-        self.envs = make_worlds(
+        self.envs = make_envs(
             config.env,
             config.ppo.num_envs // config.ppo.shards,
             words=config.words,
@@ -82,13 +82,13 @@ class Trainer:
         self.updates_per_chunk = self.cycles_per_chunk * len(self.schedule)
         self.terms = tuple(f"{learner.name}/{term}" for learner in self.learners for term in TERMS)
         # The host steps all seeds at once.
-        side_by_side = jax.default_backend() != "cpu" or isinstance(self.envs, HostWorld)
+        side_by_side = jax.default_backend() != "cpu" or isinstance(self.envs, HostVecEnv)
         self._program = self.layout.spread(self._run_chunk, SHARDED, side_by_side=side_by_side)
         self.run_chunk = self._checked(self._program)
         self._act = jax.jit(self._collect)  # Traced once, though its shapes are asked for before it is used.
-        if isinstance(self.envs, HostWorld) and (config.ppo.shards, num_devices) != (1, 1):
+        if isinstance(self.envs, HostVecEnv) and (config.ppo.shards, num_devices) != (1, 1):
             raise UserError(f"{config.env} is stepped on the host: it needs --ppo.shards 1 and --devices 1.")
-        if isinstance(self.envs, HostWorld) and config.on_nan == "restart":
+        if isinstance(self.envs, HostVecEnv) and config.on_nan == "restart":
             raise UserError(f"{config.env} is stepped on the host and cannot go back: it needs --on-nan stop.")
 
     def init(self) -> TrainState:
@@ -109,11 +109,11 @@ class Trainer:
 
     def keep(self, state: TrainState) -> TrainState:
         """What a checkpoint must hold: everything, but no environments that live outside of the program."""
-        return state._replace(actor=None) if isinstance(self.envs, HostWorld) else state  # pyright: ignore
+        return state._replace(actor=None) if isinstance(self.envs, HostVecEnv) else state  # pyright: ignore
 
     def resume(self, kept: TrainState) -> tuple[TrainState, str]:
         """The state to go on from, and a sentence where it is not exactly the one that was kept."""
-        if not isinstance(self.envs, HostWorld):
+        if not isinstance(self.envs, HostVecEnv):
             return self._place(kept), ""
         note = f"{self.config.env} is stepped on the host, where environments cannot be restored: episodes begin anew."
         return self._checked(jax.jit(jax.vmap(self._begin_anew), compiler_options=RUN_ONCE))(kept), note
@@ -126,7 +126,7 @@ class Trainer:
 
     def choose(self, seeds: Sequence[bool], state: TrainState, other: TrainState) -> TrainState:
         """``state`` for the seeds that are marked, ``other`` for the rest, of which host environments stay."""
-        if isinstance(self.envs, HostWorld):
+        if isinstance(self.envs, HostVecEnv):
             state = state._replace(actor=other.actor)
         return self._place(choose_seeds(jnp.array(seeds), state, other))
 
@@ -171,7 +171,7 @@ class Trainer:
     def _checked(self, program: Callable[..., Any]) -> Callable[..., Any]:
         """The program; where it steps the host, with what went wrong there raised after it."""
         envs = self.envs
-        if not isinstance(envs, HostWorld):
+        if not isinstance(envs, HostVecEnv):
             return program
 
         def run(*args: Any) -> Any:
@@ -187,7 +187,7 @@ class Trainer:
         _, blank, _ = jax.eval_shape(self._act, state)
         longest = max(learner.loop.rollout for learner in self.learners) // self.learners[0].loop.rollout
         history = jax.tree.map(lambda leaf: jnp.zeros((longest * leaf.shape[0], *leaf.shape[1:]), leaf.dtype), blank)
-        history = history._replace(last_value=jnp.zeros(blank.last_value.shape))
+        history = history._replace(bootstrap_value=jnp.zeros(blank.bootstrap_value.shape))
         (state, _), (sums, learned) = jax.lax.scan(self._run_phase, (state, history), learns)
         losses = {
             name: value.sum() / learns[:, i].sum()
@@ -225,7 +225,7 @@ class Trainer:
             key_act,
             num_steps=self.learners[0].loop.rollout,
             span=self.learners[0].loop.span,
-            carry=self.config.at_episode_end == "carry",
+            carry=self.config.recurrent_state == "carry",
         )
         return state._replace(actor=actor, key=key, phases=state.phases + 1), rollout, sums
 

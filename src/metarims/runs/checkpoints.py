@@ -25,8 +25,8 @@ import orbax.checkpoint.experimental.v1 as ocp
 from jax.experimental import multihost_utils
 
 from metarims.errors import UserError, one_line
-from metarims.runs.files import reason, sync_folder, sync_tree, write_atomic
-from metarims.runs.forms import check_form
+from metarims.runs.files import describe_error, sync_folder, sync_tree, write_atomic
+from metarims.runs.schema import check_schema
 from metarims.types import is_key
 
 KEEP = 2
@@ -124,14 +124,14 @@ def verify(path: Path) -> tuple[dict[str, Any], str | None]:
         manifest = sealed["manifest"]
         if sealed["sha256"] != _digest(_encode(manifest)):
             return {}, f"{MANIFEST} does not match its checksum"
-        check_form(manifest, Manifest, MANIFEST)
+        check_schema(manifest, Manifest, MANIFEST)
         found = _checksums(path)
     except UserError:
         return {}, f"{MANIFEST} is of another version"
     except FileNotFoundError:
         return {}, f"{MANIFEST} is missing"
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return {}, f"{MANIFEST} cannot be read: {reason(error)}"
+        return {}, f"{MANIFEST} cannot be read: {describe_error(error)}"
     for name, checksum in manifest["files"].items():
         if name not in found:
             return {}, f"{name} is missing"
@@ -184,7 +184,7 @@ def _load(path: Path, template: Any, held: dict[str, str]) -> Any:
     try:
         loaded = _divide(read_joined(path), arrays)
     except Exception as error:
-        raise _misfit(path, reason(error)) from error
+        raise _misfit(path, describe_error(error)) from error
     leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
     return jax.tree_util.tree_unflatten(treedef, [loaded.get(_name(keys), leaf) for keys, leaf in leaves])
 

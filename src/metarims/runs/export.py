@@ -24,7 +24,8 @@ from metarims.errors import UserError
 from metarims.fields import from_dict
 from metarims.gridworld.missions import VOCABULARY
 from metarims.learning.rules import RULES, network_of
-from metarims.runs.files import reason, write_atomic
+from metarims.runs.files import describe_error, write_atomic
+from metarims.upgrade import upgrade_config
 
 FORMAT = "metarims-agent-2"
 CHECKSUM = "sha256"
@@ -70,13 +71,13 @@ def load_agent(path: str | Path, build: Callable[[Config, int, int], Any] | None
     path = Path(path)
     metadata, arrays = _read(path)
     about = _parse(path, metadata)
-    config = from_dict(Config, about.get("config"), f"{path}: config")
+    config = from_dict(Config, upgrade_config(about.get("config")), f"{path}: config")
     counts = {name: _count(path, about, name) for name in COUNTS}
     words = _words(path, about, counts["num_words"])
     try:
         skeleton = _shapes(build or _build, config, counts["num_actions"], counts["num_words"])
     except Exception as error:
-        raise UserError(f"{path}: no agent can be built from the settings in it ({reason(error)}).") from error
+        raise UserError(f"{path}: no agent can be built from the settings in it ({describe_error(error)}).") from error
     agent = _fill(path, skeleton, arrays)
     found = about.pop(CHECKSUM, None)
     if found is not None and found != _checksum(about, arrays):  # Older files have none.
@@ -132,8 +133,8 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
         raise UserError(f"There is no agent at {path}: train one first, or name its .safetensors file.") from None
     except Exception as error:  # The library has many ways to say that a file is malformed.
         raise UserError(
-            f"{path} is not a readable safetensors file ({reason(error)}): name a run's folder, or an agent's file "
-            "in it (agents/seed-N.safetensors)."
+            f"{path} is not a readable safetensors file ({describe_error(error)}): name a run's folder, or an agent's "
+            "file in it (agents/seed-N.safetensors)."
         ) from error
 
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from metarims.config import Config
-from metarims.runs import records
-from metarims.runs.trainer import Trainer
+from metarims.runs import metrics_log
+from metarims.runs.trainer_protocol import Trainer
 from metarims.types import is_key
 
 MAX_RESTARTS = 3
@@ -136,7 +136,7 @@ class FaultGuard:
         else:
             self.stopped[index] = begin
             kind, text = "stop", f"stopped: {happened}. Its agent of step {begin:,} is kept. {ADVICE}"
-        number, restarts = records.number(value), self.restarts[index]
+        number, restarts = metrics_log.number(value), self.restarts[index]
         return Event(kind, seed, chunk, update, env_steps, name, number, restarts, f"Seed {seed} {text}")
 
 

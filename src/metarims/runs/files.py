@@ -102,7 +102,7 @@ def sync_tree(folder: Path) -> None:
     sync_folder(folder)
 
 
-def reason(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Why a file could not be read or written, or a thing not be made, in a few words."""
     number = error.errno if isinstance(error, OSError) else None
     text = str(error)
@@ -139,7 +139,7 @@ def writing(what: str, folder: Path, advice: str = GO_ON) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"Could not write {what} in {folder}: {reason(error)}. {advice}".rstrip()) from error
+        raise UserError(f"Could not write {what} in {folder}: {describe_error(error)}. {advice}".rstrip()) from error
 
 
 def check_space(folder: Path, num_bytes: int) -> None:
@@ -147,7 +147,7 @@ def check_space(folder: Path, num_bytes: int) -> None:
     try:
         free, wanted = shutil.disk_usage(folder).free, num_bytes + SPARE_BYTES
     except OSError as error:  # It was moved or removed since it was made.
-        raise UserError(f"{folder} cannot be written to: {reason(error)}. Was it moved?") from error
+        raise UserError(f"{folder} cannot be written to: {describe_error(error)}. Was it moved?") from error
     if free < wanted:
         raise UserError(
             f"{folder} has {free / 2**20:,.0f} MiB free, but this run needs about {wanted / 2**20:,.0f} MiB: "

@@ -13,7 +13,8 @@ from metarims import __version__
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.fields import from_dict, to_json
-from metarims.runs.files import lock, reason, sync_folder, write_atomic
+from metarims.runs.files import describe_error, lock, sync_folder, write_atomic
+from metarims.upgrade import upgrade_config
 
 if TYPE_CHECKING:
     from metarims.runs.export import SavedAgent
@@ -56,7 +57,7 @@ class RunFolder:
         except OSError as error:
             self._release()
             raise UserError(
-                f"Cannot write to the run folder {self.path}: {reason(error)}. Name another with --out."
+                f"Cannot write to the run folder {self.path}: {describe_error(error)}. Name another with --out."
             ) from error
         except BaseException:
             self._release()
@@ -180,7 +181,7 @@ def read_settings(folder: str | Path) -> tuple[Config, str]:
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} is not a run folder: it has no config.json. {_advise(Path(folder))}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {reason(error)}.") from error
+        raise UserError(f"{path} cannot be read: {describe_error(error)}.") from error
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -188,7 +189,7 @@ def read_settings(folder: str | Path) -> tuple[Config, str]:
     version = str(values.pop(VERSION, "")) if isinstance(values, dict) else ""
     where = f"{path} (of metarims {version}; this is {__version__})" if version not in ("", __version__) else str(path)
     try:
-        return from_dict(Config, values, where), version
+        return from_dict(Config, upgrade_config(values), where), version
     except UserError as error:
         advice = (
             "Another version of metarims may have written it, or somebody changed it: mend it, or use that version."

@@ -21,8 +21,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from metarims.config import Config
-from metarims.errors import UserError, shown
-from metarims.runs.files import reason
+from metarims.errors import UserError, format_value
+from metarims.runs.files import describe_error
 from metarims.runs.folder import RunFolder
 from metarims.types import is_key
 
@@ -63,7 +63,7 @@ class Hosts(NamedTuple):
                     shutdown_timeout_seconds=SHUTDOWN_SECONDS,
                 )
             except (RuntimeError, ValueError, OSError) as error:
-                raise self._unusable(reason(error)) from error
+                raise self._unusable(describe_error(error)) from error
         return num_devices // self.number
 
     def _check_coordinator(self) -> None:
@@ -71,8 +71,8 @@ class Hosts(NamedTuple):
         host, _, port = self.coordinator.rpartition(":")
         if not (host and port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
             raise UserError(
-                f"coordinator is {shown(self.coordinator)}: name where the first host listens, ADDRESS:PORT with a "
-                "port from 1 to 65535, for example 127.0.0.1:9876."
+                f"coordinator is {format_value(self.coordinator)}: name where the first host listens, ADDRESS:PORT with "
+                "a port from 1 to 65535, for example 127.0.0.1:9876."
             )
         address = host.strip("[]"), int(port)
         with contextlib.ExitStack() as stack:
@@ -82,7 +82,7 @@ class Hosts(NamedTuple):
                 try:
                     stack.enter_context(socket.create_server(("", address[1]), family=family, dualstack_ipv6=dual))
                 except OSError as error:
-                    raise self._unusable(reason(error)) from error
+                    raise self._unusable(describe_error(error)) from error
             deadline = time.monotonic() + (PROBE_SECONDS if self.rank == 0 else MEETING_SECONDS)
             while True:
                 try:
@@ -90,14 +90,14 @@ class Hosts(NamedTuple):
                     return
                 except (OSError, UnicodeError) as error:  # The latter for a name that no host can have.
                     if time.monotonic() >= deadline:
-                        raise self._unusable(reason(error)) from error
+                        raise self._unusable(describe_error(error)) from error
                 time.sleep(0.5)
 
     def _unusable(self, why: str) -> UserError:
         what = "the first host cannot listen there" if self.rank == 0 else "the first host does not answer there"
         return UserError(
-            f"coordinator is {shown(self.coordinator)}, but {what}: {why}. Name an address of the machine of --host 0 "
-            "and a port that is free there, and start all hosts."
+            f"coordinator is {format_value(self.coordinator)}, but {what}: {why}. Name an address of the machine of "
+            "--host 0 and a port that is free there, and start all hosts."
         )
 
 

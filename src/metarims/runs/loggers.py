@@ -15,15 +15,15 @@ from metarims import __version__
 from metarims.config import Config
 from metarims.errors import UserError, unknown_name
 from metarims.fields import to_json
-from metarims.runs.files import reason, write_atomic
-from metarims.runs.watching import ChunkReport
+from metarims.runs.callbacks import ChunkReport
+from metarims.runs.files import describe_error, write_atomic
 
 UPLOAD_SECONDS = 60.0
 """How long Weights & Biases may take to upload what is left of a seed when training has ended."""
 
 
 class Loggers:
-    """The loggers of these names, for the run in the folder ``out``, as one ``Watcher`` (a context manager).
+    """The loggers of these names, for the run in the folder ``out``, as one ``Callback`` (a context manager).
 
     One that knows nothing of the run yet is told first what the run's files hold, so that it can be added later. One
     that fails is left out from then on, with a note; training goes on. Raises ``UserError`` for a name that is unknown
@@ -62,7 +62,8 @@ class Loggers:
                 getattr(logger, event)(*details)
             except Exception as error:
                 del self._loggers[name]
-                note = f"Note: logging to {name} failed and was given up ({reason(error)}); metrics.jsonl has it all."
+                note = f"Note: logging to {name} failed and was given up ({describe_error(error)}); "
+                note += "metrics.jsonl has it all."
                 print(note, file=sys.stderr)
                 with contextlib.suppress(Exception):
                     logger.close()

@@ -17,10 +17,10 @@ from rich.table import Table
 
 from metarims.config import Config
 from metarims.errors import UserError
+from metarims.runs.callbacks import ChunkReport
 from metarims.runs.progress import duration, outcome
-from metarims.runs.stopping import StopRequest, signals_held, stop_workers
+from metarims.runs.signals import StopRequest, signals_held, stop_workers
 from metarims.runs.training import train
-from metarims.runs.watching import ChunkReport
 from metarims.runtime import enable_compile_cache, share_cores, unusable_platform, usable_cores
 
 POLL_SECONDS = 0.2
@@ -110,7 +110,7 @@ def count_workers() -> int:
 
 
 class _Reporter:
-    """A ``Watcher`` and ``CompileWatcher`` that passes on to the parent process."""
+    """A ``Callback`` and ``CompileCallback`` that passes on to the parent process."""
 
     def __init__(self, folder: Path, events: Any):
         self.folder, self.events = folder, events

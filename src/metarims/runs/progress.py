@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metarims.config import Config
-from metarims.runs.watching import ChunkReport
+from metarims.runs.callbacks import ChunkReport
 from metarims.terminal import Terminal
 
 SMOOTHING = 0.8
@@ -33,7 +33,7 @@ class Waiting:
 
 
 class Progress:
-    """A ``Watcher`` and ``CompileWatcher`` that prints (a context manager)."""
+    """A ``Callback`` and ``CompileCallback`` that prints (a context manager)."""
 
     def __init__(self, console: Console | None = None):
         self.console = console or Terminal()

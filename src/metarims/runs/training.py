@@ -15,18 +15,18 @@ from metarims import __version__
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.gridworld.missions import VOCABULARY
-from metarims.runs import checkpoints, code, hosts, records
-from metarims.runs.beginning import check_fit, first_agents, keep_copies
-from metarims.runs.best import BestAgents, Bests
-from metarims.runs.compiling import CompileClock
+from metarims.runs import checkpoints, hosts, metrics_log, provenance
+from metarims.runs.best_checkpoint import BestAgents, Bests
+from metarims.runs.callbacks import Callback, Callbacks, ChunkReport
+from metarims.runs.compile_clock import CompileClock
 from metarims.runs.export import SavedAgent, save_agent
 from metarims.runs.faults import FaultGuard, Standing
 from metarims.runs.files import check_space, clear_scratch, writing
 from metarims.runs.folder import RunFolder
-from metarims.runs.forms import check_form
-from metarims.runs.stopping import StopRequest
-from metarims.runs.trainer import Trainer
-from metarims.runs.watching import ChunkReport, Watcher, Watchers
+from metarims.runs.schema import check_schema
+from metarims.runs.signals import StopRequest
+from metarims.runs.trainer_protocol import Trainer
+from metarims.runs.warm_start import check_fit, first_agents, keep_copies
 from metarims.runtime import release_memory
 from metarims.types import is_key
 
@@ -35,7 +35,7 @@ EPISODE_MEANS = {"return", "success", "episode_length"}
 
 
 class Mark(TypedDict):
-    """How much of a file of lines there was (``records.Log.mark``)."""
+    """How much of a file of lines there was (``metrics_log.Log.mark``)."""
 
     bytes: int
     sha256: str
@@ -66,7 +66,7 @@ class Outcome(NamedTuple):
 def train(
     config: Config,
     out: str | Path,
-    watcher: Watcher | None = None,
+    callback: Callback | None = None,
     make_trainer: Callable[[Config], Trainer] | None = None,
     stop: StopRequest | None = None,
     agents: Sequence[SavedAgent] | None = None,
@@ -78,14 +78,14 @@ def train(
     with, one per seed, instead of those that ``config.init_from`` names.
     """
     make_trainer = make_trainer or _default_trainer
-    code.commit()  # Before the checkout may change.
+    provenance.commit()  # Before the checkout may change.
     with stop or StopRequest() as stop:
         trainer = make_trainer(config)  # Says what cannot be built before anything is written.
         agents = agents or first_agents(config, out)
         if agents:
             check_fit(agents, config, trainer.level.num_actions, trainer.words)
         with hosts.hold_folder(out, config) as folder, CompileClock() as clock:
-            return _Run(config, folder, trainer, watcher, stop, clock, agents).go()
+            return _Run(config, folder, trainer, callback, stop, clock, agents).go()
 
 
 class _Run:
@@ -96,13 +96,13 @@ class _Run:
         config: Config,
         folder: RunFolder,
         trainer: Trainer,
-        watcher: Watcher | None,
+        callback: Callback | None,
         stop: StopRequest,
         clock: CompileClock,
         first_agents: Sequence[SavedAgent] | None,
     ):
         self.config, self.folder, self.trainer = config, folder, trainer
-        self.watchers = Watchers(*([watcher] if watcher else []))
+        self.callbacks = Callbacks(*([callback] if callback else []))
         self.stop, self.clock, self.first_agents = stop, clock, first_agents
         self.began: tuple[float, float] | None = None
         """Where compiling for the next chunk began: wall clock, and seconds of compiling by then."""
@@ -133,7 +133,7 @@ class _Run:
 
     def _open_logs(self) -> None:
         files = (self.folder.metrics, self.folder.speed, self.folder.events)
-        self.metrics, self.speed, self.events = map(records.Log, files)
+        self.metrics, self.speed, self.events = map(metrics_log.Log, files)
 
     @property
     def _finished(self) -> bool:
@@ -151,7 +151,7 @@ class _Run:
     def _restore(self) -> None:
         """Take up the newest whole checkpoint whose metrics are there too, or begin."""
         folder = self.folder
-        self.watchers.compiling()
+        self.callbacks.compiling()
         beginning = self._begin()
         self.best.restore([self.trainer.agent(beginning, index) for index in range(len(self.config.seeds))])
         kept = self._checkpoint_of(beginning)
@@ -182,7 +182,7 @@ class _Run:
             self.speed.cut(found.notes["speed_bytes"] if found.notes else 0)
             self.events.cut(found.notes.get("events_bytes", 0))
         self.saved_steps = self.env_steps
-        self.watchers.begin(self.config, self.env_steps, problems)
+        self.callbacks.begin(self.config, self.env_steps, problems)
 
     def _begin(self) -> Any:
         """The state before the first chunk."""
@@ -217,7 +217,7 @@ class _Run:
 
     def _metrics_fault(self, notes: dict[str, Any]) -> str | None:
         try:
-            check_form(notes, Notes, "notes")
+            check_schema(notes, Notes, "notes")
         except UserError as error:
             return f"its {str(error).rstrip('.')}"
         for name, form in (("faults", Standing), ("best", Bests)):
@@ -234,7 +234,7 @@ class _Run:
         with _naming_memory():
             self.guard.compile(self.state)
         release_memory()
-        self.watchers.compiled(time.perf_counter() - self.began[0])
+        self.callbacks.compiled(time.perf_counter() - self.began[0])
 
     def _run_chunk(self) -> None:
         began, compiled = self.began or (time.perf_counter(), self.clock.seconds)
@@ -267,7 +267,7 @@ class _Run:
             "seconds": round(seconds, 4),
             "compile_seconds": round(compile_seconds, 4),
             "frames_per_second": round(frames_per_second, 1),
-            "commit": code.commit(),
+            "commit": provenance.commit(),
             "version": __version__,
         }
         with writing("metrics", self.folder.path):
@@ -275,11 +275,11 @@ class _Run:
             self.speed.append([speed])
             if events:
                 self.events.append([event._asdict() for event in events])
-        self.watchers.chunk(report)
+        self.callbacks.chunk(report)
 
     def _row(self, index: int, seed: int, values: dict[str, np.ndarray]) -> dict[str, Any]:
         row: dict[str, Any] = {"seed": seed, "chunk": self.chunk, "env_steps": self.env_steps}
-        row |= {name: records.number(value[index]) for name, value in values.items()}
+        row |= {name: metrics_log.number(value[index]) for name, value in values.items()}
         for name in [name for name, value in row.items() if name.startswith("episodes") and value == 0]:
             of_task = name.removeprefix("episodes")
             row |= dict.fromkeys({mean + of_task for mean in EPISODE_MEANS} & row.keys())

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 
 from metarims.runs.progress import duration
-from metarims.studies.folder import stage_path
 from metarims.studies.plans import Plan, Scale
+from metarims.studies.study_folder import stage_path
 
 REFRESH_SECONDS = 2.0
 LAST_BYTES = 65_536

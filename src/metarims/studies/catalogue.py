@@ -293,7 +293,7 @@ _ALL = (
             scale,
             measures.learning,
             measures.transfer(*designs.HALLWAYS),
-            measures.forgetful(*designs.HALLWAYS[:2]),
+            measures.no_memory(*designs.HALLWAYS[:2]),
         ),
         (
             *(questions.needs_memory(agent, designs.HALLWAYS[0]) for agent in _PAPERS),

@@ -98,7 +98,7 @@ def adaptation(scale: Scale) -> tuple[Plan, ...]:
     """A task, then another: with both loops, with the fast one only, and an LSTM."""
     before, after = "BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0"
     # The slow loop learns nothing, and must not take frames for itself.
-    frozen = {"rates.attention": 0.0, "rates.value": 0.0, "slow_data": "reuse"}
+    frozen = {"lr_multipliers.attention": 0.0, "lr_multipliers.value": 0.0, "slow_data": "reuse"}
     both = (Stage(before), Stage(after))
     return (
         Plan("both loops", "metarims", both, (measures.recovery, measures.learning)),

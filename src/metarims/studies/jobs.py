@@ -15,15 +15,15 @@ import jax
 
 from metarims.errors import UserError, one_line
 from metarims.evaluation.recording import record_agents
-from metarims.runs import code
+from metarims.runs import provenance
 from metarims.runs.export import SavedAgent
 from metarims.runs.files import write_atomic, writing
 from metarims.runs.folder import load_agents
-from metarims.runs.forms import check_form
-from metarims.runs.stopping import StopRequest
+from metarims.runs.schema import check_schema
+from metarims.runs.signals import StopRequest
 from metarims.runs.training import train
-from metarims.studies.folder import episodes_path, error_path, result_path, stage_path
 from metarims.studies.plans import Plan, Scale, Trained, plans_of
+from metarims.studies.study_folder import episodes_path, error_path, result_path, stage_path
 from metarims.views.episode_page import write_episode_page
 from metarims.views.metrics import Speed, read_metrics
 
@@ -45,12 +45,12 @@ def run_job(job: Job) -> str | None:
 
     The whole reason stands in ``error.txt``, where that can be written.
     """
-    from metarims.runtime import enable_compile_cache, prevent_deadlock, settle_memory
+    from metarims.runtime import enable_compile_cache, limit_malloc, prevent_deadlock
     from metarims.studies.catalogue import study
     from metarims.studies.scales import scale
 
     prevent_deadlock()
-    settle_memory()
+    limit_malloc()
     enable_compile_cache()
     folder = Path(job.folder)
     path, error_file = result_path(folder, job.plan), error_path(folder, job.plan)
@@ -77,7 +77,7 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
 
     What was trained before is used again.
     """
-    commit = code.commit()  # Before the checkout may change.
+    commit = provenance.commit()  # Before the checkout may change.
     agents, metrics, configs, stopped = [], [], [], set()
     seconds, trained_by = 0.0, []
     for index, stage in enumerate(plan.stages):
@@ -124,7 +124,7 @@ def read_chunks(run: Path) -> list[Speed]:
     for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
         with contextlib.suppress(ValueError, RecursionError, UserError):
             chunk = json.loads(line)
-            check_form(chunk, Speed, str(path))
+            check_schema(chunk, Speed, str(path))
             found.append(chunk)
     return found
 

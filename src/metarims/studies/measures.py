@@ -10,7 +10,7 @@ import scipy.stats
 
 from metarims.config import Config
 from metarims.evaluation.curves import area_under_curve, reach_threshold, whole_curves
-from metarims.evaluation.evaluate import AS_LEARNT, Evaluation, Manner, evaluate_jax, evaluation_key
+from metarims.evaluation.evaluate import AS_LEARNT, Ablation, Evaluation, evaluate_jax, evaluation_key
 from metarims.evaluation.modules import find_mark, information_beyond_chance, is_at_junction, is_last_step, replay
 from metarims.evaluation.recording import record_episodes
 from metarims.evaluation.tables import carries, check_actions
@@ -47,10 +47,10 @@ def transfer(*envs: str) -> Measure:
     return measure
 
 
-WITHOUT_MEMORY = Manner(remembers=False)
+WITHOUT_MEMORY = Ablation(remembers=False)
 
 
-def forgetful(*envs: str) -> Measure:
+def no_memory(*envs: str) -> Measure:
     """The same with a fresh recurrent state at every step: "success without memory"."""
 
     @named(f"without memory on {', '.join(envs)}")
@@ -62,12 +62,12 @@ def forgetful(*envs: str) -> Measure:
 
 
 CONDITIONS = {
-    "as trained": Manner(),
+    "as trained": Ablation(),
     "without memory": WITHOUT_MEMORY,
-    "at temperature 1.5": Manner(1.5),
-    "at temperature 2": Manner(2.0),
-    "at temperature 3": Manner(3.0),
-    "by chance": Manner(np.inf),
+    "at temperature 1.5": Ablation(1.5),
+    "at temperature 2": Ablation(2.0),
+    "at temperature 3": Ablation(3.0),
+    "by chance": Ablation(np.inf),
 }
 """How an agent plays where its transfer is taken apart (``evaluate_jax``)."""
 
@@ -93,15 +93,15 @@ def taken_apart(env: str) -> Measure:
 def _take_apart(saved: SavedAgent, env: str, scale: Scale) -> list[Row]:
     level, key = make(env), evaluation_key(saved.seed)
 
-    def play(number: int, manner: Manner = AS_LEARNT, greedy: bool = False) -> Evaluation:
-        return evaluate_jax(saved.agent, level, number, key, greedy, manner=manner, carry=carries(saved))
+    def play(number: int, ablation: Ablation = AS_LEARNT, greedy: bool = False) -> Evaluation:
+        return evaluate_jax(saved.agent, level, number, key, greedy, ablation=ablation, carry=carries(saved))
 
     def entropy(temperature: float) -> float:
-        return float(play(min(64, scale.episodes), Manner(temperature)).entropies.mean())
+        return float(play(min(64, scale.episodes), Ablation(temperature)).entropies.mean())
 
-    played = {where: play(scale.episodes, manner) for where, manner in CONDITIONS.items()}
+    played = {where: play(scale.episodes, ablation) for where, ablation in CONDITIONS.items()}
     played[GREEDY] = play(scale.episodes, greedy=True)
-    played[AS_EVEN] = play(scale.episodes, Manner(find_temperature(entropy, EVEN)))
+    played[AS_EVEN] = play(scale.episodes, Ablation(find_temperature(entropy, EVEN)))
     rows = []
     for where, found in played.items():
         rows.append(Row(saved.seed, "success", where, float(found.success.mean())))
@@ -259,13 +259,13 @@ def _first_agents(config: Config) -> list[Any]:
 
 
 def _evaluate(
-    agents: Sequence[SavedAgent], env: str, scale: Scale, suffix: str, manner: Manner = AS_LEARNT
+    agents: Sequence[SavedAgent], env: str, scale: Scale, suffix: str, ablation: Ablation = AS_LEARNT
 ) -> list[Row]:
     level, rows = make(env), []
     for saved in agents:
         check_actions(saved, env, level.num_actions)
         key, carry = evaluation_key(saved.seed), carries(saved)
-        played = evaluate_jax(saved.agent, level, scale.episodes, key, greedy=False, manner=manner, carry=carry)
+        played = evaluate_jax(saved.agent, level, scale.episodes, key, greedy=False, ablation=ablation, carry=carry)
         rows.append(Row(saved.seed, f"success{suffix}", env, float(played.success.mean())))
         rows.append(Row(saved.seed, f"return{suffix}", env, float(played.returns.mean())))
     return rows

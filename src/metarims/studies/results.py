@@ -10,13 +10,21 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 import numpy as np
 
 from metarims.errors import UserError
-from metarims.runs.files import locked, reason, write_atomic
-from metarims.runs.forms import check_form
+from metarims.runs.files import describe_error, locked, write_atomic
+from metarims.runs.schema import check_schema
 from metarims.studies.catalogue import study
-from metarims.studies.folder import LOCK, check_result, check_study, claim_folder, is_claimed, read_about, result_path
 from metarims.studies.plans import Measured, Row, Scale, Study, plans_of
 from metarims.studies.scales import scale
 from metarims.studies.scores import score_table, score_tables
+from metarims.studies.study_folder import (
+    LOCK,
+    check_result,
+    check_study,
+    claim_folder,
+    is_claimed,
+    read_about,
+    result_path,
+)
 from metarims.studies.verdicts import Verdict, judge
 
 SCORES = "scores.json.gz"
@@ -154,7 +162,7 @@ def read_results(path: Path) -> Results:
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: give a study's folder, or the {SCORES} of one.") from error
     found = _read_json(path, content)
-    check_form(found, Scores, f"{path}: the collection")
+    check_schema(found, Scores, f"{path}: the collection")
     plans = [_checked(plan, f"{path}: plans[{index}]") for index, plan in enumerate(found["plans"])]
     return Results(study(found["study"]), scale(found["scale"]).name, plans, found["missing"])
 
@@ -210,7 +218,7 @@ def _read_plan(path: Path, name: str) -> Mapping[str, Any]:
     try:
         plan = _checked(_read_json(path, path.read_bytes()), f"{path}: the result")
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {reason(error)}.") from error
+        raise UserError(f"{path} cannot be read: {describe_error(error)}.") from error
     if plan["plan"] != name:
         raise UserError(f"{path} is the result of {plan['plan']}, not of {name}: remove it and run the study again.")
     return plan
@@ -220,18 +228,18 @@ def _read_json(path: Path, content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON ({reason(error)}): remove it and run the study again.") from error
+        raise UserError(f"{path} is not JSON ({describe_error(error)}): remove it and run the study again.") from error
 
 
 def _checked(plan: Any, where: str) -> Mapping[str, Any]:
     """A plan's result, after a look at whether it is one: it may come from anywhere."""
-    check_form(plan, PlanResult, where)
+    check_schema(plan, PlanResult, where)
     numbers = [len(plan[name]) for name in ("stages", "curves", "configs")]
     if not plan["stages"] or len(set(numbers)) > 1:
         raise UserError("{} has {} stages, {} curves and {} configs: one each is due.".format(where, *numbers))
     for name, form in (("raster", Raster), ("values", Heights)):
         if plan["records"].get(name) is not None:
-            check_form(plan["records"][name], form, f"{where}.records.{name}")
+            check_schema(plan["records"][name], form, f"{where}.records.{name}")
     raster = plan["records"].get("raster")
     if raster is not None and len({len(step) for episode in raster["active"] for step in episode}) != 1:
         raise UserError(f"{where}.records.raster.active must tell of as many modules at every step.")

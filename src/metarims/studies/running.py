@@ -8,12 +8,12 @@ from typing import NamedTuple
 from rich.console import Console
 
 from metarims.errors import unknown_name
-from metarims.runs.stopping import StopRequest
+from metarims.runs.signals import StopRequest
 from metarims.studies.board import Board
-from metarims.studies.folder import error_path, result_path
 from metarims.studies.jobs import Job
 from metarims.studies.plans import Scale, Study, plans_of
 from metarims.studies.results import take_up
+from metarims.studies.study_folder import error_path, result_path
 from metarims.studies.workers import Workers
 
 POLL_SECONDS = 0.2

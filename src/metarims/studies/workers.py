@@ -9,8 +9,8 @@ from multiprocessing.connection import Connection
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from metarims.errors import UserError, one_line
-from metarims.runs.files import reason
-from metarims.runs.stopping import signals_held, stop_workers
+from metarims.runs.files import describe_error
+from metarims.runs.signals import signals_held, stop_workers
 from metarims.runtime import share_cores
 from metarims.studies.jobs import Job, run_job
 
@@ -142,7 +142,7 @@ class RayCluster:
             ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:
             where = f"No Ray cluster answers at {self.address}" if self.address else "Ray cannot be started here"
-            raise UserError(f"{where}: {reason(error)}. Start one by: ray start --head") from error
+            raise UserError(f"{where}: {describe_error(error)}. Start one by: ray start --head") from error
         self._ray = ray
         room, lacking = ray.cluster_resources(), []
         for name, kind in (("cpus", "CPU"), ("gpus", "GPU")):
@@ -178,7 +178,7 @@ class _RayTask:
             self.why = one_line((str(error).strip().splitlines() or ["its task failed"])[-1])
             return "failed"
         except self._ray.exceptions.RayError as error:
-            self.why = one_line(reason(error))
+            self.why = one_line(describe_error(error))
             return "died"
 
     def stop(self) -> None:

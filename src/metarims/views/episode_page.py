@@ -8,7 +8,7 @@ from typing import Any
 from metarims.errors import UserError
 from metarims.evaluation.episodes import Episode
 from metarims.gridworld.tiles import NUM_TILES
-from metarims.views import packing, page, tiles
+from metarims.views import packing, page, tile_images
 
 STYLES = ("base.css", "viewer.css")
 SCRIPTS = ("episodes.js", "scene.js", "mind.js", "strips.js", "tracks.js", "overview.js", "viewer.js")
@@ -35,12 +35,12 @@ def viewer_data(episodes: Sequence[Episode], labels: Sequence[str] = ()) -> dict
     if labels and len(labels) != len(episodes):
         raise UserError(f"There are {len(labels)} labels for {len(episodes)} episodes: give one per episode, or none.")
     return {
-        "columns": tiles.COLUMNS,
+        "columns": tile_images.COLUMNS,
         "sheets": {
-            name: {"source": tiles.sheet_uri(name), "tile": sheet.tile_size, "count": sheet.num_tiles}
-            for name, sheet in tiles.SHEETS.items()
+            name: {"source": tile_images.sheet_uri(name), "tile": sheet.tile_size, "count": sheet.num_tiles}
+            for name, sheet in tile_images.SHEETS.items()
         },
-        "tileNames": [tiles.tile_name(code) for code in range(NUM_TILES)],
+        "tileNames": [tile_images.tile_name(code) for code in range(NUM_TILES)],
         "actionNames": list(packing.ACTIONS),
         "episodes": [
             packing.pack_episode(episode, label)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from metarims.errors import UserError, one_line
-from metarims.runs.files import reason
-from metarims.runs.forms import check_form
+from metarims.runs.files import describe_error
+from metarims.runs.schema import check_schema
 
 REQUIRED = ("seed", "env_steps")
 
@@ -41,7 +41,7 @@ def read_speed(path: str | Path) -> float:
     """Frames per second over a whole training (``path``: its ``speed.jsonl``), all seeds, without compile time."""
     seconds, frames = 0.0, 0.0
     for where, line in _read_lines(Path(path)):
-        check_form(line, Speed, where)
+        check_schema(line, Speed, where)
         running = line["seconds"] - line["compile_seconds"]
         seconds, frames = seconds + running, frames + line["frames_per_second"] * running
     if not 0 < seconds < float("inf") or not 0 <= frames < float("inf"):
@@ -54,7 +54,7 @@ def _read_lines(file: Path) -> list[tuple[str, Any]]:
     try:
         lines = file.read_text(encoding="utf-8").split("\n")[:-1]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read: {reason(error)}.") from error
+        raise UserError(f"{file} cannot be read: {describe_error(error)}.") from error
     return [_parse(line, f"Line {number} of {file}") for number, line in enumerate(lines, 1) if line.strip()]
 
 
@@ -62,7 +62,7 @@ def _parse(line: str, where: str) -> tuple[str, Any]:
     try:
         return where, json.loads(line)
     except (ValueError, RecursionError) as error:
-        what = getattr(error, "msg", reason(error))
+        what = getattr(error, "msg", describe_error(error))
         raise UserError(f"{where} is not JSON ({what}): remove it, or train again.") from error
 
 
@@ -70,9 +70,9 @@ def _row(row: Any, where: str) -> dict[str, Any]:
     missing = [key for key in REQUIRED if not isinstance(row, dict) or key not in row]
     if missing:
         raise UserError(f"{where} lacks '{missing[0]}': it is no row of metrics.")
-    check_form(row, dict[str, float | None], where)
-    check_form(row["seed"], int, f"{where}.seed")
-    check_form(row["env_steps"], int, f"{where}.env_steps")
+    check_schema(row, dict[str, float | None], where)
+    check_schema(row["seed"], int, f"{where}.seed")
+    check_schema(row["env_steps"], int, f"{where}.env_steps")
     return row
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from metarims.evaluation.statistics import MIN_SEEDS, interquartile_mean, mean, stratified_interval
-from metarims.studies.folder import episodes_path
 from metarims.studies.results import Results
+from metarims.studies.study_folder import episodes_path
 from metarims.views import page
 from metarims.views.episode_page import STYLES
 from metarims.views.plots import save_figure

@@ -9,9 +9,9 @@ from jaxtyping import Array, Bool, PRNGKeyArray, UInt32
 
 from metarims.gridworld.missions import tokenize
 from metarims.gridworld.physics import ACTIONS
-from metarims.gridworld.rules import Rule
+from metarims.gridworld.state import EnvState
+from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import EMPTY, WALL
-from metarims.gridworld.world import World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Level:
     """Farama's id."""
     width: int
     height: int
-    rule: Rule
+    rule: TaskRules
     num_words: int
     """Random words that one attempt at a level uses."""
     missions: tuple[str, ...] = dataclasses.field(compare=False, repr=False)
-    """Every instruction the level can give; ``World.mission`` is a row of it."""
+    """Every instruction the level can give; ``EnvState.mission`` is a row of it."""
     num_actions: int = dataclasses.field(default=len(ACTIONS), kw_only=True)
     num_obstacles: int = dataclasses.field(default=0, kw_only=True)
     """Obstacles that move by themselves."""
@@ -41,7 +41,7 @@ class Level:
         """[num_missions, 13] the missions as tokens, 0 = padding."""
         return np.stack([tokenize(text) for text in self.missions])
 
-    def rule_of(self, world: World) -> Rule:
+    def rules_of(self, world: EnvState) -> TaskRules:
         """The rules that govern this world."""
         del world
         return self.rule
@@ -56,16 +56,16 @@ class Level:
         """How often each source is drawn."""
         return (1.0,)
 
-    def adopt(self, source: int, world: World) -> World:
+    def adopt(self, source: int, world: EnvState) -> EnvState:
         """A world of one of the sources as a world of this level."""
         del source
         return world
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
+    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
         """Draw a world; False where Farama would throw the whole level away and begin again."""
         raise NotImplementedError
 
-    def reset(self, key: PRNGKeyArray) -> World:
+    def reset(self, key: PRNGKeyArray) -> EnvState:
         """A new world, drawn with Farama's distribution: attempts until one is kept."""
 
         def again(carry):

@@ -5,13 +5,13 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, UInt32
 
-from metarims.gridworld.dice import Dice
 from metarims.gridworld.levels.base import Level, walled_room
 from metarims.gridworld.levels.placing import distinct, place
 from metarims.gridworld.missions import LAVA_CROSSING, SIMPLE_CROSSING
-from metarims.gridworld.rules import Rule
+from metarims.gridworld.prng import RandomStream
+from metarims.gridworld.state import EnvState, new_state
+from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import EMPTY, GOAL, LAVA, WALL
-from metarims.gridworld.world import World, new_world
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Crossing(Level):
     num_rivers: int = 1
     material: int = LAVA
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
+    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
         """Every level is kept."""
-        dice, size, number = Dice(words), self.width, self.num_rivers
+        stream, size, number = RandomStream(words), self.width, self.num_rivers
         half = (size - 3) // 2  # rivers per orientation
-        rivers = jnp.sort(distinct(dice.take(number), 2 * half))
+        rivers = jnp.sort(distinct(stream.take(number), 2 * half))
         upright = (rivers < half).sum(dtype=jnp.int32)
         at = 2 + 2 * (rivers % half)
 
@@ -45,19 +45,19 @@ class Crossing(Level):
 
         column, row = jnp.int32(0), jnp.int32(0)
         for done in range(number):
-            eastward = dice.below(number - done) < upright - column  # a uniformly shuffled path
-            free_x = columns[column] + 1 + dice.below(columns[column + 1] - columns[column] - 1)
-            free_y = rows[row] + 1 + dice.below(rows[row + 1] - rows[row] - 1)
+            eastward = stream.below(number - done) < upright - column  # a uniformly shuffled path
+            free_x = columns[column] + 1 + stream.below(columns[column + 1] - columns[column] - 1)
+            free_y = rows[row] + 1 + stream.below(rows[row + 1] - rows[row] - 1)
             open_x = jnp.where(eastward, columns[column + 1], free_x)
             open_y = jnp.where(eastward, free_y, rows[row + 1])
             grid = place(grid, open_x, open_y, jnp.int32(EMPTY))
             column, row = column + eastward, row + ~eastward
-        return new_world(grid, 1, 1, 0), jnp.bool_(True)
+        return new_state(grid, 1, 1, 0), jnp.bool_(True)
 
 
 def crossing(id: str, size: int, num_rivers: int, lava: bool) -> Crossing:
     """A crossing of side ``size``."""
     missions = LAVA_CROSSING if lava else SIMPLE_CROSSING
-    rule = Rule(max_steps=4 * size**2, reach=True)
+    rule = TaskRules(max_steps=4 * size**2, reach=True)
     material = LAVA if lava else WALL
     return Crossing(id, size, size, rule, 4 * num_rivers, missions, num_rivers=num_rivers, material=material)

@@ -5,14 +5,14 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, UInt32
 
-from metarims.gridworld.dice import Dice
 from metarims.gridworld.levels.base import Level, walled_room
 from metarims.gridworld.levels.placing import distinct, place_all
 from metarims.gridworld.missions import GOAL_SQUARE
 from metarims.gridworld.obstacles import OBSTACLE
-from metarims.gridworld.rules import Rule
+from metarims.gridworld.prng import RandomStream
+from metarims.gridworld.state import EnvState, new_state
+from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import GOAL
-from metarims.gridworld.world import World, new_world
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,32 +21,32 @@ class GoalRoom(Level):
 
     random_start: bool = False
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
+    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
         """Every level is kept."""
-        dice, side = Dice(words), self.width - 2
+        stream, side = RandomStream(words), self.width - 2
         num_free = side * side - 1  # the goal is the last cell
         agent, direction = jnp.int32(0), jnp.int32(0)
         if self.random_start:
-            agent, direction = dice.below(num_free), dice.below(4)
+            agent, direction = stream.below(num_free), stream.below(4)
         room = walled_room(self.width, self.height)
         room[side, side] = GOAL
-        cells = distinct(dice.take(self.num_obstacles), num_free - 1)
+        cells = distinct(stream.take(self.num_obstacles), num_free - 1)
         cells += cells >= agent
         x, y = cells // side + 1, cells % side + 1
         grid = place_all(jnp.asarray(room), x, y, jnp.full_like(x, OBSTACLE))
-        world = new_world(grid, agent // side + 1, agent % side + 1, direction, 0, x * self.height + y)
+        world = new_state(grid, agent // side + 1, agent % side + 1, direction, 0, x * self.height + y)
         return world, jnp.bool_(True)
 
 
 def empty(id: str, size: int, random_start: bool = False) -> GoalRoom:
     """Empty of side ``size``."""
-    rule = Rule(max_steps=4 * size**2, see_through=True, reach=True)
+    rule = TaskRules(max_steps=4 * size**2, see_through=True, reach=True)
     return GoalRoom(id, size, size, rule, 2, GOAL_SQUARE, random_start=random_start)
 
 
 def dynamic_obstacles(id: str, size: int, num_obstacles: int, random_start: bool = False) -> GoalRoom:
     """Dynamic-Obstacles of side ``size``; three actions."""
-    rule = Rule(max_steps=4 * size**2, see_through=True, reach=True, bump=True)
+    rule = TaskRules(max_steps=4 * size**2, see_through=True, reach=True, bump=True)
     return GoalRoom(
         *(id, size, size, rule, 2 + num_obstacles, GOAL_SQUARE),
         random_start=random_start,

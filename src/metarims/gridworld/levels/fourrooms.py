@@ -5,42 +5,42 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, UInt32
 
-from metarims.gridworld.dice import Dice
 from metarims.gridworld.levels.base import Level, walled_room
 from metarims.gridworld.levels.placing import nth, place
 from metarims.gridworld.missions import FOUR_ROOMS
-from metarims.gridworld.rules import Rule
+from metarims.gridworld.prng import RandomStream
+from metarims.gridworld.state import EnvState, new_state
+from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import EMPTY, GOAL, WALL
-from metarims.gridworld.world import World, new_world
 
 
 @dataclasses.dataclass(frozen=True)
 class FourRooms(Level):
     """One gap in each half of the two middle walls; the agent may start in a gap."""
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
+    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
         """Every level is kept."""
-        dice, size = Dice(words), self.width
+        stream, size = RandomStream(words), self.width
         middle = size // 2
         room = walled_room(size, size)
         room[middle, :] = WALL
         room[:, middle] = WALL
         grid = jnp.asarray(room)
         near, far = middle - 1, size - 2 - middle
-        grid = place(grid, middle, 1 + dice.below(near), jnp.int32(EMPTY))
-        grid = place(grid, 1 + dice.below(near), middle, jnp.int32(EMPTY))
-        grid = place(grid, middle + 1 + dice.below(far), middle, jnp.int32(EMPTY))
-        grid = place(grid, middle, middle + 1 + dice.below(far), jnp.int32(EMPTY))
+        grid = place(grid, middle, 1 + stream.below(near), jnp.int32(EMPTY))
+        grid = place(grid, 1 + stream.below(near), middle, jnp.int32(EMPTY))
+        grid = place(grid, middle + 1 + stream.below(far), middle, jnp.int32(EMPTY))
+        grid = place(grid, middle, middle + 1 + stream.below(far), jnp.int32(EMPTY))
         num_free = int((room == EMPTY).sum()) + 4
-        agent = dice.below(num_free)
-        goal = dice.below(num_free - 1)
+        agent = stream.below(num_free)
+        goal = stream.below(num_free - 1)
         goal += goal >= agent
         free = (grid == EMPTY).reshape(-1)
         agent, goal = nth(free, agent), nth(free, goal)
         grid = place(grid, goal // size, goal % size, jnp.int32(GOAL))
-        return new_world(grid, agent // size, agent % size, dice.below(4)), jnp.bool_(True)
+        return new_state(grid, agent // size, agent % size, stream.below(4)), jnp.bool_(True)
 
 
 def four_rooms(id: str, size: int = 19) -> FourRooms:
     """FourRooms; Farama's time limit is 100 whatever the size."""
-    return FourRooms(id, size, size, Rule(max_steps=100, reach=True), 7, FOUR_ROOMS)
+    return FourRooms(id, size, size, TaskRules(max_steps=100, reach=True), 7, FOUR_ROOMS)

@@ -6,13 +6,13 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int32, UInt32
 
-from metarims.gridworld.dice import Dice
 from metarims.gridworld.levels.base import Level, walled_room
 from metarims.gridworld.levels.placing import all_reachable, place_all, spread_out
 from metarims.gridworld.missions import GO_TO
-from metarims.gridworld.rules import Rule
+from metarims.gridworld.prng import RandomStream
+from metarims.gridworld.state import EnvState, new_state
+from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import KEY, TARGET, object_code
-from metarims.gridworld.world import World, new_world
 
 RED_BALL = object_code("ball", "red")
 GREY_KEY = object_code("key", "grey")
@@ -28,11 +28,11 @@ class GoTo(Level):
     grey: bool = False
     """The objects beside the red ball are grey."""
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
+    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
         """Agent anywhere; objects one by one, neither under nor beside it; kept if all of them can be reached."""
-        dice, side = Dice(words), self.width - 2
-        agent, direction = dice.below_both(side * side, 4)
-        cells, codes, target = self._objects(dice, agent)
+        stream, side = RandomStream(words), self.width - 2
+        agent, direction = stream.randint_pair(side * side, 4)
+        cells, codes, target = self._objects(stream, agent)
         matches = codes == target
         several = matches.sum() > 1
         room = jnp.asarray(walled_room(self.width, self.height))
@@ -40,21 +40,21 @@ class GoTo(Level):
         grid = place_all(room, cells // side + 1, cells % side + 1, values)
         by_name = target - KEY + 18 * several
         mission = several & (len(self.missions) > 1) if self.goal == "red ball" else by_name
-        world = new_world(grid, agent // side + 1, agent % side + 1, direction, mission)
+        world = new_state(grid, agent // side + 1, agent % side + 1, direction, mission)
         kept = all_reachable(cells, agent, side) if self.num_objects > 1 else jnp.bool_(True)
         return world, kept
 
     def _objects(
-        self, dice: Dice, agent: Int32[Array, ""]
+        self, stream: RandomStream, agent: Int32[Array, ""]
     ) -> tuple[Int32[Array, "n"], Int32[Array, "n"], Int32[Array, ""]]:
         """Cells and codes of the objects, and the code that the mission names."""
         number = self.num_objects
         kinds = 3 if self.grey else 18
-        cells, things = spread_out(dice.take(number), agent, self.width - 2, kinds)
+        cells, things = spread_out(stream.take(number), agent, self.width - 2, kinds)
         codes = GREY_KEY + 6 * things if self.grey else KEY + things
         if self.goal == "red ball":
             return cells, codes.at[0].set(RED_BALL), jnp.int32(RED_BALL)
-        return cells, codes, codes[dice.below(number)]
+        return cells, codes, codes[stream.below(number)]
 
 
 def go_to_local(id: str, room_size: int = 8, num_dists: int = 8) -> GoTo:
@@ -72,5 +72,5 @@ def go_to_red_ball(id: str, num_dists: int = 7, grey: bool = False) -> GoTo:
     return GoTo(id, 8, 8, _rule(8), words, missions, num_objects=num_dists + 1, goal="red ball", grey=grey)
 
 
-def _rule(room_size: int) -> Rule:
-    return Rule(max_steps=room_size**2, face=True)
+def _rule(room_size: int) -> TaskRules:
+    return TaskRules(max_steps=room_size**2, face=True)

@@ -5,13 +5,13 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, UInt32
 
-from metarims.gridworld.dice import Dice
 from metarims.gridworld.levels.base import Level, walled_room
 from metarims.gridworld.levels.placing import place
 from metarims.gridworld.missions import MEMORY
-from metarims.gridworld.rules import Rule
+from metarims.gridworld.prng import RandomStream
+from metarims.gridworld.state import EnvState, new_state
+from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import EMPTY, LANDMARK, TARGET, WALL, object_code
-from metarims.gridworld.world import World, new_world
 
 GREEN_KEY, GREEN_BALL = object_code("key", "green"), object_code("ball", "green")
 
@@ -22,12 +22,12 @@ class Memory(Level):
 
     random_length: bool = False
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
+    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
         """Every level is kept."""
-        dice, size = Dice(words), self.width
+        stream, size = RandomStream(words), self.width
         middle = size // 2
-        end = 4 + dice.below(size - 6) if self.random_length else jnp.int32(size - 3)
-        agent_x = 1 + dice.below(end)
+        end = 4 + stream.below(size - 6) if self.random_length else jnp.int32(size - 3)
+        agent_x = 1 + stream.below(end)
         x, y = jnp.arange(size)[:, None], jnp.arange(size)[None, :]
         beside = (y == middle - 1) | (y == middle + 1)
         room = ((x >= 1) & (x <= 4) & ((y == middle - 2) | (y == middle + 2))) | ((x == 4) & beside)
@@ -35,14 +35,14 @@ class Memory(Level):
         crossway = ((x == end) & (y != middle)) | (x == end + 2)
         grid = jnp.where(room | hallway | crossway, jnp.uint8(WALL), jnp.asarray(walled_room(size, size)))
 
-        cue, top = dice.below(2), dice.below(2)
+        cue, top = stream.below(2), stream.below(2)
         grid = place(grid, 1, middle - 1, _object(cue))
         grid = place(grid, end + 1, middle - 2, _object(top))
         grid = place(grid, end + 1, middle + 2, _object(1 - top))
         right, wrong = jnp.int32(EMPTY | TARGET), jnp.int32(EMPTY | LANDMARK)
         grid = place(grid, end + 1, middle - 1, jnp.where(cue == top, right, wrong))
         grid = place(grid, end + 1, middle + 1, jnp.where(cue == top, wrong, right))
-        return new_world(grid, agent_x, middle, 0), jnp.bool_(True)
+        return new_state(grid, agent_x, middle, 0), jnp.bool_(True)
 
 
 def _object(choice):
@@ -51,5 +51,5 @@ def _object(choice):
 
 def memory(id: str, size: int, random_length: bool = False) -> Memory:
     """Memory of side ``size``."""
-    rule = Rule(max_steps=5 * size**2, recall=True)
+    rule = TaskRules(max_steps=5 * size**2, recall=True)
     return Memory(id, size, size, rule, 4, MEMORY, random_length=random_length)

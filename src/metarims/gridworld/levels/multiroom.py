@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int32, UInt8, UInt32
 
-from metarims.gridworld.dice import Dice, multiply_high
 from metarims.gridworld.levels.base import Level
 from metarims.gridworld.levels.placing import place
 from metarims.gridworld.missions import MULTI_ROOM
-from metarims.gridworld.rules import Rule
+from metarims.gridworld.prng import RandomStream, multiply_high
+from metarims.gridworld.state import EnvState, new_state
+from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import DOOR, EMPTY, GOAL, WALL
-from metarims.gridworld.world import World, new_world
 
 MIN_SIZE = 4
 TRIES = 8
@@ -41,11 +41,11 @@ class MultiRoom(Level):
     num_rooms: int = 2
     max_size: int = 10
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
+    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
         """Kept if the chain reaches its full length (Farama throws shorter ones away)."""
-        dice = Dice(words)
-        left, top = dice.below(self.width - 2), dice.below(self.width - 2)
-        sizes = MIN_SIZE + dice.below(self.max_size - 3), MIN_SIZE + dice.below(self.max_size - 3)
+        stream = RandomStream(words)
+        left, top = stream.below(self.width - 2), stream.below(self.width - 2)
+        sizes = MIN_SIZE + stream.below(self.max_size - 3), MIN_SIZE + stream.below(self.max_size - 3)
         first = Room(left, top, *sizes, jnp.int32(2), left, top)
         order = jnp.arange(self.num_rooms)
 
@@ -61,9 +61,9 @@ class MultiRoom(Level):
             return (rooms, complete & fits.any()), None
 
         rooms = jax.tree.map(lambda leaf: jnp.full(self.num_rooms, leaf), first)
-        draws = dice.take((self.num_rooms - 1) * TRIES * DRAWS).reshape(self.num_rooms - 1, TRIES, DRAWS)
+        draws = stream.take((self.num_rooms - 1) * TRIES * DRAWS).reshape(self.num_rooms - 1, TRIES, DRAWS)
         (rooms, complete), _ = jax.lax.scan(extend, (rooms, self._inside(first)), (order[1:], draws))
-        return self._furnish(dice, rooms), complete
+        return self._furnish(stream, rooms), complete
 
     def _inside(self, room: Room) -> Bool[Array, "*n"]:
         """Within the grid; Farama keeps one row more free at the bottom than it must."""
@@ -72,12 +72,12 @@ class MultiRoom(Level):
 
     def _next(self, room: Room, draws: UInt32[Array, "2"]) -> Room:
         """A random room behind a random door of ``room``, not in the wall by which one came."""
-        dice = Dice(draws)
-        choice, size = dice.below_both(3, (self.max_size - 3) ** 2)
+        stream = RandomStream(draws)
+        choice, size = stream.randint_pair(3, (self.max_size - 3) ** 2)
         leave = choice + (choice >= room.wall)
         width, height = MIN_SIZE + size // (self.max_size - 3), MIN_SIZE + size % (self.max_size - 3)
         sideways = (leave == 0) | (leave == 2)
-        along, back = dice.below_both(
+        along, back = stream.randint_pair(
             jnp.where(sideways, room.height, room.width) - 2, jnp.where(sideways, height, width) - 2
         )
         along, back = along + 1, back + 2
@@ -87,7 +87,7 @@ class MultiRoom(Level):
         top = jnp.where(sideways, door_y - height + back, door_y - jnp.where(leave == 3, height - 1, 0))
         return Room(left, top, width, height, (leave + 2) % 4, door_x, door_y)
 
-    def _furnish(self, dice: Dice, rooms: Room) -> World:
+    def _furnish(self, stream: RandomStream, rooms: Room) -> EnvState:
         """Walls, doors (each of another colour than the last), the agent in the first room, the goal in the last."""
 
         def build(carry, item):
@@ -100,17 +100,17 @@ class MultiRoom(Level):
             return (place(grid, door_x, room.door_y, DOOR + 3 * color + 1), color), None
 
         grid = jnp.full((self.width, self.height), EMPTY, jnp.uint8)
-        items = rooms, jnp.arange(self.num_rooms), dice.take(self.num_rooms)
+        items = rooms, jnp.arange(self.num_rooms), stream.take(self.num_rooms)
         (grid, _), _ = jax.lax.scan(build, (grid, jnp.int32(0)), items)
-        x, y = _cell(dice, Room(*(leaf[0] for leaf in rooms)))
-        goal_x, goal_y = _cell(dice, Room(*(leaf[-1] for leaf in rooms)))
+        x, y = _cell(stream, Room(*(leaf[0] for leaf in rooms)))
+        goal_x, goal_y = _cell(stream, Room(*(leaf[-1] for leaf in rooms)))
         grid = place(grid, goal_x, goal_y, jnp.int32(GOAL))
-        return new_world(grid, x, y, dice.below(4))
+        return new_state(grid, x, y, stream.below(4))
 
 
-def _cell(dice: Dice, room: Room):
+def _cell(stream: RandomStream, room: Room):
     """A uniform cell inside the walls of a room."""
-    cell = dice.below((room.width - 2) * (room.height - 2))
+    cell = stream.below((room.width - 2) * (room.height - 2))
     inner = room.height - 2
     return room.left + 1 + cell // inner, room.top + 1 + cell % inner
 
@@ -133,6 +133,6 @@ def _overlap(a: Room, b: Room) -> Bool[Array, "*n"]:
 
 def multi_room(id: str, num_rooms: int, max_size: int = 10) -> MultiRoom:
     """MultiRoom on Farama's 25 x 25 cells."""
-    rule = Rule(max_steps=20 * num_rooms, doors=True, walled=False, reach=True)
+    rule = TaskRules(max_steps=20 * num_rooms, doors=True, walled=False, reach=True)
     words = 7 + num_rooms + (num_rooms - 1) * TRIES * DRAWS
     return MultiRoom(id, 25, 25, rule, words, MULTI_ROOM, num_rooms=num_rooms, max_size=max_size)

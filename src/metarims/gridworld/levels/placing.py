@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int32, UInt8, UInt32
 
-from metarims.gridworld.dice import multiply_high
+from metarims.gridworld.prng import multiply_high
 
 Number = Any
 

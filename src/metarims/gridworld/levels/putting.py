@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, UInt32
 
-from metarims.gridworld.dice import Dice, multiply_high
 from metarims.gridworld.levels.base import Level, walled_room
 from metarims.gridworld.levels.placing import all_reachable, distinct, nth, place, place_all, spread_out
 from metarims.gridworld.missions import PUT_NEAR, PUT_NEXT
-from metarims.gridworld.rules import Rule
+from metarims.gridworld.prng import RandomStream, multiply_high
+from metarims.gridworld.state import EnvState, new_state
+from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import EMPTY, KEY, LANDMARK, TARGET
-from metarims.gridworld.world import World, new_world
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,10 +21,10 @@ class PutNear(Level):
 
     num_objects: int = 0
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
+    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
         """Every level is kept."""
-        dice, size = Dice(words), self.width
-        things, move, fixed = _choose(dice, self.num_objects)
+        stream, size = RandomStream(words), self.width
+        things, move, fixed = _choose(stream, self.num_objects)
         values = _flagged(things, move, fixed)
         x, y = jnp.arange(size)[:, None], jnp.arange(size)[None, :]
 
@@ -37,10 +37,10 @@ class PutNear(Level):
             return (place(grid, cx, cy, value), free), None
 
         room = jnp.asarray(walled_room(size, size))
-        (grid, _), _ = jax.lax.scan(put, (room, room == EMPTY), (dice.take(self.num_objects), values))
-        cell = nth((grid == EMPTY).reshape(-1), dice.below((size - 2) ** 2 - self.num_objects))
+        (grid, _), _ = jax.lax.scan(put, (room, room == EMPTY), (stream.take(self.num_objects), values))
+        cell = nth((grid == EMPTY).reshape(-1), stream.below((size - 2) ** 2 - self.num_objects))
         mission = _pair(things, move, fixed)
-        return new_world(grid, cell // size, cell % size, dice.below(4), mission), jnp.bool_(True)
+        return new_state(grid, cell // size, cell % size, stream.below(4), mission), jnp.bool_(True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,23 +49,23 @@ class PutNextLocal(Level):
 
     num_objects: int = 0
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[World, Bool[Array, ""]]:
+    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
         """Kept if all objects can be reached and the two are not beside each other already."""
-        dice, side = Dice(words), self.width - 2
-        agent, direction = dice.below(side * side), dice.below(4)
-        things, move, fixed = _choose(dice, self.num_objects)
-        cells = spread_out(dice.take(self.num_objects), agent, side)
+        stream, side = RandomStream(words), self.width - 2
+        agent, direction = stream.below(side * side), stream.below(4)
+        things, move, fixed = _choose(stream, self.num_objects)
+        cells = spread_out(stream.take(self.num_objects), agent, side)
         room = jnp.asarray(walled_room(self.width, self.height))
         grid = place_all(room, cells // side + 1, cells % side + 1, _flagged(things, move, fixed))
         a, b = cells[move], cells[fixed]
         apart = jnp.abs(a // side - b // side) + jnp.abs(a % side - b % side) > 1
-        world = new_world(grid, agent // side + 1, agent % side + 1, direction, _pair(things, move, fixed))
+        world = new_state(grid, agent // side + 1, agent % side + 1, direction, _pair(things, move, fixed))
         return world, all_reachable(cells, agent, side) & apart
 
 
-def _choose(dice: Dice, number: int):
+def _choose(stream: RandomStream, number: int):
     """Different things (0 ... 17), which one to move, and which other to put it near."""
-    things, pair = distinct(dice.take(number), 18), distinct(dice.take(2), number)
+    things, pair = distinct(stream.take(number), 18), distinct(stream.take(2), number)
     return things, pair[0], pair[1]
 
 
@@ -82,11 +82,11 @@ def _pair(things, move, fixed):
 
 def put_near(id: str, size: int, num_objects: int) -> PutNear:
     """PutNear; its time limit is five times the side, not its square."""
-    rule = Rule(max_steps=5 * size, see_through=True, near=True)
+    rule = TaskRules(max_steps=5 * size, see_through=True, near=True)
     return PutNear(id, size, size, rule, 4 + 2 * num_objects, PUT_NEAR, num_objects=num_objects)
 
 
 def put_next_local(id: str, room_size: int = 8, num_objects: int = 8) -> PutNextLocal:
     """PutNextLocal; two walks, so twice the time."""
-    rule = Rule(max_steps=2 * room_size**2, next_to=True)
+    rule = TaskRules(max_steps=2 * room_size**2, next_to=True)
     return PutNextLocal(id, room_size, room_size, rule, 4 + 2 * num_objects, PUT_NEXT, num_objects=num_objects)

@@ -14,7 +14,7 @@ def multiply_high(word: UInt32[Array, "*n"], bound: Any) -> Int32[Array, "*n"]:
     return (high >> 16).astype(jnp.int32)
 
 
-class Dice:
+class RandomStream:
     """Reads random words one after the other. Tracing-time object; an exhausted row is an ``IndexError``."""
 
     def __init__(self, words: UInt32[Array, "n"]):
@@ -32,12 +32,12 @@ class Dice:
         """Uniform integer in [0, bound)."""
         return multiply_high(self.take(1)[0], bound)
 
-    def below_both(self, bound: Any, other: Any) -> tuple[Int32[Array, ""], Int32[Array, ""]]:
+    def randint_pair(self, bound: Any, other: Any) -> tuple[Int32[Array, ""], Int32[Array, ""]]:
         """Two independent uniform integers, in [0, bound) and [0, other), from one word; bound x other < 2**16."""
         both = self.below(bound * other)
         return both // other, both % other
 
-    def several_below(self, number: int, bound: Any) -> Int32[Array, "{number}"]:
+    def randints(self, number: int, bound: Any) -> Int32[Array, "{number}"]:
         """Independent uniform integers in [0, bound)."""
         return multiply_high(self.take(number), bound)
 
@@ -45,7 +45,7 @@ class Dice:
 ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)
 
 
-def random_words(seed: UInt32[Array, "2"], block: Any, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
+def random_bits(seed: UInt32[Array, "2"], block: Any, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
     """Block number ``block`` of the random words of ``seed``: any block at once, without those before it."""
     number = math.prod(shape)
     counts = jnp.arange(-(-number // 2), dtype=jnp.uint32)

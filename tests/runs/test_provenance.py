@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from metarims.runs.code import commit, commit_of
+from metarims.runs.provenance import commit, commit_of
 
 
 @pytest.fixture
@@ -40,5 +40,5 @@ def test_a_package_inside_another_checkout_has_no_commit(checkout):
 
 def test_what_is_committed_later_is_not_what_runs(monkeypatch):
     first = commit()
-    monkeypatch.setattr("metarims.runs.code.commit_of", lambda package: "later")
+    monkeypatch.setattr("metarims.runs.provenance.commit_of", lambda package: "later")
     assert commit() == first

@@ -1,7 +1,7 @@
 """Pictures and names of the tiles, drawn by minigrid itself, as sheets that a page can carry.
 
 A sheet is one PNG image with the tile of code ``c`` at column ``c % COLUMNS`` and row ``c // COLUMNS``. The sheets lie
-in ``assets``, for minigrid takes seconds to draw them; ``python -m metarims.views.tiles`` draws them anew.
+in ``assets``, for minigrid takes seconds to draw them; ``python -m metarims.views.tile_images`` draws them anew.
 """
 
 import base64

@@ -3,13 +3,13 @@
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
-from metarims.errors import UserError, shown
+from metarims.errors import UserError, format_value
 
 LARGEST = 2**63
 """Magnitude that whole numbers must stay below."""
 
 
-def check_form(value: Any, form: Any, where: str) -> None:
+def check_schema(value: Any, form: Any, where: str) -> None:
     """Raise ``UserError`` for the first part of ``value`` that is not of ``form``, named after ``where``.
 
     ``form`` is made of str, int, float, None, list[X], dict[str, X], tuple[X, Y] (a list of that length), X | Y, Any
@@ -20,28 +20,28 @@ def check_form(value: Any, form: Any, where: str) -> None:
     if is_typeddict(form):
         for name, part in get_type_hints(form).items():
             if isinstance(value, dict) and name in value:
-                check_form(value[name], part, f"{where}.{name}")
+                check_schema(value[name], part, f"{where}.{name}")
             elif name in form.__required_keys__:
                 raise UserError(f"{where} has no {name}.")
     elif kind is UnionType:
         fitting = [part for part in parts if _is(value, get_origin(part) or part)]
         if not fitting:
-            raise UserError(f"{where} is {shown(value)}: it must be {' or '.join(map(_name, parts))}.")
-        check_form(value, fitting[0], where)
+            raise UserError(f"{where} is {format_value(value)}: it must be {' or '.join(map(_name, parts))}.")
+        check_schema(value, fitting[0], where)
     elif form is not Any and not _is(value, kind or form):
-        raise UserError(f"{where} is {shown(value)}: it must be {_name(kind or form)}.")
+        raise UserError(f"{where} is {format_value(value)}: it must be {_name(kind or form)}.")
     elif kind is list:
         for index, item in enumerate(value):
-            check_form(item, parts[0], f"{where}[{index}]")
+            check_schema(item, parts[0], f"{where}[{index}]")
     elif kind is dict:
         for name, item in value.items():
-            check_form(name, parts[0], f"a name in {where}")
-            check_form(item, parts[1], f"{where}.{name}")
+            check_schema(name, parts[0], f"a name in {where}")
+            check_schema(item, parts[1], f"{where}.{name}")
     elif kind is tuple:
         if len(value) != len(parts):
             raise UserError(f"{where} has {len(value)} entries: it must have {len(parts)}.")
         for index, (item, part) in enumerate(zip(value, parts, strict=True)):
-            check_form(item, part, f"{where}[{index}]")
+            check_schema(item, part, f"{where}[{index}]")
 
 
 def _is(value: Any, kind: Any) -> bool:

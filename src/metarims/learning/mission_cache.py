@@ -9,7 +9,7 @@ from jax.custom_batching import custom_vmap
 from metarims.types import TimeStep
 
 
-def renew_missions(agent: Any, tables: Any, state: Any, time_step: TimeStep) -> Any:
+def update_mission_rows(agent: Any, tables: Any, state: Any, time_step: TimeStep) -> Any:
     """An agent's tables after a step on the host: rows of missions that were just heard are computed anew.
 
     For several seeds at once it is done for all, or, mostly, for none. Agents that read no missions need none.

@@ -8,12 +8,12 @@ import pytest
 from minigrid.envs import EmptyEnv
 
 from metarims.errors import UserError
-from metarims.gridworld import VOCABULARY, VectorWorld
+from metarims.gridworld import VOCABULARY, VecEnv
 from metarims.gridworld.farama import make_farama, quiet_reset
-from metarims.gridworld.hearing import BABYAI_VOCABULARY, MissionTable
 from metarims.gridworld.host import FIRST_EVALUATION_SEED, HostVector, read_facts, time_limit
-from metarims.gridworld.hostworld import HostWorld
-from metarims.gridworld.worlds import make_worlds, mission_tokens, vocabulary
+from metarims.gridworld.host_env import HostVecEnv
+from metarims.gridworld.make_envs import make_envs, mission_tokens, vocabulary
+from metarims.gridworld.mission_table import BABYAI_VOCABULARY, MissionTable
 
 ID = "BabyAI-OpenDoor-v0"
 
@@ -65,7 +65,7 @@ def play(envs, num_seeds, num_steps):
 
 def test_every_seed_plays_its_own_environments() -> None:
     """What comes out of the compiled program is what the environments give when stepped by hand."""
-    envs = HostWorld(ID, 2)
+    envs = HostVecEnv(ID, 2)
     observation, actions, steps, state = play(envs, 3, 30)
     envs.check()
     assert np.asarray(state.clock).tolist() == [30, 30, 30]
@@ -87,7 +87,7 @@ def test_every_seed_plays_its_own_environments() -> None:
 
 
 def test_an_old_state_cannot_be_stepped_again() -> None:
-    envs = HostWorld("Moody-v0", 1)
+    envs = HostVecEnv("Moody-v0", 1)
     state, _ = jax.jit(envs.reset)(jax.random.key(0))
     step = jax.jit(envs.step)
     step(state, jnp.zeros(1, jnp.int32))[1].reward.block_until_ready()
@@ -98,7 +98,7 @@ def test_an_old_state_cannot_be_stepped_again() -> None:
 
 
 def test_an_error_of_the_environment_is_kept_until_asked_for(moody) -> None:
-    envs = HostWorld("Moody-v0", 2)
+    envs = HostVecEnv("Moody-v0", 2)
     moody.breaks_at = 3
     _, _, steps, _ = play(envs, 1, 6)
     assert (np.asarray(steps.observation.codes)[0, 3:] == 0).all()
@@ -107,7 +107,7 @@ def test_an_error_of_the_environment_is_kept_until_asked_for(moody) -> None:
 
 
 def test_the_time_limit_must_hold(moody) -> None:
-    envs = HostWorld("Moody-v0", 2)
+    envs = HostVecEnv("Moody-v0", 2)
     assert envs.env.max_steps == 6
     moody.ends_at = 4
     play(envs, 1, 6)
@@ -137,7 +137,7 @@ def test_missions_that_cannot_be_read_are_sentences() -> None:
     with pytest.raises(UserError, match=r"has 6 words, but max_words is 5: set --max-words 6"):
         table.row("go to the red key, then")
     assert MissionTable((*BABYAI_VOCABULARY, "shiny", "gem"), 5).row("fetch a shiny gem") == 0
-    assert HostWorld("Moody-v0", 1, words=("shiny", "key")).vocabulary == (*BABYAI_VOCABULARY, "shiny")
+    assert HostVecEnv("Moody-v0", 1, words=("shiny", "key")).vocabulary == (*BABYAI_VOCABULARY, "shiny")
 
 
 def test_missions_that_nobody_reads_may_say_anything() -> None:
@@ -145,7 +145,7 @@ def test_missions_that_nobody_reads_may_say_anything() -> None:
     assert {table.row(mission, 0) for mission in ("fetch a shiny gem", "go to the red key", "")} == {0}
     assert not table.take_change()
     assert (table.tokens == 0).all()
-    envs = HostWorld("Moody-v0", 4, max_words=2, max_missions=2, keep=50, reads=False)
+    envs = HostVecEnv("Moody-v0", 4, max_words=2, max_missions=2, keep=50, reads=False)
     _, _, steps, state = play(envs, 1, 20)
     envs.check()
     assert (np.asarray(steps.observation.mission) == 0).all()
@@ -153,7 +153,7 @@ def test_missions_that_nobody_reads_may_say_anything() -> None:
 
 
 def test_a_table_that_is_too_small_stops_with_a_sentence() -> None:
-    envs = HostWorld("Moody-v0", 4, max_missions=2, keep=50)
+    envs = HostVecEnv("Moody-v0", 4, max_missions=2, keep=50)
     play(envs, 1, 20)
     with pytest.raises(UserError, match="set --max-missions 4"):
         envs.check()
@@ -184,13 +184,13 @@ def test_level_seeds_of_training_are_none_of_evaluations(monkeypatch) -> None:
 
 
 def test_any_id_makes_worlds() -> None:
-    ours = make_worlds("BabyAI-GoToObj-v0", 2)
-    assert isinstance(ours, VectorWorld)
+    ours = make_envs("BabyAI-GoToObj-v0", 2)
+    assert isinstance(ours, VecEnv)
     assert vocabulary(ours) == VOCABULARY
     state, _ = jax.eval_shape(ours.reset, jax.random.key(0))
     assert mission_tokens(ours, state).shape == (18, 5)
-    assert isinstance(make_worlds("BabyAI-GoToObj-v0+BabyAI-GoToLocal-v0", 2), VectorWorld)
-    assert isinstance(make_worlds("Moody-v0", 2), HostWorld)
+    assert isinstance(make_envs("BabyAI-GoToObj-v0+BabyAI-GoToLocal-v0", 2), VecEnv)
+    assert isinstance(make_envs("Moody-v0", 2), HostVecEnv)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_any_id_makes_worlds() -> None:
 )
 def test_what_cannot_be_played_is_a_sentence(id: str, settings: dict, sentence: str) -> None:
     def play():
-        envs = make_worlds(id, 1, **settings)
+        envs = make_envs(id, 1, **settings)
         jax.block_until_ready(jax.jit(envs.reset)(jax.random.key(0)))
         envs.check()
 

@@ -20,6 +20,7 @@ from metarims.fields import from_dict
 from metarims.runs.files import write_atomic, writing
 from metarims.runs.folder import contrast, differences
 from metarims.studies.plans import Plan, Scale, Study
+from metarims.upgrade import upgrade_config
 
 ABOUT = "study.json"
 LOCK = "study.lock"
@@ -98,7 +99,7 @@ def _mismatch(plan: Plan, scale: Scale, configs: Sequence[Any]) -> str:
         return f"{len(configs)} stages, not {len(plan.stages)}"
     for index, values in enumerate(configs):
         try:
-            found = from_dict(Config, values, "its settings")
+            found = from_dict(Config, upgrade_config(values), "its settings")
         except UserError as error:
             return f"of another version: {str(error).rstrip('.?')}"
         wanted = plan.config(index, scale)

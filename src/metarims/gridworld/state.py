@@ -8,7 +8,7 @@ from jaxtyping import Array, Int, Int8, Int16, UInt8
 from metarims.gridworld.tiles import EMPTY
 
 
-class World(NamedTuple):
+class EnvState(NamedTuple):
     """One environment (or a batch of them: every field then has the same leading axes)."""
 
     grid: UInt8[Array, "*B W H"]
@@ -28,11 +28,11 @@ class World(NamedTuple):
     """Cell (x H + y) of each obstacle that moves by itself, in the order of moving; -1 if absent. Mostly N = 0."""
 
 
-def new_world(
+def new_state(
     grid: UInt8[Array, "W H"], x: Any, y: Any, direction: Any, mission: Any = 0, obstacles: Any = ()
-) -> World:
+) -> EnvState:
     """A world at the start of an episode: empty hands, clock at zero."""
-    return World(
+    return EnvState(
         grid=grid,
         x=jnp.asarray(x, jnp.int8),
         y=jnp.asarray(y, jnp.int8),

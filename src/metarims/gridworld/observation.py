@@ -9,21 +9,21 @@ import numpy as np
 from jaxtyping import Array, Bool, UInt8
 
 from metarims.gridworld.physics import door_parts
-from metarims.gridworld.rules import Rule
+from metarims.gridworld.state import EnvState, heading
+from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import AGENT, CODE, DOOR, EMPTY, SYMBOLS, TILE_ATLAS, UNSEEN, WALL
-from metarims.gridworld.world import World, heading
 from metarims.types import TILE, VIEW, Observation
 
 HALF = VIEW // 2
 _FULL = (1 << VIEW) - 1
 
 
-def observe(env: Any, world: World) -> Observation:
+def observe(env: Any, world: EnvState) -> Observation:
     """The observations of one environment of level ``env``, or of a batch of them."""
-    return Observation(view(env.rule_of(world), world), world.direction, world.mission)
+    return Observation(view(env.rules_of(world), world), world.direction, world.mission)
 
 
-def view(rule: Rule, world: World) -> UInt8[Array, "*B 7 7"]:
+def view(rule: TaskRules, world: EnvState) -> UInt8[Array, "*B 7 7"]:
     """Tile codes [i, j] of the window: the agent is at (3, 6) and looks towards j = 0."""
     codes = window(world, rule.walled)
     if rule.see_through is not True:
@@ -36,7 +36,7 @@ def view(rule: Rule, world: World) -> UInt8[Array, "*B 7 7"]:
     return codes.at[..., HALF, VIEW - 1].set(own)
 
 
-def window(world: World, walled: bool) -> UInt8[Array, "*B 7 7"]:
+def window(world: EnvState, walled: bool) -> UInt8[Array, "*B 7 7"]:
     """Codes of the world cells under the window, whatever hides them; outside the grid is wall."""
     look = partial(_window, walled=walled)
     for _ in world.x.shape:
@@ -44,7 +44,7 @@ def window(world: World, walled: bool) -> UInt8[Array, "*B 7 7"]:
     return look(world)
 
 
-def _window(world: World, walled: bool) -> UInt8[Array, "7 7"]:
+def _window(world: EnvState, walled: bool) -> UInt8[Array, "7 7"]:
     """World cell of view cell (i, j): position + d (6 - j) + r (i - 3), d the heading and r = (-d_y, d_x)."""
     width, height = world.grid.shape
     dx, dy = heading(world.direction)

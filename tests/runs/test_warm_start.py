@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from metarims.config import PPO, Config, Loop, Network, Rates
+from metarims.config import PPO, Config, Loop, LRMultipliers, Network
 from metarims.errors import UserError
 from metarims.runs.export import named_arrays
 from metarims.runs.folder import load_agents
@@ -22,7 +22,7 @@ SMALL = Config(
     ppo=PPO(num_envs=8),
     fast=Loop(span=4, rollout=16, epochs=1, minibatches=2),
 )
-FROZEN = dataclasses.replace(SMALL, rates=Rates(0.0, 0.0, 0.0, 0.0, 0.0))
+FROZEN = dataclasses.replace(SMALL, lr_multipliers=LRMultipliers(0.0, 0.0, 0.0, 0.0, 0.0))
 """Agents that stay as they begin."""
 
 pytestmark = pytest.mark.usefixtures("quick_module")

@@ -3,7 +3,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from metarims.runs.compiling import CompileClock
+from metarims.runs.compile_clock import CompileClock
 
 
 def test_compiling_counts_and_running_does_not():

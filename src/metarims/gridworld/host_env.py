@@ -1,4 +1,4 @@
-"""Environments on the host behind the interface of ``VectorWorld``, so that the same compiled trainer learns on them.
+"""Environments on the host behind the interface of ``VecEnv``, so that the same compiled trainer learns on them.
 
 A step is one call out of the compiled program, for all seeds at once. The environments live outside of the program's
 state: what the state holds of them is a clock, so that calls come in order and an old state is not stepped again.
@@ -15,11 +15,11 @@ from jax.experimental import io_callback
 from jaxtyping import Array, Bool, Int, Int32, PRNGKeyArray
 
 from metarims.errors import UserError
-from metarims.gridworld.hearing import BABYAI_VOCABULARY, MissionTable
+from metarims.gridworld.mission_table import BABYAI_VOCABULARY, MissionTable
 from metarims.types import VIEW, Observation, TimeStep
 
 
-class HostLevel(NamedTuple):
+class HostEnvSpec(NamedTuple):
     """What the trainer must know of the task."""
 
     id: str
@@ -39,7 +39,7 @@ class HostState(NamedTuple):
     """Whether the last step wrote a row of it."""
 
 
-class HostWorld:
+class HostVecEnv:
     """``num_envs`` environments of a Gymnasium id per seed; ``vmap`` over seeds is one call for all of them.
 
     What goes wrong in an environment does not stop the compiled program: from then on steps return zeros, and ``check``
@@ -68,7 +68,7 @@ class HostWorld:
         if num_envs < 1:
             raise UserError(f"num_envs is {num_envs}: it must be at least 1.")
         facts = read_facts(make_farama(id))
-        self.env = HostLevel(id, facts.num_actions, facts.time_limit)
+        self.env = HostEnvSpec(id, facts.num_actions, facts.time_limit)
         self.num_envs, self.keep = num_envs, keep
         self.vocabulary = (*BABYAI_VOCABULARY, *(word for word in words if word not in BABYAI_VOCABULARY))
         self.reads = reads

@@ -7,22 +7,22 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from metarims.errors import UserError, unknown_name
-from metarims.gridworld.hostworld import HostState, HostWorld
+from metarims.gridworld.host_env import HostState, HostVecEnv
 from metarims.gridworld.missions import VOCABULARY
 from metarims.gridworld.registry import ids, is_native, make
-from metarims.gridworld.vector import VectorWorld
+from metarims.gridworld.vector import VecEnv
 
-Worlds = VectorWorld | HostWorld
+Environments = VecEnv | HostVecEnv
 
 
-def make_worlds(id: str, num_envs: int, **host: Any) -> Worlds:
-    """``num_envs`` environments of ``id``; ``host``: how a task is stepped on the host (see ``HostWorld``)."""
+def make_envs(id: str, num_envs: int, **host: Any) -> Environments:
+    """``num_envs`` environments of ``id``; ``host``: how a task is stepped on the host (see ``HostVecEnv``)."""
     if is_native(id):
         if host.get("words"):
             raise UserError(f"words are for tasks that are stepped on the host, and {id} is not one: leave them out.")
-        return VectorWorld(make(id), num_envs)
+        return VecEnv(make(id), num_envs)
     check_known(id)
-    return HostWorld(id, num_envs, **host)
+    return HostVecEnv(id, num_envs, **host)
 
 
 def check_known(id: str) -> None:
@@ -33,16 +33,16 @@ def check_known(id: str) -> None:
         raise unknown_name("environment", id, dict.fromkeys([*ids(), *known]), "metarims envs")
 
 
-def vocabulary(envs: Worlds) -> tuple[str, ...]:
+def vocabulary(envs: Environments) -> tuple[str, ...]:
     """The words of the missions; token = 1 + index."""
-    return envs.vocabulary if isinstance(envs, HostWorld) else VOCABULARY
+    return envs.vocabulary if isinstance(envs, HostVecEnv) else VOCABULARY
 
 
-def mission_tokens(envs: Worlds, state: Any) -> Int[Array, "num_missions L"]:
+def mission_tokens(envs: Environments, state: Any) -> Int[Array, "num_missions L"]:
     """The table of missions that observations in this state refer to, without the columns that only pad."""
     if isinstance(state, HostState):
         return state.missions
-    assert isinstance(envs, VectorWorld)
+    assert isinstance(envs, VecEnv)
     return jnp.asarray(trim_padding(envs.env.mission_tokens))
 
 

@@ -26,7 +26,7 @@ class ChunkReport(NamedTuple):
 
 
 @runtime_checkable
-class Watcher(Protocol):
+class Callback(Protocol):
     """Told what happens; the live table is one, the loggers are another."""
 
     def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None: ...
@@ -34,7 +34,7 @@ class Watcher(Protocol):
 
 
 @runtime_checkable
-class CompileWatcher(Protocol):
+class CompileCallback(Protocol):
     """What a watcher may be told beside, because compiling takes minutes."""
 
     def compiling(self) -> None:
@@ -46,26 +46,26 @@ class CompileWatcher(Protocol):
         ...
 
 
-class Watchers:
+class Callbacks:
     """Several watchers as one: each is told, in this order."""
 
-    def __init__(self, *watchers: Watcher):
-        self.watchers = watchers
+    def __init__(self, *callbacks: Callback):
+        self.callbacks = callbacks
 
     def compiling(self) -> None:
-        for watcher in self.watchers:
-            if isinstance(watcher, CompileWatcher):
-                watcher.compiling()
+        for callback in self.callbacks:
+            if isinstance(callback, CompileCallback):
+                callback.compiling()
 
     def compiled(self, seconds: float) -> None:
-        for watcher in self.watchers:
-            if isinstance(watcher, CompileWatcher):
-                watcher.compiled(seconds)
+        for callback in self.callbacks:
+            if isinstance(callback, CompileCallback):
+                callback.compiled(seconds)
 
     def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
-        for watcher in self.watchers:
-            watcher.begin(config, env_steps, problems)
+        for callback in self.callbacks:
+            callback.begin(config, env_steps, problems)
 
     def chunk(self, report: ChunkReport) -> None:
-        for watcher in self.watchers:
-            watcher.chunk(report)
+        for callback in self.callbacks:
+            callback.chunk(report)

@@ -7,7 +7,8 @@ import pytest
 from minigrid.core.grid import Grid
 from minigrid.core.world_object import Wall
 
-from metarims.gridworld import make, sight, tiles
+from metarims.gridworld import make, tiles
+from metarims.gridworld import observation as obs
 from metarims.gridworld.bridge import draw_atlas
 from metarims.types import VIEW
 
@@ -26,7 +27,7 @@ def compare(number: int, seed: int) -> None:
     density = rng.uniform(0, 1, (number, 1, 1))
     opaque = rng.uniform(size=(number, VIEW, VIEW)) < density
     codes = np.where(opaque, tiles.WALL, tiles.EMPTY).astype(np.uint8)
-    ours = np.asarray(jax.jit(sight.visible)(codes))
+    ours = np.asarray(jax.jit(obs.visible)(codes))
     theirs = np.stack([faramas_visibility(one) for one in opaque])
     assert (ours != theirs).sum() == 0
 
@@ -44,7 +45,7 @@ def test_visibility_on_thirty_thousand_random_grids() -> None:
 def test_only_walls_and_doors_that_are_not_open_hide_things() -> None:
     codes = jnp.arange(tiles.NUM_TILES, dtype=jnp.uint8)
     hiding = {tiles.WALL} | {tiles.door_code(c, s) for c in tiles.COLORS for s in ("closed", "locked")}
-    assert set(np.flatnonzero(np.asarray(sight.opaque(codes)))) == hiding
+    assert set(np.flatnonzero(np.asarray(obs.opaque(codes)))) == hiding
 
 
 def test_the_atlas_is_what_minigrid_draws() -> None:
@@ -63,9 +64,9 @@ def test_symbols_are_unique_but_for_the_agents_own_cell() -> None:
 
 def test_pictures_put_each_tile_in_its_place() -> None:
     codes = np.random.default_rng(0).integers(0, tiles.NUM_TILES, (2, 3, VIEW, VIEW)).astype(np.uint8)
-    image = np.asarray(sight.render(jnp.asarray(codes)))
+    image = np.asarray(obs.render(jnp.asarray(codes)))
     assert image.shape == (2, 3, 56, 56, 3)
-    np.testing.assert_array_equal(image, sight.render_host(codes))
+    np.testing.assert_array_equal(image, obs.render_host(codes))
     np.testing.assert_array_equal(
         image[1, 2, 8:16, 40:48], tiles.TILE_ATLAS[codes[1, 2, 5, 1]]
     )  # row y = 1, column x = 5
@@ -75,17 +76,17 @@ def test_pictures_put_each_tile_in_its_place() -> None:
 def test_pictures_are_the_same_one_by_one_and_all_at_once(shape: tuple[int, ...]) -> None:
     """On CPU they are drawn one by one, on accelerators all at once."""
     codes = np.random.default_rng(1).integers(0, tiles.NUM_TILES, (*shape, VIEW, VIEW)).astype(np.uint8)
-    expected = sight.render_host(codes)
-    np.testing.assert_array_equal(sight.render(jnp.asarray(codes)), expected)
-    at_once = np.asarray(sight._strips(jnp.asarray(codes.reshape(-1, VIEW, VIEW))))
+    expected = obs.render_host(codes)
+    np.testing.assert_array_equal(obs.render(jnp.asarray(codes)), expected)
+    at_once = np.asarray(obs._strips(jnp.asarray(codes.reshape(-1, VIEW, VIEW))))
     np.testing.assert_array_equal(at_once.reshape(expected.shape), expected)
 
 
 def test_a_batch_sees_what_each_world_sees_alone() -> None:
     level = make("MiniGrid-MultiRoom-N4-S5-v1")
     worlds = jax.jit(jax.vmap(level.reset))(jax.random.split(jax.random.key(0), 6))
-    whole = sight.observe(level, worlds)
-    alone = jax.vmap(lambda world: sight.observe(level, world))(worlds)
-    squares = sight.observe(level, jax.tree.map(lambda leaf: leaf.reshape(2, 3, *leaf.shape[1:]), worlds))
+    whole = obs.observe(level, worlds)
+    alone = jax.vmap(lambda world: obs.observe(level, world))(worlds)
+    squares = obs.observe(level, jax.tree.map(lambda leaf: leaf.reshape(2, 3, *leaf.shape[1:]), worlds))
     np.testing.assert_array_equal(whole.codes, alone.codes)
     np.testing.assert_array_equal(whole.codes, squares.codes.reshape(6, VIEW, VIEW))

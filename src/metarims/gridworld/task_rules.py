@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8, UInt32
 
 from metarims.gridworld import obstacles
-from metarims.gridworld.physics import DROP, FORWARD, LEFT, PICKUP, TOGGLE, Deed, act, cell_at, front_cell
+from metarims.gridworld.physics import DROP, FORWARD, LEFT, PICKUP, TOGGLE, ActionResult, act, cell_at, front_cell
+from metarims.gridworld.state import EnvState, heading
 from metarims.gridworld.tiles import CODE, EMPTY, GOAL, LANDMARK, LAVA, TARGET
-from metarims.gridworld.world import World, heading
 
 
-class Rule(NamedTuple):
+class TaskRules(NamedTuple):
     """What distinguishes one task's rules from another's.
 
     Fields are Python values where one level is compiled alone (what it lacks then costs nothing), and arrays, the
@@ -48,30 +48,30 @@ class Rule(NamedTuple):
     turn left (Dynamic-Obstacles)."""
 
 
-class Outcome(NamedTuple):
+class StepResult(NamedTuple):
     """Where a step led."""
 
-    world: World
+    world: EnvState
     reward: Float[Array, ""]
     terminated: Bool[Array, ""]
     truncated: Bool[Array, ""]
 
 
-def step(env: Any, world: World, action: Int[Array, ""], key: PRNGKeyArray | None = None) -> Outcome:
+def step(env: Any, world: EnvState, action: Int[Array, ""], key: PRNGKeyArray | None = None) -> StepResult:
     """One step of one environment (to be vmapped) of level ``env``; ``key`` only counts where obstacles move."""
     if key is None or not env.num_obstacles:
-        return advance(env.rule_of(world), world, action)
-    return step_with_words(env, world, action, jax.random.bits(key, (env.num_obstacles,)))
+        return advance(env.rules_of(world), world, action)
+    return step_with_bits(env, world, action, jax.random.bits(key, (env.num_obstacles,)))
 
 
-def step_with_words(env: Any, world: World, action: Int[Array, ""], words: UInt32[Array, "N"]) -> Outcome:
+def step_with_bits(env: Any, world: EnvState, action: Int[Array, ""], words: UInt32[Array, "N"]) -> StepResult:
     """One step of a world in which obstacles move, from one random word for each."""
-    return advance(env.rule_of(world), world, action, lambda world: obstacles.wander(world, words))
+    return advance(env.rules_of(world), world, action, lambda world: obstacles.wander(world, words))
 
 
 def advance(
-    rule: Rule, world: World, action: Int[Array, ""], wander: Callable[[World], World] | None = None
-) -> Outcome:
+    rule: TaskRules, world: EnvState, action: Int[Array, ""], wander: Callable[[EnvState], EnvState] | None = None
+) -> StepResult:
     """One step by ``rule``: obstacles move (``wander``), then the agent acts, then the task judges."""
     if rule.recall is not False:
         action = jnp.where(rule.recall & (action == PICKUP), TOGGLE, action)
@@ -82,31 +82,31 @@ def advance(
         bumps = (action == FORWARD) & (faced != EMPTY) & (faced != GOAL) & rule.bump
     if wander is not None:
         world = wander(world)
-    after, deed = act(world, action, rule.doors, rule.near)
-    success, failure = judge(rule, world, after, action, deed)
+    after, result = act(world, action, rule.doors, rule.near)
+    success, failure = judge(rule, world, after, action, result)
     count = after.step_count
     earned = 1 - 0.9 * (count.astype(jnp.float32) / rule.max_steps)
     reward = jnp.where(bumps, -1.0, jnp.where(success, earned, 0.0))
-    return Outcome(after, reward, success | failure | bumps, count >= rule.max_steps)
+    return StepResult(after, reward, success | failure | bumps, count >= rule.max_steps)
 
 
 def judge(
-    rule: Rule, before: World, after: World, action: Int[Array, ""], deed: Deed
+    rule: TaskRules, before: EnvState, after: EnvState, action: Int[Array, ""], result: ActionResult
 ) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
     """Has the task succeeded, has it failed?"""
     success, failure = jnp.bool_(False), jnp.bool_(False)
     if rule.reach is not False:
-        success |= (deed.entered == GOAL) & rule.reach
-        failure |= (deed.entered == LAVA) & rule.reach
+        success |= (result.entered == GOAL) & rule.reach
+        failure |= (result.entered == LAVA) & rule.reach
     if rule.face is not False:
         success |= ((front_cell(after) & TARGET) != 0) & rule.face
     if rule.pick is not False:
-        success |= deed.picked & _has(deed.front, TARGET) & rule.pick
+        success |= result.picked & _has(result.front, TARGET) & rule.pick
     if rule.fetch is not False:
         success |= _has(after.carrying, TARGET) & rule.fetch
         failure |= ((after.carrying & CODE) != EMPTY) & rule.fetch
     if rule.near is not False or rule.next_to is not False:
-        dropped_target = deed.dropped & _has(before.carrying, TARGET)
+        dropped_target = result.dropped & _has(before.carrying, TARGET)
         across, beside = _landmark_around(before)  # what is dropped may cover it
         success |= dropped_target & ((across & rule.near) | (beside & rule.next_to))
         wrong = (action == PICKUP) & ((after.carrying & CODE) != EMPTY) & ~_has(after.carrying, TARGET)
@@ -122,7 +122,7 @@ def _has(cell: UInt8[Array, ""], flag: int) -> Bool[Array, ""]:
     return (cell & flag) != 0
 
 
-def _landmark_around(world: World) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
+def _landmark_around(world: EnvState) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
     """Is a landmark within one cell of the one in front, counting diagonals; and straight beside it?"""
     dx, dy = heading(world.direction)
     width, height = world.grid.shape

@@ -5,7 +5,7 @@ from typing import Any, NotRequired, TypedDict
 import pytest
 
 from metarims.errors import UserError
-from metarims.runs.forms import check_form
+from metarims.runs.schema import check_schema
 
 
 class Inner(TypedDict):
@@ -24,9 +24,9 @@ GOOD: dict[str, Any] = {"name": "a", "rows": [[1, "x"]], "inner": {"b": {"seed":
 
 
 def test_what_fits():
-    check_form(GOOD, Outer, "it")
-    check_form(GOOD | {"extra": [1]}, Outer, "it")
-    check_form({"a": 1.5, "b": None, "c": float("inf")}, dict[str, float | None], "it")
+    check_schema(GOOD, Outer, "it")
+    check_schema(GOOD | {"extra": [1]}, Outer, "it")
+    check_schema({"a": 1.5, "b": None, "c": float("inf")}, dict[str, float | None], "it")
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_what_fits():
 )
 def test_what_does_not_fit(change, sentence):
     with pytest.raises(UserError, match=sentence):
-        check_form(GOOD | change, Outer, "it")
+        check_schema(GOOD | change, Outer, "it")
 
 
 def test_no_object_at_all():
     with pytest.raises(UserError, match="it has no name"):
-        check_form([], Outer, "it")
+        check_schema([], Outer, "it")

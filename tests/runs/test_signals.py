@@ -8,18 +8,18 @@ import time
 
 import pytest
 
-from metarims.runs.stopping import StopRequest
+from metarims.runs.signals import StopRequest
 
 HELD = """
 import hashlib
-from metarims.runs.stopping import StopRequest
+from metarims.runs.signals import StopRequest
 with StopRequest(worker={worker}):
     print("held", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # For minutes, in which no Python runs in the main thread.
 """
 FORKS = """
 import os, signal
-from metarims.runs.stopping import StopRequest
+from metarims.runs.signals import StopRequest
 with StopRequest() as stop:
     if os.fork() == 0:
         os.kill(os.getpid(), signal.SIGINT)
@@ -29,7 +29,7 @@ print(stop.requested)
 """
 PARENT = """
 import multiprocessing, time
-from metarims.runs.stopping import StopRequest
+from metarims.runs.signals import StopRequest
 def work():
     with StopRequest(worker=True):
         print("works", flush=True)
@@ -46,7 +46,7 @@ import multiprocessing, os, signal
 if __name__ != "__main__":
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGINT)
-from metarims.runs.stopping import StopRequest, signals_held
+from metarims.runs.signals import StopRequest, signals_held
 def work():
     with StopRequest(worker=True) as stop:
         raise SystemExit(7 if stop.requested else 8)
