@@ -46,6 +46,7 @@ def ours(cell: argparse.Namespace) -> dict:
     import jax
 
     from metarims.gridworld import VecEnv, make
+    from metarims.gridworld import observation as obs
 
     level = make(cell.task)
     if cell.max_steps:

@@ -16,8 +16,11 @@ class UserError(Exception):
     cannot steer a terminal.
     """
 
-    def __init__(self, sentence: str):
-        super().__init__(one_line(sentence))
+    def __init__(self, message: str, *, field: str = "", value: Any = None):
+        """``field``: the setting, flag, argument or file at fault, by the name that a user gives it; ``value``: what it
+        is. Both also stand in ``message``."""
+        super().__init__(one_line(message))
+        self.field, self.value = field, value
 
 
 def format_value(value: Any) -> str:
@@ -31,7 +34,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listed_by: str = ""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     everything = f"{listed_by} lists them all." if listed_by else f"Known: {', '.join(sorted(known))}."
     hints = [f"Did you mean {' or '.join(near)}?"] * bool(near) + [everything] * bool(listed_by or not near)
-    return UserError(f"Unknown {kind} '{name}'. {' '.join(hints)}")
+    return UserError(f"Unknown {kind} '{name}'. {' '.join(hints)}", field=kind, value=name)
 
 
 def one_line(text: str) -> str:

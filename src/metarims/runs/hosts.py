@@ -71,8 +71,8 @@ class Hosts(NamedTuple):
         host, _, port = self.coordinator.rpartition(":")
         if not (host and port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
             raise UserError(
-                f"coordinator is {format_value(self.coordinator)}: name where the first host listens, ADDRESS:PORT with "
-                "a port from 1 to 65535, for example 127.0.0.1:9876."
+                f"coordinator is {format_value(self.coordinator)}: name where the first host listens, ADDRESS:PORT "
+                "with a port from 1 to 65535, for example 127.0.0.1:9876."
             )
         address = host.strip("[]"), int(port)
         with contextlib.ExitStack() as stack:
