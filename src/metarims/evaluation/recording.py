@@ -93,7 +93,7 @@ def record_agents(
         for task in played:
             check_actions(saved, task, count_actions(task, where, VIEW_ELSEWHERE))
         for task, share in share_out(num_episodes, played):
-            how = {"carry": carries(saved), "manner": ablation}
+            how = {"carry": carries(saved), "ablation": ablation}
             words = mission_format(saved, task, ablation)
             episodes += record_episodes(saved.agent, task, share, greedy, where, seed, words, **how)
     return episodes

@@ -121,7 +121,7 @@ def _evaluate(
     saved: SavedAgent, env: str, where: str, num_episodes: int, greedy: bool, seed: int, ablation: Ablation
 ) -> Evaluation:
     check_actions(saved, env, count_actions(env, where, "evaluate with --backend farama"))
-    how = {"manner": ablation, "carry": carries(saved)}
+    how = {"ablation": ablation, "carry": carries(saved)}
     if where == "farama":
         first, words = first_farama_seed(seed, saved.seed), mission_format(saved, env, ablation)
         return evaluate_farama(saved.agent, env, num_episodes, first, greedy, words, **how)
