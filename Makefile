@@ -5,21 +5,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-all parity fuzz faults wheels audit lint docs bench bench-world clean
+.PHONY: demo test test-process test-all parity fuzz faults wheels audit lint docs bench bench-world clean
 
 demo: $(VENV)/installed
 	$(BIN)/metarims demo
 
+# The fast slice.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not process and not parity"
 
+# Tests that start processes: the program itself, browsers, loggers, Ray, hosts, fuzzing.
+test-process: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "process and not slow"
+
+# Every environment against Farama's, at length.
 parity: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist load -m parity tests/gridworld
 
+# Every test.
 test-all: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-# More than 100,000 spoiled inputs: each works or is refused in a sentence. About 15 minutes on one core.
+# More than 100,000 spoiled inputs: each works or raises UserError. About 15 minutes on one core.
 fuzz: $(VENV)/installed-dev
 	$(BIN)/python -m tests.fuzz.run
 
