@@ -9,7 +9,7 @@ from metarims.agents.agent import count_parameters, group_mask, make_agent
 from metarims.agents.lstm import LSTMCore
 from metarims.config import GROUPS, Network
 from metarims.gridworld import VOCABULARY, make
-from metarims.types import Observation
+from metarims.gridworld.types import Observation
 
 pytestmark = pytest.mark.usefixtures("quick_module")
 

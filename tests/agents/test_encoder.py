@@ -21,7 +21,7 @@ from metarims.gridworld import VOCABULARY, make
 from metarims.gridworld import observation as obs
 from metarims.gridworld.farama import FaramaBatch, state_from_farama
 from metarims.gridworld.tiles import TILE_ATLAS
-from metarims.types import Observation, Pixels
+from metarims.gridworld.types import Observation, Pixels
 
 LEVEL = make("BabyAI-GoToLocal-v0")
 TOKENS = jnp.asarray(LEVEL.mission_tokens)

@@ -15,9 +15,9 @@ from metarims.errors import UserError
 from metarims.evaluation import evaluate, tables
 from metarims.evaluation.evaluate import Ablation, Evaluation, evaluate_farama, evaluate_jax, evaluation_key
 from metarims.gridworld import VOCABULARY, make
+from metarims.gridworld.types import Pixels
 from metarims.presets import PRESETS
 from metarims.runs.export import SavedAgent
-from metarims.types import Pixels
 
 pytestmark = pytest.mark.usefixtures("quick_module")
 

@@ -12,9 +12,9 @@ from metarims.evaluation.modules import replay
 from metarims.evaluation.recording import record_agents, record_episodes, record_random
 from metarims.gridworld import VOCABULARY, make, tiles, tokenize
 from metarims.gridworld.tiles import AGENT, LAVA, WALL
+from metarims.gridworld.types import Observation
 from metarims.presets import PRESETS
 from metarims.runs.export import SavedAgent
-from metarims.types import Observation
 
 pytestmark = pytest.mark.usefixtures("quick_module")
 

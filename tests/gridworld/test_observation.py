@@ -10,7 +10,7 @@ from minigrid.core.world_object import Wall
 from metarims.gridworld import make, tiles
 from metarims.gridworld import observation as obs
 from metarims.gridworld.bridge import draw_atlas
-from metarims.types import VIEW
+from metarims.gridworld.types import VIEW
 
 pytestmark = pytest.mark.usefixtures("quick_module")
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from metarims.agents.core import CoreMetrics
+from metarims.gridworld.types import VIEW, Observation
 from metarims.learning.diagnostics import (
     measure_activity,
     measure_collapse,
     measure_information,
     summarize_activity,
 )
-from metarims.types import VIEW, Observation
 
 
 def seen(ahead):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from metarims.config import PPO
+from metarims.gridworld.types import Observation
 from metarims.learning.ppo import Spans, compute_loss, compute_policy_loss, compute_value_loss
 from metarims.learning.rollout import take_log_prob
-from metarims.types import Observation
 
 
 def policy_loss(ratio, advantage, normalize=False):

@@ -11,10 +11,10 @@ import pytest
 from metarims.agents.agent import Agent
 from metarims.agents.lstm import LSTMState
 from metarims.config import PPO, Loop
+from metarims.gridworld.types import Observation
 from metarims.learning.returns import compute_advantages
 from metarims.learning.rollout import Rollout
 from metarims.learning.timescales import Learner
-from metarims.types import Observation
 
 with np.load(Path(__file__).parent / "reference" / "torch_ac.npz") as file:
     THEIRS = {name: jnp.asarray(array) for name, array in file.items()}

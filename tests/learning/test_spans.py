@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from metarims.config import GROUPS, PPO, Config, Loop, loops
+from metarims.gridworld.types import Observation
 from metarims.learning import timescales
 from metarims.learning.ppo import LOSS_TERMS
 from metarims.learning.rollout import Rollout
@@ -19,7 +20,6 @@ from metarims.learning.timescales import (
     select_spans,
 )
 from metarims.learning.trainer import make_schedule
-from metarims.types import Observation
 
 ENVS = 3
 

@@ -16,7 +16,7 @@ from metarims.agents.products import project
 from metarims.agents.rims import RIMCore
 from metarims.config import GROUPS, Network
 from metarims.errors import unknown_name
-from metarims.types import Observation, Pixels
+from metarims.gridworld.types import Observation, Pixels
 
 
 class AgentOutput(NamedTuple):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Integer
 
 from metarims.agents.agent import Agent, count_parameters
-from metarims.types import VIEW, Observation
+from metarims.gridworld.types import VIEW, Observation
 
 
 class Cost(NamedTuple):

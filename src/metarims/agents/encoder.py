@@ -17,7 +17,7 @@ from metarims.agents.cells import step_gru
 from metarims.agents.init import init_fan_in
 from metarims.agents.products import project
 from metarims.gridworld.observation import TILE_ATLAS
-from metarims.types import TILE, VIEW, Observation, Pixels
+from metarims.gridworld.types import TILE, VIEW, Observation, Pixels
 
 PATCH = TILE * TILE * 3
 

@@ -16,7 +16,7 @@ from metarims.agents.agent import AgentOutput, policy_entropy
 from metarims.errors import UserError, format_value, unknown_name
 from metarims.gridworld import VecEnv
 from metarims.gridworld.missions import MissionFormat
-from metarims.types import Observation, Pixels
+from metarims.gridworld.types import Observation, Pixels
 
 EVALUATION_DOMAIN = (0x6576616C, 0x75617465)
 """The two words of the key from which every evaluation's come. A training seed's key has a first word of 0."""

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Integer
 from metarims.evaluation.episodes import Episode
 from metarims.gridworld import make
 from metarims.gridworld.tiles import NUM_TILES, WALL
+from metarims.gridworld.types import VIEW, Observation
 from metarims.learning.diagnostics import measure_information
-from metarims.types import VIEW, Observation
 
 EXCHANGES = 20
 """Of the sets of episodes, by which it is found what they would tell by chance."""

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from metarims.agents.agent import AgentOutput
 from metarims.agents.core import CoreMetrics
-from metarims.types import Observation, Pixels
+from metarims.gridworld.types import Observation, Pixels
 
 
 class RandomAgent(eqx.Module):

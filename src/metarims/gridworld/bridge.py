@@ -10,7 +10,7 @@ from minigrid.core.world_object import WorldObj
 from metarims.errors import UserError
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import AGENT, EMPTY, LANDMARK, NUM_TILES, SYMBOLS, TARGET, UNSEEN
-from metarims.types import TILE
+from metarims.gridworld.types import TILE
 
 
 def draw_atlas() -> np.ndarray:

@@ -19,7 +19,7 @@ from metarims.errors import UserError, unknown_name
 from metarims.gridworld.bridge import state_from_farama
 from metarims.gridworld.missions import MissionFormat, tokenize
 from metarims.gridworld.state import EnvState
-from metarims.types import TILE, VIEW, Pixels
+from metarims.gridworld.types import TILE, VIEW, Pixels
 
 __all__ = ["Episode", "FaramaBatch", "FaramaStep", "make_farama", "play", "state_from_farama"]
 

@@ -20,8 +20,8 @@ from metarims.gridworld.levels.base import Level
 from metarims.gridworld.missions import MAX_WORDS, VOCABULARY
 from metarims.gridworld.registry import ids, make
 from metarims.gridworld.state import EnvState
+from metarims.gridworld.types import TILE, VIEW, Observation
 from metarims.gridworld.vector import VecEnv, VecEnvState
-from metarims.types import TILE, VIEW, Observation
 
 NAMESPACE = "metarims"
 

@@ -16,7 +16,7 @@ from metarims.gridworld.farama import make_farama, naming_failures, quiet_reset
 from metarims.gridworld.mission_table import BABYAI_VOCABULARY, MissionTable
 from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS
 from metarims.gridworld.tiles import AGENT, EMPTY, KEY, SYMBOLS
-from metarims.types import VIEW, Observation, TimeStep
+from metarims.gridworld.types import VIEW, Observation, TimeStep
 
 __all__ = ["BABYAI_VOCABULARY", "Facts", "HostVector", "codes_from_symbols", "read_facts", "time_limit"]
 

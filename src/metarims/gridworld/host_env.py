@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Int, Int32, PRNGKeyArray
 
 from metarims.errors import UserError
 from metarims.gridworld.mission_table import BABYAI_VOCABULARY, MissionTable
-from metarims.types import VIEW, Observation, TimeStep
+from metarims.gridworld.types import VIEW, Observation, TimeStep
 
 
 class HostEnvSpec(NamedTuple):

@@ -12,7 +12,7 @@ from metarims.gridworld.physics import door_parts
 from metarims.gridworld.state import EnvState, heading
 from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import AGENT, CODE, DOOR, EMPTY, SYMBOLS, TILE_ATLAS, UNSEEN, WALL
-from metarims.types import TILE, VIEW, Observation
+from metarims.gridworld.types import TILE, VIEW, Observation
 
 HALF = VIEW // 2
 _FULL = (1 << VIEW) - 1

@@ -18,7 +18,7 @@ from metarims.gridworld import task_rules
 from metarims.gridworld.levels.base import Level
 from metarims.gridworld.prng import random_bits
 from metarims.gridworld.state import EnvState
-from metarims.types import VIEW, Observation, TimeStep
+from metarims.gridworld.types import VIEW, Observation, TimeStep
 
 
 class Fresh(NamedTuple):

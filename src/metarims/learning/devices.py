@@ -18,7 +18,6 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from metarims.errors import UserError
-from metarims.types import is_key
 
 ON_DEVICE, ACROSS = "shards of a device", "shards"
 """Names of the mapped axes of shards: those that one device computes, and those of different devices."""
@@ -156,3 +155,8 @@ def _gather(leaf: Any) -> Any:
     if leaf.is_fully_addressable:
         return jnp.asarray(np.asarray(leaf))
     return jnp.asarray(multihost_utils.process_allgather(leaf, tiled=True))
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether an array holds random keys, which are not numbers to compute with."""
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from metarims.agents.core import CoreMetrics
 from metarims.gridworld.tiles import NUM_TILES
-from metarims.types import VIEW, Observation
+from metarims.gridworld.types import VIEW, Observation
 
 MOST_MODULES = 8
 """Of more modules the sets that can act are too many to be counted one by one; their information is left out."""

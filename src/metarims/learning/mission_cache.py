@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
-from metarims.types import TimeStep
+from metarims.gridworld.types import TimeStep
 
 
 def update_mission_rows(agent: Any, tables: Any, state: Any, time_step: TimeStep) -> Any:

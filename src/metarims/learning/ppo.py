@@ -9,9 +9,9 @@ from jaxtyping import Array, Bool, Float, Int
 from metarims.agents.agent import Agent, policy_entropy
 from metarims.agents.core import State, unroll
 from metarims.config import PPO
+from metarims.gridworld.types import Observation
 from metarims.learning.devices import mean
 from metarims.learning.rollout import take_log_prob
-from metarims.types import Observation
 
 LOSS_TERMS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction")
 """What ``compute_loss`` reports."""

@@ -11,9 +11,9 @@ from metarims.agents.core import State
 from metarims.agents.encoder import Tables
 from metarims.gridworld import VecEnv
 from metarims.gridworld.make_envs import Environments
+from metarims.gridworld.types import Observation
 from metarims.learning.diagnostics import Activity, measure_activity
 from metarims.learning.mission_cache import update_mission_rows
-from metarims.types import Observation
 
 
 class Actor(NamedTuple):

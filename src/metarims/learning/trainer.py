@@ -20,13 +20,12 @@ from metarims.errors import UserError
 from metarims.gridworld.host_env import HostVecEnv
 from metarims.gridworld.make_envs import make_envs, mission_tokens, vocabulary
 from metarims.gridworld.registry import tasks
-from metarims.learning.devices import Layout, total
+from metarims.learning.devices import Layout, is_key, total
 from metarims.learning.diagnostics import Activity, summarize_activity
 from metarims.learning.guard import TERMS, Fault, record_fault
 from metarims.learning.rollout import Actor, Episodes, Rollout, collect_rollout, init_actor, sum_over_time
 from metarims.learning.rules import RULES, network_of
 from metarims.learning.timescales import Learner, append_rollout, last_steps, make_learners
-from metarims.types import is_key
 
 RUN_ONCE = {"xla_backend_optimization_level": 0}
 """Compiler options of a program that runs but once: optimising it would take longer than it runs."""

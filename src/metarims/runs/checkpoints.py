@@ -25,9 +25,9 @@ import orbax.checkpoint.experimental.v1 as ocp
 from jax.experimental import multihost_utils
 
 from metarims.errors import UserError, one_line
+from metarims.learning.devices import is_key
 from metarims.runs.files import describe_error, sync_folder, sync_tree, write_atomic
 from metarims.runs.schema import check_schema
-from metarims.types import is_key
 
 KEEP = 2
 """Checkpoints kept: the last, and one to fall back on."""

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from metarims.config import Config
+from metarims.learning.devices import is_key
 from metarims.runs import metrics_log
 from metarims.runs.trainer_protocol import Trainer
-from metarims.types import is_key
 
 MAX_RESTARTS = 3
 """Of one seed in a run; at the next fault it stops."""

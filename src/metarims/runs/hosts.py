@@ -22,9 +22,9 @@ from jax.experimental import multihost_utils
 
 from metarims.config import Config
 from metarims.errors import UserError, format_value
+from metarims.learning.devices import is_key
 from metarims.runs.files import describe_error
 from metarims.runs.folder import RunFolder
-from metarims.types import is_key
 
 SHUTDOWN_SECONDS = 30
 """How long a process that ends waits for the others to end too."""

@@ -15,6 +15,7 @@ from metarims import __version__
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.gridworld.missions import VOCABULARY
+from metarims.learning.devices import is_key
 from metarims.runs import checkpoints, hosts, metrics_log, provenance
 from metarims.runs.best_checkpoint import BestAgents, Bests
 from metarims.runs.callbacks import Callback, Callbacks, ChunkReport
@@ -28,7 +29,6 @@ from metarims.runs.signals import StopRequest
 from metarims.runs.trainer_protocol import Trainer
 from metarims.runs.warm_start import check_fit, first_agents, keep_copies
 from metarims.runtime import release_memory
-from metarims.types import is_key
 
 EPISODE_MEANS = {"return", "success", "episode_length"}
 """Metrics that are undefined (null) in a chunk in which no episode ended."""

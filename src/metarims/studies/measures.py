@@ -15,11 +15,11 @@ from metarims.evaluation.modules import find_mark, information_beyond_chance, is
 from metarims.evaluation.recording import record_episodes
 from metarims.evaluation.tables import carries, check_actions
 from metarims.gridworld import make
+from metarims.gridworld.types import VIEW
 from metarims.learning.diagnostics import measure_collapse
 from metarims.learning.trainer import make_trainer
 from metarims.runs.export import SavedAgent
 from metarims.studies.plans import Found, Measure, Row, Scale, Trained, named
-from metarims.types import VIEW
 
 KEPT = 0.9
 """Share of the old success at which an agent counts as recovered."""

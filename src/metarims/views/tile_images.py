@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from metarims.gridworld.tiles import AGENT, COLORS, DOOR, DOOR_STATES, KEY, KINDS, NUM_TILES
-from metarims.types import TILE
+from metarims.gridworld.types import TILE
 
 COLUMNS = 10
 

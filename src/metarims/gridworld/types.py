@@ -1,14 +1,12 @@
-"""The axis legend, and the data that crosses folders.
+"""What environments return, and the axis legend of the whole package.
 
 Axes, always in this order: S seeds, T time, B environments, M modules (K of them active), H module state,
 D input features, A actions, L words of a mission. World grids and images of codes are indexed [x, y] as Farama's are;
 pictures are indexed [row, column].
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 VIEW = 7
@@ -44,8 +42,3 @@ class TimeStep(NamedTuple):
     truncated: Bool[Array, "*B"]
     final_observation: Observation
     """The view that the step itself led to: where no episode ended, the same as ``observation``."""
-
-
-def is_key(leaf: Any) -> bool:
-    """Whether an array is of random keys, which have no numbers to compute with."""
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
