@@ -18,7 +18,7 @@ import pytest
 from metarims import __version__, cli, presets
 from metarims.commands.common import program
 from metarims.runs.folder import read_config
-from metarims.runs.training import Outcome
+from metarims.runs.training import TrainResult
 from metarims.runtime import cache_folder, enable_compile_cache
 
 CACHE = Path(__file__).parents[1] / ".cache"
@@ -469,7 +469,7 @@ def test_bad_input_is_one_sentence_and_exit_code_two(capsys, tmp_path, monkeypat
 @pytest.mark.parametrize(("written", "seeds"), [("2048", ["0", "1e1"]), ("2_048", ["0,10"]), ("2.048e3", ["0,", "10"])])
 def test_whole_numbers_as_people_write_them(written, seeds, monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr("metarims.runs.training.train", lambda config, *_: asked.append(config) or Outcome(True, 0))
+    monkeypatch.setattr("metarims.runs.training.train", lambda config, *_: asked.append(config) or TrainResult(True, 0))
     arguments = ("train", "--frames", written, "--seeds", *seeds, "--out", tmp_path / "run")
     assert metarims(*arguments).returncode == 0
     assert (asked[0].frames, asked[0].seeds) == (2048, (0, 10))

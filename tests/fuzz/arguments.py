@@ -16,7 +16,7 @@ from metarims.config import Config
 from metarims.evaluation.evaluate import Evaluation
 from metarims.learning.rules import RULES
 from metarims.presets import PRESETS
-from metarims.runs.training import Outcome
+from metarims.runs.training import TrainResult
 from metarims.studies.running import Ended
 
 COMMANDS = {
@@ -135,12 +135,12 @@ def arguments(random: Random) -> list[str]:
     return words
 
 
-def _train(config: Config, out: Path, callback: Any, make_trainer: Any, stop: Any) -> Outcome:
+def _train(config: Config, out: Path, callback: Any, make_trainer: Any, stop: Any) -> TrainResult:
     """Training up to where it would begin."""
     if config.env not in _REFUSED and config.env not in _MADE:
         make_trainer(config)
         _MADE.add(config.env)
-    return Outcome(True, config.frames)
+    return TrainResult(True, config.frames)
 
 
 _MADE: set[str] = set()

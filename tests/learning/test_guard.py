@@ -133,7 +133,7 @@ def test_also_where_programs_are_optimised(small, monkeypatch, agent):
 def test_other_random_numbers_are_those_of_the_seed_and_the_restart(healthy):
     trainer, start, *_ = healthy
     keys = {
-        numbers: [bytes(np.asarray(data)) for data in jax.random.key_data(trainer.renew(copy(start), numbers).key)]
+        numbers: [bytes(np.asarray(data)) for data in jax.random.key_data(trainer.reseed(copy(start), numbers).key)]
         for numbers in [(1, 1), (1, 2)]
     }
     assert keys[1, 1][0] == keys[1, 2][0]
@@ -142,7 +142,7 @@ def test_other_random_numbers_are_those_of_the_seed_and_the_restart(healthy):
 
 def test_a_seed_with_other_random_numbers_learns_something_else(healthy):
     trainer, start, after, _ = healthy
-    state, metrics = trainer.run_chunk(trainer.renew(copy(start), [1, 1]))
+    state, metrics = trainer.run_chunk(trainer.reseed(copy(start), [1, 1]))
     assert (np.asarray(metrics["fault/update"]) == 0).all()
     for seed in (0, 1):
         assert words(state.agent, seed) != words(after.agent, seed)
@@ -150,6 +150,6 @@ def test_a_seed_with_other_random_numbers_learns_something_else(healthy):
 
 def test_choosing_takes_whole_seeds(healthy):
     trainer, start, after, _ = healthy
-    chosen = trainer.choose([False, True], copy(after), copy(start))
+    chosen = trainer.select_seeds([False, True], copy(after), copy(start))
     assert words(chosen, 0) == words(start, 0)
     assert words(chosen, 1) == words(after, 1)

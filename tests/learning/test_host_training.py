@@ -41,7 +41,7 @@ def talked(small, quick_module):
     start = trainer.init()
     trainer.compile(start)
     middle, first = trainer.run_chunk(start)
-    kept = jax.tree.map(jnp.copy, trainer.keep(middle))
+    kept = jax.tree.map(jnp.copy, trainer.to_checkpoint(middle))
     end, second = trainer.run_chunk(middle)
     return trainer, kept, end, (first, second)
 
@@ -82,7 +82,7 @@ def test_a_seed_is_held_while_its_environments_go_on(talked):
     state, _ = trainer.resume(kept._replace(key=jax.random.clone(kept.key)))
     before = jax.tree.map(jnp.copy, state._replace(key=jax.random.clone(state.key)))
     after, _ = trainer.run_chunk(state)
-    held = trainer.choose([False, True], before, after)
+    held = trainer.select_seeds([False, True], before, after)
     for now, was, other in zip(*map(jax.tree.leaves, (held.agent, before.agent, after.agent)), strict=True):
         np.testing.assert_array_equal(now[1], was[1])
         np.testing.assert_array_equal(now[0], other[0])
@@ -118,7 +118,7 @@ def test_an_agent_that_reads_no_missions_learns_whatever_they_say(small, quick_m
 def test_native_tasks_compile_without_calls_to_the_host(small):
     trainer = make_trainer(small.config("vanilla"))
     state = trainer.init()
-    assert trainer.keep(state) is state
+    assert trainer.to_checkpoint(state) is state
     resumed, note = trainer.resume(state)
     assert resumed is state
     assert note == ""

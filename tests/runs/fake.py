@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from metarims.config import Config
 from metarims.gridworld import VOCABULARY
-from metarims.learning.trainer import choose_seeds
+from metarims.learning.trainer import select_by_seed
 
 OPTIMISER = optax.adam(0.1)
 SMALL = Config(agent="vanilla", frames=1200, seeds=(3, 5), record_every=100, checkpoint_every=3)
@@ -50,7 +50,7 @@ class FakeTrainer:
 
         return jax.vmap(one)(jnp.asarray(self.config.seeds))
 
-    def begin_with(self, state, agents):
+    def load_weights(self, state, agents):
         return state | {"tiny": jax.tree.map(lambda *leaves: jnp.stack(leaves), *agents)}
 
     def compile(self, state):
@@ -67,17 +67,17 @@ class FakeTrainer:
                 state["tiny"] = eqx.tree_at(lambda t: t.weight, state["tiny"], broken)
         return state, metrics
 
-    def renew(self, state, numbers):
+    def reseed(self, state, numbers):
         numbers = jnp.asarray(numbers)
         return state | {"key": jax.vmap(jax.random.fold_in)(state["key"], 100 + numbers), "restarts": numbers}
 
-    def choose(self, seeds, state, other):
-        return choose_seeds(jnp.asarray(seeds), state, other)
+    def select_seeds(self, seeds, state, other):
+        return select_by_seed(jnp.asarray(seeds), state, other)
 
     def agent(self, state, index):
         return jax.tree.map(lambda leaf: leaf[index], state["tiny"])
 
-    def keep(self, state):
+    def to_checkpoint(self, state):
         return state
 
     def resume(self, kept):

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from metarims import __version__
 from metarims.config import Config
 from metarims.errors import UserError
-from metarims.runs import checkpoints, training, watching
+from metarims.runs import callbacks, checkpoints, provenance, training
 from metarims.runs.export import load_agent
 from metarims.runs.folder import describe, load_agents, read_config
 from metarims.runs.progress import Progress
@@ -226,7 +226,7 @@ def test_who_watches_is_told_of_compiling_if_it_can_be(tmp_path, train):
 
     heard = []
     with pytest.raises(Killed):
-        train(tmp_path / "run", callback=watching.Callbacks(Listener(), kill_after(4)))
+        train(tmp_path / "run", callback=callbacks.Callbacks(Listener(), kill_after(4)))
     assert heard == ["compiling", "from 0", "compiled", 1, 2, 3, 4]
     heard = []
     train(tmp_path / "run", callback=Listener())
@@ -234,7 +234,7 @@ def test_who_watches_is_told_of_compiling_if_it_can_be(tmp_path, train):
     heard = []
     train(tmp_path / "run", callback=Listener())
     assert heard == ["compiling", "from 1200"], "a finished run compiles no more"
-    assert not isinstance(Callback(), watching.CompileCallback)
+    assert not isinstance(Callback(), callbacks.CompileCallback)
 
 
 def test_compiling_counts_as_part_of_the_first_chunk(tmp_path, train, monkeypatch):
@@ -248,7 +248,7 @@ def test_compiling_counts_as_part_of_the_first_chunk(tmp_path, train, monkeypatc
 def test_every_chunk_names_the_code_that_trained_it(tmp_path, train, fake, monkeypatch):
     """Two commits train one run."""
     for commit, frames in (("one", 600), ("two", 1200)):
-        monkeypatch.setattr(code, "commit", lambda commit=commit: commit)
+        monkeypatch.setattr(provenance, "commit", lambda commit=commit: commit)
         train(tmp_path, dataclasses.replace(fake.SMALL, frames=frames))
     chunks = [json.loads(line) for line in (tmp_path / "speed.jsonl").read_text().splitlines()]
     assert [chunk["commit"] for chunk in chunks] == ["one"] * 6 + ["two"] * 6
@@ -336,7 +336,7 @@ def test_a_task_without_episodes_has_no_means():
     text = io.StringIO()
     progress = Progress(Console(file=text, width=200))
     progress.begin(Config(env="a+b"), 0, ())
-    progress.chunk(watching.ChunkReport(1, 10, 20, 5.0, 0.0, [row], 2.0))
+    progress.chunk(callbacks.ChunkReport(1, 10, 20, 5.0, 0.0, [row], 2.0))
     assert "success 0.500" in text.getvalue()
     assert "success/a 0.500  success/b -" in text.getvalue()
 

@@ -16,7 +16,7 @@ from metarims import cli, runtime
 from metarims.errors import UserError
 from metarims.fields import to_json
 from metarims.runs.signals import StopRequest
-from metarims.runs.training import Outcome
+from metarims.runs.training import TrainResult
 from metarims.studies import jobs
 from metarims.studies.catalogue import STUDIES
 from metarims.studies.plans import Plan, Stage
@@ -317,7 +317,7 @@ def test_a_plans_seconds_and_commits_are_those_of_all_its_attempts(tmp_path, mon
 
     def train(*_, **__):
         head.append("later")
-        return Outcome(True, 1)
+        return TrainResult(True, 1)
 
     monkeypatch.setattr(code, "commit", lambda: head[-1])
     monkeypatch.setattr(jobs, "train", train)

@@ -33,7 +33,7 @@ RUN_ONCE = {"xla_backend_optimization_level": 0}
 Learned: TypeAlias = tuple[dict[str, Array], Fault]
 """What an update tells: the means of its losses, and its first fault."""
 
-RENEWED = 2**31
+RESEEDED = 2**31
 """Numbers from here on, folded into a key, give keys that no split of it gives."""
 
 
@@ -95,7 +95,7 @@ class Trainer:
         keys = jax.vmap(jax.random.key)(jnp.array(self.config.seeds))
         return self._place(self._checked(jax.jit(jax.vmap(self._init), compiler_options=RUN_ONCE))(keys))
 
-    def begin_with(self, state: TrainState, agents: Sequence[Agent]) -> TrainState:
+    def load_weights(self, state: TrainState, agents: Sequence[Agent]) -> TrainState:
         """The first state, but with the weights of these agents, one per seed, which have the shapes of its own."""
         leaves = zip(*map(jax.tree.leaves, agents), strict=True)
         weights = jax.tree.structure(state.agent).unflatten(jnp.stack(of_seeds) for of_seeds in leaves)
@@ -106,7 +106,7 @@ class Trainer:
         jitted: Any = inspect.unwrap(self._program, stop=lambda program: hasattr(program, "lower"))
         jitted.lower(state).compile()
 
-    def keep(self, state: TrainState) -> TrainState:
+    def to_checkpoint(self, state: TrainState) -> TrainState:
         """What a checkpoint must hold: everything, but no environments that live outside of the program."""
         return state._replace(actor=None) if isinstance(self.envs, HostVecEnv) else state  # pyright: ignore
 
@@ -117,17 +117,17 @@ class Trainer:
         note = f"{self.config.env} is stepped on the host, where environments cannot be restored: episodes begin anew."
         return self._checked(jax.jit(jax.vmap(self._begin_anew), compiler_options=RUN_ONCE))(kept), note
 
-    def renew(self, state: TrainState, numbers: Sequence[int]) -> TrainState:
+    def reseed(self, state: TrainState, numbers: Sequence[int]) -> TrainState:
         """The same state with other actions and minibatches drawn from here on; ``numbers``: one per seed, which say
         what others. Levels come in the order in which they would have come."""
-        fresh = jax.vmap(_renew_key)(state.key, jnp.array(numbers))
+        fresh = jax.vmap(_reseed_key)(state.key, jnp.array(numbers))
         return self._place(state._replace(key=fresh))
 
-    def choose(self, seeds: Sequence[bool], state: TrainState, other: TrainState) -> TrainState:
+    def select_seeds(self, seeds: Sequence[bool], state: TrainState, other: TrainState) -> TrainState:
         """``state`` for the seeds that are marked, ``other`` for the rest, of which host environments stay."""
         if isinstance(self.envs, HostVecEnv):
             state = state._replace(actor=other.actor)
-        return self._place(choose_seeds(jnp.array(seeds), state, other))
+        return self._place(select_by_seed(jnp.array(seeds), state, other))
 
     def agent(self, state: TrainState, index: int) -> Agent:
         """The agent of one seed, by its place in ``config.seeds``."""
@@ -246,7 +246,7 @@ class Trainer:
 
 
 @jax.jit
-def choose_seeds(seeds: Bool[Array, " S"], tree: Any, other: Any) -> Any:
+def select_by_seed(seeds: Bool[Array, " S"], tree: Any, other: Any) -> Any:
     """Leaves of ``tree`` for the seeds that are marked, of ``other`` for the rest; every leaf has an axis of seeds."""
 
     def pick(leaf, other):
@@ -256,10 +256,10 @@ def choose_seeds(seeds: Bool[Array, " S"], tree: Any, other: Any) -> Any:
     return jax.tree.map(pick, tree, other)
 
 
-def _renew_key(key: PRNGKeyArray, number: Int[Array, ""]) -> PRNGKeyArray:
+def _reseed_key(key: PRNGKeyArray, number: Int[Array, ""]) -> PRNGKeyArray:
     if key.ndim:  # Of several shards.
-        return jax.vmap(_renew_key, in_axes=(0, None))(key, number)
-    return jax.random.fold_in(key, jnp.uint32(RENEWED) + number.astype(jnp.uint32))
+        return jax.vmap(_reseed_key, in_axes=(0, None))(key, number)
+    return jax.random.fold_in(key, jnp.uint32(RESEEDED) + number.astype(jnp.uint32))
 
 
 def make_schedule(learners: Sequence[Learner], *, reuse: bool) -> tuple[tuple[int, ...], ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 
-class Bests(TypedDict):
+class BestSoFar(TypedDict):
     """Where the search stands, as a checkpoint holds it: one entry per seed in each list."""
 
     returns: list[float | None]
@@ -18,7 +18,7 @@ class Bests(TypedDict):
     """... and their number."""
 
 
-class BestAgents:
+class BestCheckpoints:
     """Judges stretches of training, from one regular checkpoint to the next, or to the run's end.
 
     Checkpoints that a stop makes end no stretch, so that a run which was stopped keeps the same agents as one which was
@@ -30,14 +30,14 @@ class BestAgents:
         self.seeds = list(seeds)
         self.agents: list[Any] = []
         """One per seed; what stands there before the first stretch has ended is no best."""
-        self.standing: Bests = {
+        self.standing: BestSoFar = {
             "returns": [None] * len(seeds),
             "env_steps": [0] * len(seeds),
             "sums": [0.0] * len(seeds),
             "episodes": [0] * len(seeds),
         }
 
-    def restore(self, agents: Sequence[Any], notes: Bests | None = None) -> None:
+    def restore(self, agents: Sequence[Any], notes: BestSoFar | None = None) -> None:
         """Take up what a checkpoint held."""
         self.agents = list(agents)
         if notes is not None:
@@ -51,9 +51,9 @@ class BestAgents:
                 self.standing["sums"][index] += row["return"] * row["episodes"]
                 self.standing["episodes"][index] += row["episodes"]
 
-    def at_end(self, env_steps: Callable[[int], int], agent: Callable[[int], Any]) -> "BestAgents":
+    def at_end(self, env_steps: Callable[[int], int], agent: Callable[[int], Any]) -> "BestCheckpoints":
         """The best agents of a run that ends here: the running stretch is judged in them, and here goes on."""
-        ended = BestAgents(self.seeds)
+        ended = BestCheckpoints(self.seeds)
         ended.restore(self.agents, copy.deepcopy(self.standing))
         ended.judge(env_steps, agent)
         return ended

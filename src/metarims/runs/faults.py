@@ -9,7 +9,7 @@ import numpy as np
 from metarims.config import Config
 from metarims.learning.devices import is_key
 from metarims.runs import metrics_log
-from metarims.runs.trainer_protocol import Trainer
+from metarims.runs.trainer_protocol import TrainerProtocol
 
 MAX_RESTARTS = 3
 """Of one seed in a run; at the next fault it stops."""
@@ -38,7 +38,7 @@ class Event(NamedTuple):
     """The same as a sentence."""
 
 
-class Standing(TypedDict):
+class SeedStatus(TypedDict):
     """Where the seeds stand, as a checkpoint holds it: one entry per seed in each list."""
 
     restarts: list[int]
@@ -53,7 +53,7 @@ class FaultGuard:
     more, from the same state with other actions drawn, and its part alone is taken from that.
     """
 
-    def __init__(self, trainer: Trainer, config: Config):
+    def __init__(self, trainer: TrainerProtocol, config: Config):
         self.trainer, self.config = trainer, config
         self.restarts = [0] * len(config.seeds)
         self.stopped: list[int | None] = [None] * len(config.seeds)
@@ -109,12 +109,12 @@ class FaultGuard:
             again = [index in faulty and self.stopped[index] is None for index in range(len(self.stopped))]
             if not any(again):
                 break
-            attempt, found = self._run(self.trainer.renew(_copy(before), self.restarts))
-            state = self.trainer.choose(again, attempt, state)
+            attempt, found = self._run(self.trainer.reseed(_copy(before), self.restarts))
+            state = self.trainer.select_seeds(again, attempt, state)
             values = {name: np.where(again, found[name], value) for name, value in values.items()}
             faulty = [index for index in faulty if again[index] and values["fault/update"][index]]
         if self.stopped_seeds:
-            state = self.trainer.choose([steps is not None for steps in self.stopped], before, state)
+            state = self.trainer.select_seeds([steps is not None for steps in self.stopped], before, state)
         return state, {name: value for name, value in values.items() if not name.startswith("fault/")}, events
 
     def _run(self, state: Any) -> tuple[Any, dict[str, np.ndarray]]:

@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 
 @runtime_checkable
-class Trainer(Protocol):
+class TrainerProtocol(Protocol):
     """Trains all seeds of a run, chunk by chunk (``learning.trainer.Trainer``)."""
 
     frames_per_chunk: int
@@ -20,7 +20,7 @@ class Trainer(Protocol):
     """The vocabulary of its missions."""
 
     def init(self) -> Any: ...
-    def begin_with(self, state: Any, agents: Sequence[Any]) -> Any:
+    def load_weights(self, state: Any, agents: Sequence[Any]) -> Any:
         """The first state, but with the weights of these agents, one per seed."""
         ...
 
@@ -36,16 +36,16 @@ class Trainer(Protocol):
         """
         ...
 
-    def renew(self, state: Any, numbers: Sequence[int]) -> Any:
+    def reseed(self, state: Any, numbers: Sequence[int]) -> Any:
         """The same state with other random numbers from here on; ``numbers``: one per seed, which say what others."""
         ...
 
-    def choose(self, seeds: Sequence[bool], state: Any, other: Any) -> Any:
+    def select_seeds(self, seeds: Sequence[bool], state: Any, other: Any) -> Any:
         """``state`` for the seeds that are marked, ``other`` for the rest."""
         ...
 
     def agent(self, state: Any, index: int) -> Any: ...
-    def keep(self, state: Any) -> Any:
+    def to_checkpoint(self, state: Any) -> Any:
         """What of a state a checkpoint holds."""
         ...
 

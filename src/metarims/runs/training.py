@@ -17,43 +17,43 @@ from metarims.errors import UserError
 from metarims.gridworld.missions import VOCABULARY
 from metarims.learning.devices import is_key
 from metarims.runs import checkpoints, hosts, metrics_log, provenance
-from metarims.runs.best_checkpoint import BestAgents, Bests
+from metarims.runs.best_checkpoint import BestCheckpoints, BestSoFar
 from metarims.runs.callbacks import Callback, Callbacks, ChunkReport
 from metarims.runs.compile_clock import CompileClock
 from metarims.runs.export import SavedAgent, save_agent
-from metarims.runs.faults import FaultGuard, Standing
+from metarims.runs.faults import FaultGuard, SeedStatus
 from metarims.runs.files import check_space, clear_scratch, writing
 from metarims.runs.folder import RunFolder
 from metarims.runs.schema import check_schema
 from metarims.runs.signals import StopRequest
-from metarims.runs.trainer_protocol import Trainer
-from metarims.runs.warm_start import check_fit, first_agents, keep_copies
+from metarims.runs.trainer_protocol import TrainerProtocol
+from metarims.runs.warm_start import check_fit, copy_initial_agents, initial_agents
 from metarims.runtime import release_memory
 
 EPISODE_MEANS = {"return", "success", "episode_length"}
 """Metrics that are undefined (null) in a chunk in which no episode ended."""
 
 
-class Mark(TypedDict):
+class LogPosition(TypedDict):
     """How much of a file of lines there was (``metrics_log.Log.mark``)."""
 
     bytes: int
     sha256: str
 
 
-class Notes(TypedDict):
+class CheckpointNotes(TypedDict):
     """What a run keeps beside a checkpoint's state."""
 
     chunk: int
     env_steps: int
-    metrics: Mark
+    metrics: LogPosition
     speed_bytes: int
     events_bytes: NotRequired[int]
-    faults: NotRequired[Standing]
-    best: NotRequired[Bests]
+    faults: NotRequired[SeedStatus]
+    best: NotRequired[BestSoFar]
 
 
-class Outcome(NamedTuple):
+class TrainResult(NamedTuple):
     """How a call of ``train`` ended."""
 
     finished: bool
@@ -67,10 +67,10 @@ def train(
     config: Config,
     out: str | Path,
     callback: Callback | None = None,
-    make_trainer: Callable[[Config], Trainer] | None = None,
+    make_trainer: Callable[[Config], TrainerProtocol] | None = None,
     stop: StopRequest | None = None,
     agents: Sequence[SavedAgent] | None = None,
-) -> Outcome:
+) -> TrainResult:
     """Train, or go on training, the run of ``config`` in the folder ``out``.
 
     A run that was killed and goes on is bit for bit the run that was not, on one kind of processor: its state comes
@@ -81,7 +81,7 @@ def train(
     provenance.commit()  # Before the checkout may change.
     with stop or StopRequest() as stop:
         trainer = make_trainer(config)  # Says what cannot be built before anything is written.
-        agents = agents or first_agents(config, out)
+        agents = agents or initial_agents(config, out)
         if agents:
             check_fit(agents, config, trainer.level.num_actions, trainer.words)
         with hosts.hold_folder(out, config) as folder, CompileClock() as clock:
@@ -95,25 +95,25 @@ class _Run:
         self,
         config: Config,
         folder: RunFolder,
-        trainer: Trainer,
+        trainer: TrainerProtocol,
         callback: Callback | None,
         stop: StopRequest,
         clock: CompileClock,
-        first_agents: Sequence[SavedAgent] | None,
+        initial_agents: Sequence[SavedAgent] | None,
     ):
         self.config, self.folder, self.trainer = config, folder, trainer
         self.callbacks = Callbacks(*([callback] if callback else []))
-        self.stop, self.clock, self.first_agents = stop, clock, first_agents
+        self.stop, self.clock, self.initial_agents = stop, clock, initial_agents
         self.began: tuple[float, float] | None = None
         """Where compiling for the next chunk began: wall clock, and seconds of compiling by then."""
         self.chunk, self.env_steps, self.saved_steps = 0, 0, 0
         self.state: Any = None
         self.checkpoints = Path(hosts.share(str(folder.checkpoints.absolute())))
         self.guard = FaultGuard(trainer, config)
-        self.best = BestAgents(config.seeds)
+        self.best = BestCheckpoints(config.seeds)
         self._open_logs()
 
-    def go(self) -> Outcome:
+    def go(self) -> TrainResult:
         self._restore()
         if self.chunk:
             self._export()  # A process killed between checkpoint and export left older ones.
@@ -129,7 +129,7 @@ class _Run:
                 self.best.judge(self._steps_of, partial(self.trainer.agent, self.state))
             if ends or regular:
                 self._save()
-        return Outcome(self._finished, self.env_steps, self.guard.stopped_seeds)
+        return TrainResult(self._finished, self.env_steps, self.guard.stopped_seeds)
 
     def _open_logs(self) -> None:
         files = (self.folder.metrics, self.folder.speed, self.folder.events)
@@ -188,15 +188,15 @@ class _Run:
         """The state before the first chunk."""
         with _naming_memory():
             state = self.trainer.init()
-            if self.first_agents is None:
+            if self.initial_agents is None:
                 return state
             if self.config.init_from:
-                keep_copies(self.first_agents, self.config, self.folder.path)
-            return self.trainer.begin_with(state, [saved.agent for saved in self.first_agents])
+                copy_initial_agents(self.initial_agents, self.config, self.folder.path)
+            return self.trainer.load_weights(state, [saved.agent for saved in self.initial_agents])
 
     def _checkpoint_of(self, state: Any) -> dict[str, Any]:
         """What a checkpoint holds; the best agents, too, so that all exported ones can be written anew from it."""
-        return {"training": self.trainer.keep(state), "best": self.best.agents}
+        return {"training": self.trainer.to_checkpoint(state), "best": self.best.agents}
 
     def _set_aside(self) -> tuple[str, ...]:
         """Keep what is here though no checkpoint can be gone on from, and say so; nothing where nothing was trained."""
@@ -217,10 +217,10 @@ class _Run:
 
     def _metrics_fault(self, notes: dict[str, Any]) -> str | None:
         try:
-            check_schema(notes, Notes, "notes")
+            check_schema(notes, CheckpointNotes, "notes")
         except UserError as error:
             return f"its {str(error).rstrip('.')}"
-        for name, form in (("faults", Standing), ("best", Bests)):
+        for name, form in (("faults", SeedStatus), ("best", BestSoFar)):
             lists = [notes[name][part] for part in form.__required_keys__] if name in notes else []
             if any(len(of_seeds) != len(self.config.seeds) for of_seeds in lists):
                 return f"its notes.{name} tells of other seeds"
@@ -345,7 +345,7 @@ def _is_number(leaf: Any) -> bool:
     return eqx.is_array(leaf) and not is_key(leaf)
 
 
-def _default_trainer(config: Config) -> Trainer:
+def _default_trainer(config: Config) -> TrainerProtocol:
     from metarims.learning.trainer import make_trainer
 
     return make_trainer(config)

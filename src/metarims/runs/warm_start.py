@@ -12,7 +12,7 @@ from metarims.runs.files import writing
 from metarims.runs.folder import contrast, differences, load_agents, read_config
 
 
-def first_agents(config: Config, out: str | Path) -> list[SavedAgent] | None:
+def initial_agents(config: Config, out: str | Path) -> list[SavedAgent] | None:
     """The agents whose weights the seeds begin with, in the order of ``config.seeds``; None: fresh ones.
 
     A run that has begun has copies of them in its folder, so that it does not matter what became of the others. Raises
@@ -59,7 +59,7 @@ def check_fit(agents: Sequence[SavedAgent], config: Config, num_actions: int, wo
             raise _unfit(config, contrast(saved.config, config, sizes))
 
 
-def keep_copies(agents: Sequence[SavedAgent], config: Config, out: Path) -> None:
+def copy_initial_agents(agents: Sequence[SavedAgent], config: Config, out: Path) -> None:
     """Copy the agents into the folder of the run that begins with them."""
     with writing("the agents to begin with", out):
         for seed, saved in zip(config.seeds, agents, strict=True):
