@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-process test-all parity fuzz faults wheels audit lint docs bench bench-world clean
+.PHONY: demo test test-process test-all parity words mutants fuzz faults wheels audit lint docs bench bench-world clean
 
 demo: $(VENV)/installed
 	$(BIN)/metarims demo
@@ -25,6 +25,14 @@ parity: $(VENV)/installed-dev
 # Every test.
 test-all: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# Former words of ours that are left in sources, pages and help.
+words: $(VENV)/installed-dev
+	$(BIN)/python tests/words.py
+
+# Small faults in the sources, one at a time: does a test notice? About an hour on one core.
+mutants: $(VENV)/installed-dev
+	$(BIN)/python tests/mutations.py
 
 # More than 100,000 spoiled inputs: each works or raises UserError. About 15 minutes on one core.
 fuzz: $(VENV)/installed-dev
