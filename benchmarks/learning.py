@@ -84,7 +84,7 @@ class Evaluations:
         point["episodes"] = [count + row["episodes"] for count, row in zip(before, report.rows, strict=True)]
         for index, seed in enumerate(self.trainer.config.seeds):
             agent, key = self.trainer.agent(self.trainer.state, index), evaluation_key(seed)
-            found = evaluate_jax(agent, self.trainer.level, EPISODES, key, greedy=False)
+            found = evaluate_jax(agent, self.trainer.envs.level, EPISODES, key, greedy=False)
             point["success"].append(float(found.success.mean()))
             point["returns"].append(round(float(found.returns.mean()), 4))
         self.points[report.env_steps] = point

@@ -27,8 +27,6 @@ from metarims.agents.core import Core, unroll
 from metarims.agents.cost import count_flops, measure_cost
 from metarims.agents.lstm import LSTMCore
 from metarims.config import Config, Network
-from metarims.gridworld import VecEnv
-from metarims.gridworld.make_envs import mission_tokens
 from metarims.learning.rollout import collect_rollout
 from metarims.learning.trainer import Trainer, make_trainer
 from metarims.runtime import enable_compile_cache, prevent_deadlock
@@ -58,7 +56,7 @@ def measure_peak() -> float:
 
 def count_frame(trainer: Trainer, agent: Agent) -> dict[str, dict[str, float]]:
     """kFLOP per trained frame: of every part of the network, and of the tables, in acting and in each loop."""
-    cost, envs = measure_cost(agent, mission_tokens(trainer.envs, None)), trainer.config.ppo.num_envs
+    cost, envs = measure_cost(agent, trainer.envs.mission_tokens()), trainer.config.ppo.num_envs
     base = trainer.learners[0].loop.rollout * envs
     found = {"acting": cost.flops | {"tables": cost.table_flops / base}}
     for learner in trainer.learners:
@@ -72,9 +70,8 @@ def count_frame(trainer: Trainer, agent: Agent) -> dict[str, dict[str, float]]:
 def profile(trainer: Trainer) -> dict[str, float]:
     """CPU microseconds per frame: the world alone, acting, and each loop's update."""
     config, envs = trainer.config, trainer.envs
-    assert isinstance(envs, VecEnv)
     state = jax.tree.map(lambda leaf: leaf[0], trainer.init())
-    tokens, frames = mission_tokens(envs, state.actor.env), config.ppo.num_envs
+    tokens, frames = envs.mission_tokens(state.actor.env), config.ppo.num_envs
     key = jax.random.key(7)
 
     @jax.jit

@@ -20,8 +20,7 @@ from metarims import cli
 from metarims.agents.agent import CORES
 from metarims.config import GROUPS, Config
 from metarims.errors import UserError
-from metarims.gridworld.farama import known_ids
-from metarims.gridworld.registry import is_native, tasks
+from metarims.gridworld.registry import resolve, tasks
 from metarims.learning.rollout import Episodes
 from metarims.learning.rules import RULES
 from metarims.learning.trainer import make_trainer, summarize
@@ -107,7 +106,7 @@ def check_metarims(arguments):
     parsed = cli._parse(arguments)
     env = parsed.config.env if isinstance(parsed, cli.Train) else getattr(parsed, "env", None)
     for task in tasks(env or "") if env and ":" not in env else ():
-        assert is_native(task) or task in known_ids(task)
+        resolve(task)
     assert {*getattr(parsed, "log", ())} <= {*LOGGERS}
     assert not isinstance(parsed, cli.StudyRun) or parsed.name in STUDIES
 

@@ -17,7 +17,6 @@ from lane import Unit, open_reports, race
 
 from metarims.agents.cost import measure_cost
 from metarims.config import PPO, Config, Loop, Network
-from metarims.gridworld.make_envs import mission_tokens
 from metarims.learning.trainer import make_trainer
 from metarims.runtime import prevent_deadlock, share_processor
 
@@ -77,7 +76,7 @@ def main(
     )
     trainer = make_trainer(config, devices)
     state = trainer.init()
-    cost = measure_cost(trainer.agent(state, 0), mission_tokens(trainer.envs, None))
+    cost = measure_cost(trainer.agent(state, 0), trainer.envs.mission_tokens())
 
     def train() -> Unit:
         nonlocal state

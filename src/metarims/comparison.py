@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
@@ -12,8 +11,7 @@ from metarims.agents.agent import make_agent
 from metarims.agents.cost import Cost, measure_cost
 from metarims.config import GROUPS, Config
 from metarims.errors import UserError
-from metarims.gridworld.host_env import HostVecEnv
-from metarims.gridworld.make_envs import make_envs, mission_tokens, vocabulary
+from metarims.gridworld.registry import make_envs
 from metarims.learning.rules import RULES, network_of
 from metarims.runs.files import describe_error
 from metarims.terminal import Terminal
@@ -22,21 +20,17 @@ from metarims.terminal import Terminal
 def compare_costs(config: Config, agents: Sequence[str] = ()) -> dict[str, Cost]:
     """What each agent (by default every one) would cost with this configuration's network and task."""
     envs = make_envs(config.env, 1, words=config.words)
-    if isinstance(envs, HostVecEnv):
-        tokens = jnp.zeros((envs.max_missions, envs.max_words), jnp.int32)
-    else:
-        tokens = mission_tokens(envs, None)
     costs = {}
     for name in agents or RULES:
         asked = dataclasses.replace(config, agent=name)
-        counts = {"num_actions": envs.env.num_actions, "num_words": len(vocabulary(envs))}
+        counts = {"num_actions": envs.num_actions, "num_words": len(envs.vocabulary)}
         try:
             agent = make_agent(network_of(asked), RULES[name].core, **counts, key=jax.random.key(0))
         except Exception as error:
             raise UserError(
                 f"No {name} of these sizes can be built ({describe_error(error)}): lower --network's."
             ) from error
-        costs[name] = measure_cost(agent, tokens)
+        costs[name] = measure_cost(agent, envs.mission_tokens())
     return costs
 
 

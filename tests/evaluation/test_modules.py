@@ -102,7 +102,7 @@ def test_the_junction_of_a_hallway():
 def test_the_junction_of_the_memory_task():
     """Of the cells of a level that can be reached one is a junction, in the row of the hallway."""
     state, _ = VecEnv(make("MiniGrid-MemoryS13Random-v0"), num_envs=1).reset(jax.random.key(0))
-    grid = np.asarray(state.world.grid)[0] & CODE
+    grid = np.asarray(state.env.grid)[0] & CODE
     reached, middle = {(1, len(grid) // 2)}, len(grid) // 2
     for _ in range(grid.size):
         around = {(x + i, y + j) for x, y in reached for i, j in ((0, 1), (1, 0), (0, -1), (-1, 0))}

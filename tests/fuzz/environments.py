@@ -13,8 +13,8 @@ from minigrid.envs import EmptyEnv
 from tests.fuzz.mutations import ODD_TEXTS, ODD_VALUES
 
 from metarims.gridworld.farama import FaramaBatch, play
-from metarims.gridworld.make_envs import make_envs
 from metarims.gridworld.missions import MissionFormat
+from metarims.gridworld.registry import make_envs
 
 STEPS = 6
 IMAGE = np.zeros((7, 7, 3), np.uint8) + np.array([1, 0, 0], np.uint8)
@@ -195,7 +195,7 @@ def play_farama(odd: dict[str, Any]) -> None:
         for episode in play(batch, range(3), lambda pixels, tokens, began: np.full(2, 2)):
             assert episode.length > 0
         batch.reset([7, 8])
-        batch.world(0)
+        batch.env_state(0)
 
 
 class gymnasium_kwargs:  # noqa: N801

@@ -83,7 +83,7 @@ def test_the_worlds_behind_the_pixels_can_be_seen() -> None:
     batch = FaramaBatch(level.id, 2)
     pixels, _ = batch.reset([5, 6])
     for index in range(2):
-        world = jax.tree.map(jnp.asarray, batch.world(index))
+        world = jax.tree.map(jnp.asarray, batch.env_state(index))
         codes = obs.observe(level, world).codes
         np.testing.assert_array_equal(obs.render_host(np.asarray(codes)), pixels.image[index])
 

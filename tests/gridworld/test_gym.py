@@ -14,8 +14,10 @@ from metarims.gridworld import VOCABULARY, make
 from metarims.gridworld import observation as obs
 from metarims.gridworld.farama import make_farama, quiet_reset
 from metarims.gridworld.gym import GymEnv, GymVectorEnv
-from metarims.gridworld.host import BABYAI_VOCABULARY, HostVector, codes_from_symbols
+from metarims.gridworld.host_env import HostVector, codes_from_symbols
 from metarims.gridworld.listing import entries
+from metarims.gridworld.mission_table import BABYAI_VOCABULARY, MissionTable
+from metarims.gridworld.missions import LONGEST_MISSION
 
 ID = "BabyAI-GoToObjS4-v0"
 
@@ -122,32 +124,31 @@ def test_wrong_actions_and_seeds_are_sentences() -> None:
 
 @pytest.mark.parametrize("id", ["BabyAI-BossLevel-v0", "BabyAI-GoToImpUnlock-v0", "MiniGrid-KeyCorridorS3R1-v0"])
 def test_levels_that_are_not_ours_run_on_the_host(id: str) -> None:
-    vocabulary = (*BABYAI_VOCABULARY,)
-    host = HostVector(id, 3, vocabulary=vocabulary)
-    first, again = host.reset(7), HostVector(id, 3, vocabulary=vocabulary).reset(7)
+    host, other = (HostVector(id, 3, MissionTable(BABYAI_VOCABULARY, LONGEST_MISSION, 64)) for _ in range(2))
+    first, again = host.reset(7), other.reset(7)
     for ours, theirs in zip(first, again, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     rng = np.random.default_rng(0)
     for _ in range(30):
-        step = host.step(rng.integers(0, host.num_actions, 3))
-        tokens = host.mission_tokens[step.observation.mission]
-        words = " ".join(vocabulary[token - 1] for token in tokens[0] if token)
-        assert words == host.missions[step.observation.mission[0]].replace(",", "")
+        step = host.step(rng.integers(0, 7, 3))
+        tokens = host.table.tokens[step.observation.mission]
+        words = " ".join(BABYAI_VOCABULARY[token - 1] for token in tokens[0] if token)
+        assert words == host.table.missions[step.observation.mission[0]].replace(",", "")
 
 
 def test_a_users_own_subclass_runs_on_the_host_with_resets() -> None:
     def short():
         return gymnasium.make("BabyAI-GoToObj-v0", max_steps=3, disable_env_checker=True)
 
-    host = HostVector(short, 2)
+    host = HostVector(short, 2, MissionTable(BABYAI_VOCABULARY, 5, 64))
     first = host.reset(0)
     for count in range(1, 10):
         step = host.step([0, 1])
         assert (step.truncated == (count % 3 == 0)).all()
         same = (step.observation.codes == step.final_observation.codes).all()
         assert same == (count % 3 != 0)
-    assert len(host.missions) > 1
-    assert host.mission_tokens.shape[0] >= len(host.missions)
+    assert len(host.table.missions) > 1
+    assert host.table.tokens.shape[0] >= len(host.table.missions)
     assert first.codes.shape == (2, 7, 7)
 
 
@@ -174,9 +175,9 @@ def test_what_cannot_be_read_is_a_sentence() -> None:
     with pytest.raises(UserError, match="7 x 7 x 3"):
         codes_from_symbols(np.zeros((5, 5, 3), np.uint8))
     with pytest.raises(UserError, match="has words that are not in the vocabulary"):
-        HostVector("BabyAI-OpenDoor-v0", 1, vocabulary=("go", "to")).reset(0)
+        HostVector("BabyAI-OpenDoor-v0", 1, MissionTable(("go", "to"), 9, 64)).reset(0)
     with pytest.raises(UserError, match="num_envs is 0"):
-        HostVector(ID, 0)
+        HostVector(ID, 0, MissionTable((), 9, 64))
 
 
 def test_the_catalogue_lists_every_id_with_its_facts() -> None:

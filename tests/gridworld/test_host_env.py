@@ -10,10 +10,9 @@ from minigrid.envs import EmptyEnv
 from metarims.errors import UserError
 from metarims.gridworld import VOCABULARY, VecEnv
 from metarims.gridworld.farama import make_farama, quiet_reset
-from metarims.gridworld.host import FIRST_EVALUATION_SEED, HostVector, read_facts, time_limit
-from metarims.gridworld.host_env import HostVecEnv
-from metarims.gridworld.make_envs import make_envs, mission_tokens, vocabulary
+from metarims.gridworld.host_env import FIRST_EVALUATION_SEED, HostVecEnv, HostVector, read_spec, time_limit
 from metarims.gridworld.mission_table import BABYAI_VOCABULARY, MissionTable
+from metarims.gridworld.registry import make_envs
 
 ID = "BabyAI-OpenDoor-v0"
 
@@ -55,7 +54,7 @@ def play(envs, num_seeds, num_steps):
 
     def run(key):
         key_reset, key_act = jax.random.split(key)
-        actions = jax.random.randint(key_act, (num_steps, envs.num_envs), 0, envs.env.num_actions)
+        actions = jax.random.randint(key_act, (num_steps, envs.num_envs), 0, envs.num_actions)
         state, observation = envs.reset(key_reset)
         state, steps = jax.lax.scan(envs.step, state, actions)
         return observation, actions, steps, state
@@ -71,7 +70,7 @@ def test_every_seed_plays_its_own_environments() -> None:
     assert np.asarray(state.clock).tolist() == [30, 30, 30]
     keys = jax.vmap(lambda key: jax.random.split(key)[0])(jax.random.split(jax.random.key(5), 3))
     for index in range(3):
-        alone = HostVector(ID, 2)
+        alone = HostVector(ID, 2, MissionTable(BABYAI_VOCABULARY, 72, 64))
         first = alone.reset(int(jax.random.bits(keys[index], (), jnp.uint32)))
         np.testing.assert_array_equal(observation.codes[index], first.codes)
         for t in range(30):
@@ -79,7 +78,7 @@ def test_every_seed_plays_its_own_environments() -> None:
             np.testing.assert_array_equal(steps.observation.codes[index, t], step.observation.codes)
             np.testing.assert_array_equal(steps.observation.direction[index, t], step.observation.direction)
             np.testing.assert_allclose(steps.reward[index, t], step.reward)
-            said = alone.mission_tokens[step.observation.mission]
+            said = alone.table.tokens[step.observation.mission]
             heard = state.missions[index][steps.observation.mission[index, t]]
             np.testing.assert_array_equal(heard[:, : said.shape[1]], said[:, : heard.shape[1]])
     codes = np.asarray(observation.codes)
@@ -108,7 +107,7 @@ def test_an_error_of_the_environment_is_kept_until_asked_for(moody) -> None:
 
 def test_the_time_limit_must_hold(moody) -> None:
     envs = HostVecEnv("Moody-v0", 2)
-    assert envs.env.max_steps == 6
+    assert envs.max_steps == 6
     moody.ends_at = 4
     play(envs, 1, 6)
     with pytest.raises(UserError, match="truncated an episode after 4 steps, although its time limit was read as 6"):
@@ -131,12 +130,12 @@ def test_missions_of_long_ago_make_room() -> None:
 
 
 def test_missions_that_cannot_be_read_are_sentences() -> None:
-    table = MissionTable(BABYAI_VOCABULARY, 5)
+    table = MissionTable(BABYAI_VOCABULARY, 5, 4)
     with pytest.raises(UserError, match=r"'fetch a shiny gem' has words .* --words shiny gem "):
         table.row("fetch a shiny gem")
     with pytest.raises(UserError, match=r"has 6 words, but max_words is 5: set --max-words 6"):
         table.row("go to the red key, then")
-    assert MissionTable((*BABYAI_VOCABULARY, "shiny", "gem"), 5).row("fetch a shiny gem") == 0
+    assert MissionTable((*BABYAI_VOCABULARY, "shiny", "gem"), 5, 4).row("fetch a shiny gem") == 0
     assert HostVecEnv("Moody-v0", 1, words=("shiny", "key")).vocabulary == (*BABYAI_VOCABULARY, "shiny")
 
 
@@ -162,11 +161,11 @@ def test_a_table_that_is_too_small_stops_with_a_sentence() -> None:
 @pytest.mark.parametrize("id", ["BabyAI-BossLevel-v0", "BabyAI-OpenDoor-v0", "MiniGrid-LockedRoom-v0"])
 def test_no_episode_ends_before_the_time_limit_nor_speaks_longer(id: str) -> None:
     env = make_farama(id)
-    facts = read_facts(env)
+    spec = read_spec(env)
     for seed in range(100, 120):
         mission = quiet_reset(env, seed)["mission"]
-        assert facts.time_limit <= env.unwrapped.max_steps
-        assert len(mission.split()) <= facts.max_words
+        assert spec.max_steps <= env.unwrapped.max_steps
+        assert len(mission.split()) <= spec.max_words
     assert time_limit(gymnasium.wrappers.TimeLimit(env, 7)) == 7
 
 
@@ -177,8 +176,8 @@ def test_level_seeds_of_training_are_none_of_evaluations(monkeypatch) -> None:
         seeds.append(seed)
         return quiet_reset(env, seed)
 
-    monkeypatch.setattr("metarims.gridworld.host.quiet_reset", note)
-    HostVector("Moody-v0", 64).reset(1)
+    monkeypatch.setattr("metarims.gridworld.host_env.quiet_reset", note)
+    HostVector("Moody-v0", 64, MissionTable(BABYAI_VOCABULARY, 9, 64)).reset(1)
     assert len(set(seeds)) == 64
     assert max(seeds) < FIRST_EVALUATION_SEED
 
@@ -186,9 +185,9 @@ def test_level_seeds_of_training_are_none_of_evaluations(monkeypatch) -> None:
 def test_any_id_makes_worlds() -> None:
     ours = make_envs("BabyAI-GoToObj-v0", 2)
     assert isinstance(ours, VecEnv)
-    assert vocabulary(ours) == VOCABULARY
+    assert ours.vocabulary == VOCABULARY
     state, _ = jax.eval_shape(ours.reset, jax.random.key(0))
-    assert mission_tokens(ours, state).shape == (18, 5)
+    assert ours.mission_tokens(state).shape == (18, 5)
     assert isinstance(make_envs("BabyAI-GoToObj-v0+BabyAI-GoToLocal-v0", 2), VecEnv)
     assert isinstance(make_envs("Moody-v0", 2), HostVecEnv)
 

@@ -64,17 +64,17 @@ def test_episodes_follow_the_weights_even_where_levels_are_thrown_away() -> None
     mixture = make("BabyAI-PutNextLocalS5N3-v0*3 + MiniGrid-DoorKey-5x5-v0")
     vector = VecEnv(mixture, 64)
     late = lambda state: state._replace(  # noqa: E731
-        world=state.world._replace(step_count=jnp.full(64, 1000, jnp.int16))
+        env=state.env._replace(step_count=jnp.full(64, 1000, jnp.int16))
     )
 
     def all_end(state, _):
         state, step = vector.step(late(state), jnp.zeros(64, jnp.int32))
-        return state, (state.world.task, step.truncated)
+        return state, (state.env.task, step.truncated)
 
     state, observation = jax.jit(vector.reset)(jax.random.key(0))
     _, (tasks, truncated) = jax.jit(lambda state: jax.lax.scan(all_end, state, None, 60))(state)
     assert truncated.all()
-    tasks = np.append(np.asarray(tasks).reshape(-1), state.world.task)
+    tasks = np.append(np.asarray(tasks).reshape(-1), state.env.task)
     assert binomtest(int((tasks == 0).sum()), len(tasks), 0.75).pvalue > 0.001
     assert observation.mission.max() < len(mixture.missions)
 

@@ -95,7 +95,7 @@ def test_with_automatic_resets_the_clock_stays_within_the_limit(seed: int, actio
     vector, play = automatic("MiniGrid-PutNear-6x6-N2-v0")
     clocks = np.asarray(play(seed, action))
     assert clocks.min() == 0
-    assert clocks.max() < vector.env.max_steps
+    assert clocks.max() < vector.max_steps
     went_on, began = clocks[1:] == clocks[:-1] + 1, clocks[1:] == 0
     assert (went_on | began).all()
 
@@ -109,7 +109,7 @@ def automatic(id: str):
     def play(seed, action):
         def one(state, _):
             state, _ = vector.step(state, jnp.full(4, action))
-            return state, state.world.step_count
+            return state, state.env.step_count
 
         return jax.lax.scan(one, vector.reset(jax.random.key(seed))[0], None, LENGTH)[1]
 

@@ -21,11 +21,11 @@ def play(vector: VecEnv, key, num_steps: int):
     """Random play: [T, B] worlds before each step, and the time steps."""
     key_reset, key_act = jax.random.split(key)
     state, _ = vector.reset(key_reset)
-    actions = jax.random.randint(key_act, (num_steps, vector.num_envs), 0, vector.env.num_actions)
+    actions = jax.random.randint(key_act, (num_steps, vector.num_envs), 0, vector.num_actions)
 
     def one(state, action):
         after, step = vector.step(state, action)
-        return after, (state.world, step, action, after.world)
+        return after, (state.env, step, action, after.env)
 
     return jax.lax.scan(one, state, actions)
 
@@ -54,8 +54,8 @@ def flat(tree):
 
 def test_the_final_observation_is_kept(played) -> None:
     vector, _, (before, step, action, after) = played
-    result = jax.jit(jax.vmap(lambda w, a: task_rules.step(vector.env, w, a)))(flat(before), flat(action))
-    look = jax.jit(lambda world: obs.observe(vector.env, world))
+    result = jax.jit(jax.vmap(lambda w, a: task_rules.step(vector.level, w, a)))(flat(before), flat(action))
+    look = jax.jit(lambda world: obs.observe(vector.level, world))
     for name, expected in (("final_observation", look(result.world)), ("observation", look(flat(after)))):
         seen = flat(getattr(step, name))
         for ours, theirs in zip(seen, expected, strict=True):
@@ -87,10 +87,10 @@ def test_terminated_and_truncated_are_two_things(goal_ahead, step_count, termina
     vector = VecEnv(make("MiniGrid-Empty-5x5-v0"), 1)
     state, _ = jax.jit(vector.reset)(jax.random.key(0))
     world = jax.tree.map(lambda leaf: leaf[None], corner(goal_ahead, step_count))
-    state, step = jax.jit(vector.step)(state._replace(world=world), jnp.array([FORWARD]))
+    state, step = jax.jit(vector.step)(state._replace(env=world), jnp.array([FORWARD]))
     assert (bool(step.terminated[0]), bool(step.truncated[0])) == (terminated, truncated)
     assert float(step.reward[0]) == pytest.approx(reward, abs=1e-6)
-    assert int(state.world.step_count[0]) == (0 if terminated or truncated else step_count + 1)
+    assert int(state.env.step_count[0]) == (0 if terminated or truncated else step_count + 1)
 
 
 def test_seeds_trained_together_see_what_they_see_alone() -> None:
@@ -118,11 +118,11 @@ def test_all_episodes_may_end_at_once() -> None:
     """More ends than the pool holds: it is filled as often as needed."""
     vector = VecEnv(make("BabyAI-PickupLoc-v0"), 40, batch=8)
     state, _ = jax.jit(vector.reset)(jax.random.key(3))
-    late = state._replace(world=state.world._replace(step_count=jnp.full(40, 63, jnp.int16)))
+    late = state._replace(env=state.env._replace(step_count=jnp.full(40, 63, jnp.int16)))
     after, step = jax.jit(vector.step)(late, jnp.full(40, LEFT))
     assert step.truncated.all()
-    assert (after.world.step_count == 0).all()
-    grids = np.concatenate([np.asarray(state.world.grid), np.asarray(after.world.grid)]).reshape(80, -1)
+    assert (after.env.step_count == 0).all()
+    grids = np.concatenate([np.asarray(state.env.grid), np.asarray(after.env.grid)]).reshape(80, -1)
     assert len(np.unique(grids, axis=0)) == 80
 
 
@@ -130,8 +130,8 @@ def test_levels_come_in_batches_at_the_rate_of_ends(played) -> None:
     """No more levels are drawn than ends need, up to one batch in stock and those that are thrown away."""
     vector, state, (_, step, _, _) = played
     needed = vector.num_envs + int((step.terminated | step.truncated).sum())
-    drawn = int(state.pool.batch[0]) * vector.batch_sizes[0]
-    assert needed <= drawn <= (needed + 2 * vector.batch_sizes[0]) / 0.75
+    drawn = int(state.buffer.batch[0]) * 8
+    assert needed <= drawn <= (needed + 2 * 8) / 0.75
 
 
 def test_obstacles_wander_anew_at_every_step() -> None:
@@ -166,8 +166,8 @@ def test_an_unknown_id_is_a_sentence(id: str) -> None:
 def test_flags_never_reach_the_eye() -> None:
     vector = VecEnv(make("MiniGrid-MemoryS7-v0"), 4)
     state, observation = jax.jit(vector.reset)(jax.random.key(0))
-    assert ((state.world.grid & TARGET) != 0).any()
+    assert ((state.env.grid & TARGET) != 0).any()
     assert int(observation.codes.max()) < 60
     _, step = jax.jit(vector.step)(state, jnp.full(4, TOGGLE))
     assert int(step.observation.codes.max()) < 60
-    assert (np.asarray(state.world.grid) != GOAL).all()
+    assert (np.asarray(state.env.grid) != GOAL).all()

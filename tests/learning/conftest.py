@@ -111,7 +111,7 @@ def begin(agent, envs, key):
 
 @partial(jax.jit, static_argnames=("envs", "num_steps", "span", "carry"))
 def collect(agent, envs, actor, key, *, num_steps, span, carry):
-    tables = agent.tables(jnp.asarray(envs.env.mission_tokens))
+    tables = agent.tables(jnp.asarray(envs.level.mission_tokens))
     return collect_rollout(agent, tables, envs, actor, key, num_steps=num_steps, span=span, carry=carry)
 
 

@@ -53,7 +53,7 @@ def test_shards_take_together_the_step_of_one_program_on_all(small, quick_module
     agent, envs = small.random_agent("rim"), small.short_episodes(5, 8)
     rollout = small.collect_twice(agent, envs, num_steps=8, span=4, carry=False).rollouts[1]
     rollout = rollout._replace(reward=jax.random.normal(jax.random.key(4), rollout.reward.shape))
-    tokens = jnp.asarray(envs.env.mission_tokens)
+    tokens = jnp.asarray(envs.level.mission_tokens)
     (alone,), (together,) = make_learners(config), make_learners(config, ("shards",))
     expected = jax.jit(alone.update)(agent, alone.init(agent), tokens, rollout, jax.random.key(0))
 

@@ -35,7 +35,7 @@ def words(tree, seed=None):
 def without_stock(state):
     """How many levels lie in stock depends on all seeds; which come next does not."""
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: None if ".pool" in jax.tree_util.keystr(path) else leaf, state
+        lambda path, leaf: None if ".buffer" in jax.tree_util.keystr(path) else leaf, state
     )
 
 

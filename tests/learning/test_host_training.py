@@ -61,7 +61,7 @@ def test_rows_were_given_away(talked):
     assert episodes > 24, "so that most missions are forgotten again"
     assert (np.asarray(end.actor.env.missions).any(-1).sum(-1) <= 24).all()
     assert np.asarray(metrics[0]["episode_length"]).max() <= 5
-    assert len(trainer.words) == len(BABYAI_VOCABULARY)
+    assert len(trainer.envs.vocabulary) == len(BABYAI_VOCABULARY)
 
 
 def test_going_on_begins_new_episodes_with_the_same_agent(talked):
@@ -135,14 +135,14 @@ def mixed(small, quick_module):
 
 def test_a_mixture_tells_its_tasks_apart(mixed):
     trainer, metrics = mixed
-    assert trainer.level.num_actions == 7
-    both = [f"{name}/{task.id}" for task in trainer.level.levels for name in ("episodes", "success", "return")]
+    assert trainer.envs.num_actions == 7
+    both = [f"{name}/{task}" for task in trainer.envs.tasks for name in ("episodes", "success", "return")]
     assert set(both) <= set(metrics)
-    episodes = [float(metrics[f"episodes/{task.id}"][0]) for task in trainer.level.levels]
+    episodes = [float(metrics[f"episodes/{task}"][0]) for task in trainer.envs.tasks]
     assert sum(episodes) == metrics["episodes"][0]
     assert min(episodes) > 0
     for name in ("success", "return", "episode_length"):
-        parts = [float(metrics[f"{name}/{task.id}"][0]) for task in trainer.level.levels]
+        parts = [float(metrics[f"{name}/{task}"][0]) for task in trainer.envs.tasks]
         np.testing.assert_allclose(metrics[name][0], np.dot(parts, episodes) / sum(episodes), rtol=1e-5)
     assert metrics["return/MiniGrid-Dynamic-Obstacles-5x5-v0"][0] < 0 <= metrics["return/BabyAI-GoToObjS4-v0"][0]
 

@@ -131,7 +131,7 @@ def test_spans_begin_with_the_state_of_their_first_step(collected, span):
     history = append_rollout(append_rollout(empty, collected.rollouts[0]), collected.rollouts[1])
     spans = cut_spans(last_steps(history, 2 * STEPS), span, PPO())
     assert spans.is_first.shape == (span, 2 * STEPS // span * ENVS)
-    output = unroll(collected.agent, jnp.asarray(collected.envs.env.mission_tokens), spans)
+    output = unroll(collected.agent, jnp.asarray(collected.envs.level.mission_tokens), spans)
     np.testing.assert_allclose(output.value, spans.value, atol=1e-5)
     chosen = np.take_along_axis(jax.nn.log_softmax(output.logits), np.asarray(spans.action)[..., None], -1)[..., 0]
     np.testing.assert_allclose(chosen, spans.log_prob, atol=1e-5)
@@ -150,7 +150,7 @@ def advance(envs, env, actions):
 def test_a_rollout_replayed_step_by_step_is_the_same(collected):
     """Views, rewards and ends from the environments alone; values and final values from the agent stepped by hand."""
     agent, envs = collected.agent, collected.envs
-    act = lambda *now: step(agent, jnp.asarray(envs.env.mission_tokens), *now)  # noqa: E731
+    act = lambda *now: step(agent, jnp.asarray(envs.level.mission_tokens), *now)  # noqa: E731
     actor = collected.actors[0]
     env, observation, core = actor.env, actor.observation, actor.core
     is_first = np.ones(ENVS, bool)

@@ -59,7 +59,7 @@ def experience(small):
     rollout = rollout._replace(reward=4 * jax.random.normal(jax.random.key(4), rollout.reward.shape))
     zeros = jnp.zeros((STEPS // SPAN, ENVS, small.network.lstm_dim))
     rollouts = {"rim": rollout, "lstm": rollout._replace(core=LSTMState(zeros, zeros))}
-    return agents, rollouts, jnp.asarray(envs.env.mission_tokens)
+    return agents, rollouts, jnp.asarray(envs.level.mission_tokens)
 
 
 @pytest.fixture(scope="module")

@@ -34,8 +34,7 @@ class FakeTrainer:
     frames_per_chunk = 100
     updates_per_chunk = 2
     terms = ("fast/value_loss", "fast/grad_norm")
-    level = SimpleNamespace(num_actions=7)
-    words = VOCABULARY
+    envs = SimpleNamespace(num_actions=7, vocabulary=VOCABULARY)
 
     def __init__(self, config: Config, delay: float = 0.0, poison: dict[int, dict[int, int]] | None = None):
         """``poison``: by chunk and place of a seed, how many restarts the seed needs to get through that chunk."""

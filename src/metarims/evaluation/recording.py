@@ -232,10 +232,10 @@ class FaramaStage:
         self.missions = list(self.batch.missions)
 
     def snapshot(self) -> Snapshot:
-        from metarims.gridworld.host import codes_from_symbols
+        from metarims.gridworld.host_env import codes_from_symbols
 
         unwrapped: list[Any] = [env.unwrapped for env in self.batch.envs]
-        worlds: list[EnvState] = [self.batch.world(index) for index in range(self.batch.num_envs)]
+        worlds: list[EnvState] = [self.batch.env_state(index) for index in range(self.batch.num_envs)]
         return Snapshot(
             np.stack([np.asarray(world.grid) & CODE for world in worlds]),
             np.array([(world.x, world.y) for world in worlds]),

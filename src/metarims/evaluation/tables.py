@@ -28,7 +28,7 @@ from metarims.evaluation.evaluate import (
 from metarims.evaluation.statistics import MIN_SEEDS, Interval, seed_interval, wilson_interval
 from metarims.gridworld import make
 from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS, MissionFormat
-from metarims.gridworld.registry import check_native, is_native, tasks
+from metarims.gridworld.registry import is_native, tasks
 from metarims.runs.export import SavedAgent
 from metarims.runs.files import write_atomic, writing
 from metarims.runs.folder import TRAINED_APART, VERSION, contrast, differences, load_agents
@@ -148,12 +148,11 @@ def count_actions(env: str, where: str, otherwise: str) -> int:
     ``otherwise``: what to do then.
     """
     if where == "jax":
-        check_native(env, otherwise)
-        return make(env).num_actions
+        return make(env, otherwise).num_actions
     from metarims.gridworld.farama import make_farama
-    from metarims.gridworld.host import read_facts
+    from metarims.gridworld.host_env import read_spec
 
-    return read_facts(make_farama(env)).num_actions
+    return read_spec(make_farama(env)).num_actions
 
 
 def check_actions(saved: SavedAgent, env: str, num_actions: int) -> None:

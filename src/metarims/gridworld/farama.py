@@ -1,10 +1,8 @@
 """Real Farama environments in lockstep on the host: where trained agents are evaluated."""
 
 import contextlib
-import importlib
 import io
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -15,13 +13,14 @@ from minigrid.envs.fourrooms import FourRoomsEnv
 from minigrid.minigrid_env import MiniGridEnv
 from minigrid.wrappers import RGBImgPartialObsWrapper
 
-from metarims.errors import UserError, unknown_name
+from metarims.errors import UserError
 from metarims.gridworld.bridge import state_from_farama
 from metarims.gridworld.missions import MissionFormat, tokenize
+from metarims.gridworld.registry import check_registered, describe_failure
 from metarims.gridworld.state import EnvState
-from metarims.gridworld.types import TILE, VIEW, Pixels
+from metarims.gridworld.types import TILE, VIEW, Pixels, check_positive
 
-__all__ = ["Episode", "FaramaBatch", "FaramaStep", "make_farama", "play", "state_from_farama"]
+__all__ = ["EpisodeStats", "FaramaBatch", "FaramaStep", "make_farama", "play", "state_from_farama"]
 
 
 class FaramaStep(NamedTuple):
@@ -33,8 +32,8 @@ class FaramaStep(NamedTuple):
     truncated: np.ndarray
 
 
-class Episode(NamedTuple):
-    """One episode played to its end."""
+class EpisodeStats(NamedTuple):
+    """What one whole episode came to."""
 
     seed: int
     mission: str
@@ -46,7 +45,7 @@ class Episode(NamedTuple):
 
     @property
     def success(self) -> bool:
-        """It terminated with a positive reward, whatever was paid on the way: the last step tells, as in our world."""
+        """It terminated with a positive last reward, whatever was paid before."""
         return self.terminated and self.last_reward > 0
 
 
@@ -63,10 +62,9 @@ class FaramaBatch:
         num_envs: int,
         mission_format: MissionFormat = MissionFormat(),  # noqa: B008  (a constant)
     ):
-        if num_envs < 1:
-            raise UserError(f"num_envs is {num_envs}: it must be at least 1.")
+        check_positive("num_envs", num_envs)
         self.env_id, self.num_envs = env_id, num_envs
-        self._speech = mission_format
+        self._mission_format = mission_format
         children = [make_farama(env_id) for _ in range(num_envs)]
         if not isinstance(children[0].unwrapped, MiniGridEnv):
             raise UserError(f"{env_id} is no subclass of MiniGridEnv: evaluating and viewing need the pictures of one.")
@@ -87,13 +85,13 @@ class FaramaBatch:
 
     def begin(self, index: int, seed: int) -> None:
         """Begin level ``seed`` in environment ``index``."""
-        words, most = self._speech
+        vocabulary, max_words = self._mission_format
         with naming_failures(self.env_id):
             observation = quiet_reset(self.envs[index], int(seed))
             self.image[index] = observation["image"]
             self.missions[index] = str(observation["mission"])
-            if words is not None:
-                self.mission_tokens[index] = tokenize(self.missions[index], words, most)
+            if vocabulary is not None:
+                self.mission_tokens[index] = tokenize(self.missions[index], vocabulary, max_words)
         self.active[index] = True
 
     def pixels(self) -> Pixels:
@@ -112,7 +110,7 @@ class FaramaBatch:
         self.active &= ~(terminated | truncated)
         return FaramaStep(self.pixels(), reward, terminated, truncated)
 
-    def world(self, index: int) -> EnvState:
+    def env_state(self, index: int) -> EnvState:
         """The whole state of environment ``index``, for a viewer."""
         with naming_failures(self.env_id):
             return state_from_farama(self.envs[index])
@@ -122,7 +120,7 @@ Policy = Callable[[Pixels, np.ndarray, np.ndarray], np.ndarray]
 """(views, mission tokens [B, L], which environments have just begun a level [B]) -> actions [B]."""
 
 
-def play(batch: FaramaBatch, seeds: Sequence[int], policy: Policy) -> Iterator[Episode]:
+def play(batch: FaramaBatch, seeds: Sequence[int], policy: Policy) -> Iterator[EpisodeStats]:
     """Play each level seed exactly once; episodes come as they end."""
     waiting = list(reversed(seeds))
     seed_of = [0] * batch.num_envs
@@ -141,7 +139,7 @@ def play(batch: FaramaBatch, seeds: Sequence[int], policy: Policy) -> Iterator[E
         returns += step.reward
         lengths += 1
         for index in np.flatnonzero(step.terminated | step.truncated):
-            yield Episode(
+            yield EpisodeStats(
                 seed=seed_of[index],
                 mission=batch.missions[index],
                 episode_return=float(returns[index]),
@@ -154,14 +152,13 @@ def play(batch: FaramaBatch, seeds: Sequence[int], policy: Policy) -> Iterator[E
 
 @contextlib.contextmanager
 def naming_failures(env_id: str) -> Iterator[None]:
-    """Turn whatever an environment raises, or whatever of its answer cannot be read, into a sentence."""
+    """Turn what an environment raises, or what of its answers cannot be read, into a ``UserError``."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        what = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
-        raise UserError(f"The environment {env_id} failed: {type(error).__name__}: {what}.") from error
+        raise UserError(f"The environment {env_id} failed: {describe_failure(error)}.") from error
 
 
 def quiet_reset(env: gymnasium.Env, seed: int | None = None) -> Any:
@@ -181,40 +178,12 @@ class FourRoomsS13(FourRoomsEnv):
 gymnasium.register("MiniGrid-FourRoomsS13-v0", entry_point=FourRoomsS13)
 
 
-def known_ids(id: str = "") -> list[str]:
-    """The ids of Farama's MiniGrid and BabyAI, and ``id`` itself if Gymnasium has it.
-
-    For ``module:id`` (Gymnasium's syntax) the module, which registers the id, is imported; one in the current folder is
-    found, too.
-    """
-    module, colon, name = id.rpartition(":")
-    if colon:
-        _import(module)
-    known = [other for other in gymnasium.registry if other.startswith(("BabyAI-", "MiniGrid-"))]
-    if colon and name not in gymnasium.registry:
-        theirs = [other for other in gymnasium.registry if other not in known]
-        raise unknown_name(f"environment in the module {module}", name, theirs)
-    return [*known, id] if colon or id in gymnasium.registry else known
-
-
 def make_farama(env_id: str) -> gymnasium.Env:
-    """``gymnasium.make``, with a sentence for an unknown id and for an environment that cannot be made."""
+    """``gymnasium.make``; an unknown id, or an environment that cannot be made, is a ``UserError``."""
     if os.environ.get("BABYAI_DONE_ACTIONS"):
         raise UserError("BABYAI_DONE_ACTIONS is set: BabyAI then ends episodes by other rules. Unset it.")
-    if env_id not in (known := known_ids(env_id)):
-        raise unknown_name("Farama environment", env_id, known, "metarims envs")
+    check_registered(env_id)
     try:
         return gymnasium.make(env_id, disable_env_checker=True)
     except Exception as error:
-        what = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
-        raise UserError(f"{env_id} cannot be made: {type(error).__name__}: {what}.") from error
-
-
-def _import(module: str) -> None:
-    if (here := os.getcwd()) not in sys.path:
-        sys.path.append(here)
-    try:
-        importlib.import_module(module)
-    except Exception as error:
-        what = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
-        raise UserError(f"The module {module} cannot be imported: {type(error).__name__}: {what}.") from error
+        raise UserError(f"{env_id} cannot be made: {describe_failure(error)}.", field="env", value=env_id) from error

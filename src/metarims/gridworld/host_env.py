@@ -1,50 +1,174 @@
-"""Environments on the host behind the interface of ``VecEnv``, so that the same compiled trainer learns on them.
+"""Any Gymnasium environment with MiniGrid's observation (image, direction, mission), stepped on the host.
 
-A step is one call out of the compiled program, for all seeds at once. The environments live outside of the program's
-state: what the state holds of them is a clock, so that calls come in order and an old state is not stepped again.
+``HostVector`` steps a batch in NumPy. ``HostVecEnv`` puts one such batch per seed behind the interface of ``VecEnv``,
+so that the same compiled trainer learns on them: a step is one call out of the program, for all seeds at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, NamedTuple
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import custom_vmap
+from gymnasium.spaces import Discrete
+from gymnasium.wrappers import TimeLimit
 from jax.experimental import io_callback
-from jaxtyping import Array, Bool, Int, Int32, PRNGKeyArray
+from jaxtyping import Array, Bool, Int, Int32, PRNGKeyArray, UInt8
 
-from metarims.errors import UserError
+from metarims.errors import UserError, format_value
+from metarims.gridworld.batching import with_batch_rule
+from metarims.gridworld.farama import make_farama, naming_failures, quiet_reset
 from metarims.gridworld.mission_table import BABYAI_VOCABULARY, MissionTable
-from metarims.gridworld.types import VIEW, Observation, TimeStep
+from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS
+from metarims.gridworld.tiles import AGENT, EMPTY, KEY, SYMBOLS
+from metarims.gridworld.types import VIEW, Observation, TimeStep, check_positive
+
+FIRST_EVALUATION_SEED = 1_000_000_000
+"""Level seeds from here on are for evaluations (``evaluation.evaluate.FIRST_FARAMA_SEED``)."""
+
+PARTS = ("image", "direction", "mission")
+"""Of an observation."""
+
+PROBES = 16
+"""Levels sampled to estimate the length of missions."""
+
+_NO_CODE = 255
+_CODES = np.full((12, 7, 4), _NO_CODE, np.uint8)
+_CODES[tuple(SYMBOLS[:AGENT].T)] = np.arange(AGENT)
+
+
+def codes_from_symbols(image: np.ndarray) -> np.ndarray:
+    """Tile codes ``[*B, 7, 7]`` of Farama's symbolic images; a tile outside MiniGrid's own tasks is a ``UserError``."""
+    if image.shape[-3:] != (VIEW, VIEW, 3):
+        raise UserError(f"The image has shape {image.shape[-3:]}: only MiniGrid's view of 7 x 7 x 3 can be read.")
+    kinds = np.asarray(image, int)
+    limits = np.array(_CODES.shape)
+    clipped = np.moveaxis(np.where((kinds < 0) | (kinds >= limits), limits - 1, kinds), -1, 0)
+    codes = _CODES[clipped[0], clipped[1], clipped[2]]
+    if (codes == _NO_CODE).any():
+        kind, color, state = kinds[codes == _NO_CODE][0]
+        raise UserError(
+            f"The environment shows a tile (type {kind}, colour {color}, state {state}) that no tile code means."
+        )
+    own = codes[..., VIEW // 2, VIEW - 1]
+    codes[..., VIEW // 2, VIEW - 1] = np.where(own == EMPTY, AGENT, own + AGENT - KEY + 1)
+    return codes.astype(np.uint8)
 
 
 class HostEnvSpec(NamedTuple):
-    """What the trainer must know of the task."""
+    """What must be known of an environment before it is played."""
 
-    id: str
     num_actions: int
     max_steps: int
-    """No episode is truncated earlier."""
+    """No episode is truncated earlier; 1 where nothing is known."""
+    max_words: int
+    """Enough for its longest mission, as estimated from samples."""
+
+
+def read_spec(env: gymnasium.Env) -> HostEnvSpec:
+    """The spec of ``env``, which is reset some times for it."""
+    name = env.spec.id if env.spec else type(env.unwrapped).__name__
+    with naming_failures(name):
+        space = env.action_space
+        if not isinstance(space, Discrete) or space.start != 0:
+            raise UserError(f"{name} has the action space {space}: only Discrete ones from 0 on can be played.")
+        first = quiet_reset(env, 0)
+        missing = [part for part in PARTS if not isinstance(first, dict) or part not in first]
+        if missing:
+            raise UserError(f"The observations of {name} have no '{missing[0]}': only MiniGrid's can be read.")
+        longest = max(len(quiet_reset(env, seed)["mission"].split()) for seed in range(PROBES))
+        # BabyAI's grammar makes long missions that samples may miss.
+        kinds = getattr(env.unwrapped, "instr_kinds", ())
+        grammar = LONGEST_MISSION if "seq" in kinds else LONGEST_MISSION // 2 if "and" in kinds else 0
+        return HostEnvSpec(int(space.n), time_limit(env), max(MAX_WORDS, grammar, 3 * longest // 2))
+
+
+def time_limit(env: gymnasium.Env) -> int:
+    """A number of steps before which no episode is truncated; ask after a reset."""
+    base: Any = env.unwrapped
+    limits = [int(base.max_steps)] if getattr(base, "max_steps", 0) else []
+    if getattr(base, "fixed_max_steps", True) is False:  # BabyAI allows so many steps for each object to be reached.
+        limits = [base.room_size**2 * base.num_rows * base.num_cols]
+    while isinstance(env, gymnasium.Wrapper):
+        limits += [env._max_episode_steps] if isinstance(env, TimeLimit) else []
+        env = env.env
+    return max(1, min(limits, default=1))
+
+
+class HostVector:
+    """``num_envs`` environments on the host with automatic resets; ``make_env`` is an id or a function that makes one.
+
+    An observation's ``mission`` is a row of ``table``.
+    """
+
+    def __init__(self, make_env: str | Callable[[], gymnasium.Env], num_envs: int, table: MissionTable):
+        check_positive("num_envs", num_envs)
+        make_one = (lambda: make_farama(make_env)) if isinstance(make_env, str) else make_env
+        self.envs = [make_one() for _ in range(num_envs)]
+        self.num_envs, self.table = num_envs, table
+        self._clock = 0
+        self._current: list[Any] = [None] * num_envs
+
+    def reset(self, seed: int) -> Observation:
+        """New levels in all environments; everything after is determined by ``seed`` and the actions.
+
+        Level seeds lie below those of evaluations.
+        """
+        for index, child in enumerate(np.random.SeedSequence(seed).generate_state(self.num_envs)):
+            self._current[index] = quiet_reset(self.envs[index], int(child) % FIRST_EVALUATION_SEED)
+        return self._observe(self._current)
+
+    def step(self, actions: Sequence[int] | np.ndarray) -> TimeStep:
+        """One step of each; an ended environment begins its next level at once."""
+        reward = np.zeros(self.num_envs, np.float32)
+        terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
+        final: list[Any] = [None] * self.num_envs
+        self._clock += 1
+        for index, env in enumerate(self.envs):
+            final[index], paid, ended, cut, _ = env.step(int(actions[index]))
+            reward[index], terminated[index], truncated[index] = float(paid), ended, cut
+            self._current[index] = quiet_reset(env) if ended or cut else final[index]
+        final_observation = self._observe(final)
+        arrays: Any = (self._observe(self._current), reward, terminated, truncated, final_observation)
+        return TimeStep(*arrays)
+
+    def _observe(self, parts: list[Any]) -> Observation:
+        arrays: Any = (
+            codes_from_symbols(np.stack([one["image"] for one in parts])),
+            np.array([_direction(one["direction"]) for one in parts], np.int8),
+            np.array([self.table.row(one["mission"], self._clock) for one in parts], np.int32),
+        )
+        return Observation(*arrays)
+
+
+def _direction(value: Any) -> int:
+    if np.ndim(value) or int(value) not in range(4):
+        raise UserError(
+            f"The environment says that the agent faces {format_value(value)}: MiniGrid's directions are 0 to 3."
+        )
+    return int(value)
 
 
 class HostState(NamedTuple):
-    """What a program knows of environments on the host."""
+    """What a compiled program knows of environments on the host."""
 
     clock: Int32[Array, ""]
-    """Steps taken so far."""
+    """Steps taken so far: calls come in order, and a state is stepped only once."""
     missions: Int32[Array, "R L"]
-    """The table of missions that observations refer to; rows are given away when no longer needed."""
+    """The table of missions; rows are given away when no longer needed."""
     changed: Bool[Array, ""]
     """Whether the last step wrote a row of it."""
 
 
 class HostVecEnv:
-    """``num_envs`` environments of a Gymnasium id per seed; ``vmap`` over seeds is one call for all of them.
+    """A ``VectorEnv`` of a Gymnasium id: ``num_envs`` environments per seed, all stepped by one call.
 
-    What goes wrong in an environment does not stop the compiled program: from then on steps return zeros, and ``check``
-    raises it.
+    An error in an environment does not stop the compiled program: from then on steps return zeros; ``check`` raises it.
     """
+
+    can_checkpoint = False
 
     def __init__(
         self,
@@ -59,27 +183,24 @@ class HostVecEnv:
     ):
         """``words`` of missions beyond those of Farama's; ``keep``: steps for which an observation's row stays valid.
 
-        ``max_words`` and ``max_missions`` 0 are chosen here. Unless somebody ``reads`` them, missions may say anything,
+        ``max_words`` and ``max_missions`` 0 are chosen here. Unless an agent ``reads`` them, missions may say anything,
         and their table is one empty row.
         """
-        from metarims.gridworld.farama import make_farama
-        from metarims.gridworld.host import read_facts
-
-        if num_envs < 1:
-            raise UserError(f"num_envs is {num_envs}: it must be at least 1.")
-        facts = read_facts(make_farama(id))
-        self.env = HostEnvSpec(id, facts.num_actions, facts.time_limit)
-        self.num_envs, self.keep = num_envs, keep
+        check_positive("num_envs", num_envs)
+        self.id, self.num_envs, self.tasks = id, num_envs, (id,)
+        self.num_actions, self.max_steps, longest = read_spec(make_farama(id))
         self.vocabulary = (*BABYAI_VOCABULARY, *(word for word in words if word not in BABYAI_VOCABULARY))
-        self.reads = reads
-        self.max_words = (max_words or facts.max_words) if reads else 1
+        self.missions_change = reads
+        self.max_words = (max_words or longest) if reads else 1
         self.max_missions = (max_missions or max(64, num_envs * (1 + keep // 16))) if reads else 1
+        self.keep = keep
         self.error: UserError | None = None
-        """What went wrong first."""
-        self._vectors: list[Any] = []
-        self._ages: list[np.ndarray] = []
+        """The first error."""
+        self._vectors: list[HostVector] = []
+        self._lengths: list[np.ndarray] = []
+        """Of the running episodes."""
         self._clock = 0
-        self._reset, self._step = self._batched(self._reset_host), self._batched(self._step_host)
+        self._reset, self._step = self._compiled(self._reset_host), self._compiled(self._step_host)
 
     def reset(self, key: PRNGKeyArray) -> tuple[HostState, Observation]:
         """New environments and levels, seeded from the key."""
@@ -90,31 +211,38 @@ class HostVecEnv:
         """One step of each; ended environments begin a new level at once."""
         return self._step(state.clock, actions.astype(jnp.int32))
 
+    def mission_tokens(self, state: HostState | None = None) -> Int32[Array, "R L"]:
+        """The table of missions."""
+        return jnp.zeros((self.max_missions, self.max_words), jnp.int32) if state is None else state.missions
+
+    def missions_changed(self, state: HostState) -> Bool[Array, ""]:
+        """Whether the last step wrote a row of it."""
+        return state.changed
+
+    def task(self, state: HostState) -> UInt8[Array, "B"]:
+        """All play the same."""
+        del state
+        return jnp.zeros(self.num_envs, jnp.uint8)
+
     def check(self) -> None:
-        """Raise what went wrong on the host since the beginning, if anything did."""
+        """Raise the first error of an environment, if there was one."""
         if self.error is not None:
             raise self.error
 
-    def _batched(self, function: Callable[..., Any]) -> Any:
-        """A function of arrays with a leading axis of seeds as an operation for one seed that ``vmap`` understands."""
+    def checked(self, program: Callable[..., Any]) -> Callable[..., Any]:
+        """``program``, with ``check`` after every call."""
 
-        def call(num_seeds: int, *args: Any) -> Any:
-            return io_callback(function, self._shapes(num_seeds), *args)
+        @wraps(program)
+        def run(*args: Any) -> Any:
+            output = jax.block_until_ready(program(*args))
+            self.check()
+            return output
 
-        def one(*args: Any) -> Any:
-            return jax.tree.map(lambda leaf: leaf[0], call(1, *(arg[None] for arg in args)))
+        return run
 
-        def many(num_seeds: int, in_batched: Any, *args: Any) -> Any:
-            full = (
-                arg if batched else jnp.broadcast_to(arg, (num_seeds, *arg.shape))
-                for arg, batched in zip(args, in_batched, strict=True)
-            )
-            out = call(num_seeds, *full)
-            return out, jax.tree.map(lambda _: True, out)
-
-        operation = custom_vmap(one)
-        operation.def_vmap(many)
-        return operation
+    def _compiled(self, function: Callable[..., Any]) -> Any:
+        """A function of host arrays with an axis of seeds as an operation for one seed, or many under ``vmap``."""
+        return with_batch_rule(lambda *args: io_callback(function, self._shapes(len(args[0])), *args))
 
     def _shapes(self, num_seeds: int) -> tuple[HostState, TimeStep]:
         def shape(dtype: Any, *dims: int) -> Any:
@@ -134,11 +262,9 @@ class HostVecEnv:
 
     def _guard(self, function: Callable[..., Any], *args: np.ndarray) -> tuple[HostState, TimeStep]:
         """Run ``function`` and keep what it raises: an error would leave the compiled program with a page of traces."""
-        from metarims.gridworld.farama import naming_failures
-
         try:
             if self.error is None:
-                with naming_failures(self.env.id):
+                with naming_failures(self.id):
                     return function(*args)
         except UserError as error:
             self.error = error
@@ -146,11 +272,9 @@ class HostVecEnv:
         return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), blank)
 
     def _begin(self, seeds: np.ndarray) -> tuple[HostState, TimeStep]:
-        from metarims.gridworld.host import HostVector
-
         if len(self._vectors) != len(seeds):
-            self._vectors = [HostVector(self.env.id, self.num_envs, table=self._table()) for _ in seeds]
-        self._clock, self._ages = 0, [np.zeros(self.num_envs, np.int64) for _ in seeds]
+            self._vectors = [HostVector(self.id, self.num_envs, self._table()) for _ in seeds]
+        self._clock, self._lengths = 0, [np.zeros(self.num_envs, np.int64) for _ in seeds]
         seen = [vector.reset(int(seed)) for vector, seed in zip(self._vectors, seeds, strict=True)]
         reward: Any = np.zeros(self.num_envs, np.float32)
         ended: Any = np.zeros(self.num_envs, bool)
@@ -161,18 +285,18 @@ class HostVecEnv:
             raise UserError("A state of environments on the host was stepped twice: they cannot go back. Reset first.")
         self._clock += 1
         steps = [vector.step(chosen) for vector, chosen in zip(self._vectors, actions, strict=True)]
-        for ages, step in zip(self._ages, steps, strict=True):
-            ages += 1
-            self._check_limit(ages[np.asarray(step.truncated)])
-            ages[np.asarray(step.terminated | step.truncated)] = 0
+        for lengths, step in zip(self._lengths, steps, strict=True):
+            lengths += 1
+            self._check_limit(lengths[np.asarray(step.truncated)])
+            lengths[np.asarray(step.terminated | step.truncated)] = 0
         return self._gather(steps)
 
     def _check_limit(self, lengths: np.ndarray) -> None:
         """The trainer has room for as many final views as the time limit allows."""
-        if len(lengths) and lengths.min() < self.env.max_steps:
+        if len(lengths) and lengths.min() < self.max_steps:
             raise UserError(
-                f"{self.env.id} truncated an episode after {lengths.min()} steps, although its time limit was read as "
-                f"{self.env.max_steps}: give the environment a max_steps that holds for all its levels."
+                f"{self.id} truncated an episode after {lengths.min()} steps, although its time limit was read as "
+                f"{self.max_steps}: give the environment a max_steps that holds for all its levels."
             )
 
     def _gather(self, steps: list[TimeStep]) -> tuple[HostState, TimeStep]:
@@ -186,5 +310,5 @@ class HostVecEnv:
         return HostState(*arrays), jax.tree.map(lambda *leaves: np.stack(leaves), *steps)
 
     def _table(self) -> MissionTable:
-        vocabulary = self.vocabulary if self.reads else None
+        vocabulary = self.vocabulary if self.missions_change else None
         return MissionTable(vocabulary, self.max_words, self.max_missions, self.keep)

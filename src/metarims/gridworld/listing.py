@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from metarims.gridworld.registry import ids, make
+from metarims.gridworld.registry import ids, make, registered_ids
 
 
 class Entry(NamedTuple):
@@ -65,16 +65,14 @@ def _native(id: str) -> Entry:
 
 
 def _host_entries() -> list[Entry]:
-    from metarims.gridworld.farama import known_ids
-
-    return [_host(id) for id in sorted(set(known_ids()) - set(ids()))]
+    return [_host(id) for id in sorted(set(registered_ids()) - set(ids()))]
 
 
 def _host(id: str) -> Entry:
     """Of an environment that is made, but not reset: some take long to draw a level."""
     from metarims.errors import UserError
     from metarims.gridworld.farama import make_farama
-    from metarims.gridworld.host import time_limit
+    from metarims.gridworld.host_env import time_limit
 
     try:
         with warnings.catch_warnings():

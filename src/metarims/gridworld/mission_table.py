@@ -1,4 +1,4 @@
-"""The table of missions of environments on the host: it fills as missions are heard, and forgets old ones."""
+"""The table of missions of environments on the host: it fills as missions come, and forgets old ones."""
 
 from collections.abc import Sequence
 
@@ -12,21 +12,20 @@ BABYAI_VOCABULARY = (*VOCABULARY, "after", "room", "from", "unlock")
 
 
 class MissionTable:
-    """Missions as rows of tokens, each at the row where it was first heard.
+    """Missions as rows of tokens, each at the row where it was first used.
 
-    Without a ``capacity`` the table doubles when it is full. With one, a full table gives away the row whose mission
-    was heard longest ago, but none that was heard within the last ``keep`` ticks of the clock: experience that is still
-    to be learned from refers to those.
+    A full table gives away the row whose mission was used longest ago, but none that was used within the last ``keep``
+    steps: experience that is still to be learned from refers to those.
 
     Without a ``vocabulary`` missions are not read: all are row 0, which has no words.
     """
 
-    def __init__(self, vocabulary: Sequence[str] | None, max_words: int, capacity: int | None = None, keep: int = 0):
+    def __init__(self, vocabulary: Sequence[str] | None, max_words: int, capacity: int, keep: int = 0):
         self.vocabulary, self.max_words = None if vocabulary is None else tuple(vocabulary), max_words
         self.capacity, self.keep = capacity, keep
-        self.tokens = np.zeros((capacity or 1, max_words), np.int32)
-        self._heard = np.zeros(len(self.tokens), np.int64)
-        """When each row's mission was last heard."""
+        self.tokens = np.zeros((capacity, max_words), np.int32)
+        self._last_used = np.zeros(capacity, np.int64)
+        """Step at which each row was last used."""
         self._rows: dict[str, int] = {}
         self._changed = False
 
@@ -36,15 +35,15 @@ class MissionTable:
         return tuple(self._rows)
 
     def row(self, mission: str, now: int = 0) -> int:
-        """The row of a mission that is heard at time ``now``; a new one is written down."""
+        """The row of a mission that is used at step ``now``; a new one is written down."""
         if self.vocabulary is None:
             return 0
         if mission not in self._rows:
             tokens = self._tokenize(mission, self.vocabulary)
-            row = self._free(now)
+            row = self._free_row(now)
             self.tokens[row] = tokens
             self._rows[mission], self._changed = row, True
-        self._heard[self._rows[mission]] = now
+        self._last_used[self._rows[mission]] = now
         return self._rows[mission]
 
     def take_change(self) -> bool:
@@ -52,18 +51,16 @@ class MissionTable:
         changed, self._changed = self._changed, False
         return changed
 
-    def _free(self, now: int) -> int:
-        if len(self._rows) < len(self.tokens):
+    def _free_row(self, now: int) -> int:
+        if len(self._rows) < self.capacity:
             return len(self._rows)
-        if self.capacity is None:
-            self.tokens = np.concatenate([self.tokens, np.zeros_like(self.tokens)])
-            self._heard = np.concatenate([self._heard, np.zeros_like(self._heard)])
-            return len(self._rows)
-        oldest = min(self._rows, key=lambda mission: self._heard[self._rows[mission]])
-        if self._heard[self._rows[oldest]] >= now - self.keep:
+        oldest = min(self._rows, key=lambda mission: self._last_used[self._rows[mission]])
+        if self._last_used[self._rows[oldest]] >= now - self.keep:
             raise UserError(
                 f"max_missions is {self.capacity}, but within {self.keep} steps the environments gave more different "
-                f"missions than that: set --max-missions {2 * self.capacity} or more."
+                f"missions than that: set --max-missions {2 * self.capacity} or more.",
+                field="max_missions",
+                value=self.capacity,
             )
         return self._rows.pop(oldest)
 
@@ -73,11 +70,15 @@ class MissionTable:
         if strange:
             raise UserError(
                 f"The mission '{mission}' has words that are not in the vocabulary: name them with "
-                f"--words {' '.join(strange)} (and every other word of your own missions)."
+                f"--words {' '.join(strange)} (and every other word of your own missions).",
+                field="words",
+                value=mission,
             )
         if len(words) > self.max_words:
             raise UserError(
                 f"The mission '{mission}' has {len(words)} words, but max_words is {self.max_words}: "
-                f"set --max-words {len(words)} or more."
+                f"set --max-words {len(words)} or more.",
+                field="max_words",
+                value=self.max_words,
             )
         return tokenize(mission, vocabulary, self.max_words)

@@ -1,7 +1,11 @@
-"""The levels by Farama's ids."""
+"""What each id names: our own levels, mixtures of them, and Gymnasium's other tasks, which are stepped on the host."""
 
+import importlib
+import os
+import sys
 from collections.abc import Callable
 from functools import cache, partial
+from typing import Any, Literal
 
 from metarims.errors import UserError, unknown_name
 from metarims.gridworld.levels.base import Level
@@ -16,6 +20,8 @@ from metarims.gridworld.levels.multiroom import multi_room
 from metarims.gridworld.levels.pickup import pickup_dist, pickup_loc
 from metarims.gridworld.levels.putting import put_near, put_next_local
 from metarims.gridworld.mixture import mix
+from metarims.gridworld.types import VectorEnv
+from metarims.gridworld.vector import VecEnv
 
 _LOCAL = ((5, 2), (6, 2), (6, 3), (6, 4), (7, 4), (7, 5), (8, 2), (8, 3), (8, 4), (8, 5), (8, 6), (8, 7))
 
@@ -70,31 +76,65 @@ LEVELS: dict[str, Callable[[str], Level]] = {
 }
 
 
-@cache
-def make(id: str) -> Level:
+Kind = Literal["level", "mixture", "host"]
+
+
+def resolve(id: str) -> Kind:
+    """What an id names: a level of ours, a mixture of levels, or another task of Gymnasium's, stepped on the host.
+
+    An unknown id is a ``UserError`` with the nearest names. Gymnasium is imported only for ids that are not ours.
+    """
+    if id in LEVELS:
+        return "level"
+    if "+" in id or "*" in id:
+        return "mixture"
+    check_registered(id)
+    return "host"
+
+
+def make(id: str, otherwise: str = "name it as the env of a run, or make it with Gymnasium") -> Level:
     """The level of a Farama id, or a mixture: ``ID+ID`` or, by weight, ``ID*3+ID*1``.
 
-    An unknown id is a ``UserError`` with the nearest names.
+    An id that is unknown or only Gymnasium's is a ``UserError``; ``otherwise`` tells what to do with the latter.
     """
-    if "+" in id or "*" in id:
-        parts = [part.strip().partition("*") for part in id.split("+")]
-        for name, _, _ in parts:
-            if not name:
-                raise UserError(f"The mixture {id} has a part without a name: write ID+ID, or ID*3+ID.")
-            check_native(name, "leave it out of the mixture")
-        return mix([make(name) for name, _, _ in parts], [_weight(part) for part in parts], id)
-    if id not in LEVELS:
-        check_native(id, "name it as the env of a run, or make it with Gymnasium")
-        raise unknown_name("environment", id, LEVELS, "metarims envs")
-    return LEVELS[id](id)
+    kind = resolve(id)
+    if kind == "host":
+        raise UserError(
+            f"{id} is none of our own levels, it can only be stepped on the host: {otherwise}.", field="env", value=id
+        )
+    return _make_mixture(id) if kind == "mixture" else _make_level(id)
 
 
-def _weight(part: tuple[str, str, str]) -> float:
-    name, star, weight = part
-    try:
-        return float(weight) if star else 1.0
-    except ValueError:
-        raise UserError(f"The weight of {name} is '{weight}': it must be a number.") from None
+def make_envs(
+    id: str,
+    num_envs: int,
+    *,
+    words: tuple[str, ...] = (),
+    max_words: int = 0,
+    max_missions: int = 0,
+    keep: int = 100,
+    reads: bool = True,
+) -> VectorEnv:
+    """``num_envs`` environments of any id: our own levels are compiled, all others are stepped on the host.
+
+    The other arguments are for the host alone (see ``HostVecEnv``).
+    """
+    if resolve(id) != "host":
+        if words:
+            raise UserError(
+                f"words are for tasks that are stepped on the host, and {id} is not one: leave them out.",
+                field="words",
+                value=words,
+            )
+        return VecEnv(make(id), num_envs)
+    from metarims.gridworld.host_env import HostVecEnv
+
+    return HostVecEnv(id, num_envs, words=words, max_words=max_words, max_missions=max_missions, keep=keep, reads=reads)
+
+
+def ids() -> tuple[str, ...]:
+    """The ids of all our levels."""
+    return tuple(LEVELS)
 
 
 def is_native(id: str) -> bool:
@@ -107,18 +147,73 @@ def tasks(id: str) -> tuple[str, ...]:
     return tuple(part.partition("*")[0].strip() for part in id.split("+"))
 
 
-def check_native(id: str, instead: str) -> None:
-    """Raise ``UserError`` where ``id`` is a task that only Gymnasium has; ``instead`` is what to do then."""
-    if not is_native(id) and _looks_registered(id):
-        raise UserError(f"{id} is none of our own levels, it can only be stepped on the host: {instead}.")
+def registered_ids() -> tuple[str, ...]:
+    """The MiniGrid and BabyAI ids of Farama's that Gymnasium has."""
+    return tuple(id for id in _gymnasium_registry() if id.startswith(("BabyAI-", "MiniGrid-")))
 
 
-def _looks_registered(id: str) -> bool:
-    from metarims.gridworld.farama import known_ids
+def check_registered(id: str) -> None:
+    """Raise ``UserError`` unless Gymnasium has ``id``.
 
-    return id in known_ids(id)
+    For ``module:id`` (Gymnasium's syntax) the module, which registers the id, is imported; one in the current folder is
+    found, too.
+    """
+    registry = _gymnasium_registry()
+    module, colon, name = id.rpartition(":")
+    if colon:
+        _import_module(module)
+    if name in registry:
+        return
+    farama = registered_ids()
+    if colon:
+        raise unknown_name(f"environment in the module {module}", name, [i for i in registry if i not in farama])
+    raise unknown_name("environment", id, dict.fromkeys([*LEVELS, *farama]), "metarims envs")
 
 
-def ids() -> tuple[str, ...]:
-    """The ids of all levels."""
-    return tuple(LEVELS)
+def describe_failure(error: Exception) -> str:
+    """The type of an error, and the first line of its message."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0].rstrip('.')}"
+
+
+@cache
+def _make_level(id: str) -> Level:
+    return LEVELS[id](id)
+
+
+@cache
+def _make_mixture(id: str) -> Level:
+    parts = [part.strip().partition("*") for part in id.split("+")]
+    if not all(name for name, _, _ in parts):
+        raise UserError(f"The mixture {id} has a part without a name: write ID+ID, or ID*3+ID.", field="env", value=id)
+    return mix(
+        [make(name, "leave it out of the mixture") for name, _, _ in parts], [_weight(part) for part in parts], id
+    )
+
+
+def _weight(part: tuple[str, str, str]) -> float:
+    name, star, weight = part
+    try:
+        return float(weight) if star else 1.0
+    except ValueError:
+        raise UserError(
+            f"The weight of {name} is '{weight}': it must be a number.", field="env", value="".join(part)
+        ) from None
+
+
+def _gymnasium_registry() -> dict[str, Any]:
+    import gymnasium
+
+    import metarims.gridworld.farama  # Registers Farama's ids.  # noqa: F401
+
+    return gymnasium.registry
+
+
+def _import_module(module: str) -> None:
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        raise UserError(
+            f"The module {module} cannot be imported: {describe_failure(error)}.", field="env", value=module
+        ) from error

@@ -1,13 +1,16 @@
-"""What environments return, and the axis legend of the whole package.
+"""What environments are to an agent and a trainer, and the axis legend of the whole package.
 
 Axes, always in this order: S seeds, T time, B environments, M modules (K of them active), H module state,
 D input features, A actions, L words of a mission. World grids and images of codes are indexed [x, y] as Farama's are;
 pictures are indexed [row, column].
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
+
+from metarims.errors import UserError
 
 VIEW = 7
 """Side of the agent's egocentric view, in cells."""
@@ -22,7 +25,7 @@ class Observation(NamedTuple):
     codes: UInt8[Array, "*B 7 7"]
     direction: Int[Array, "*B"]
     mission: Int[Array, "*B"]
-    """Row of the environment's table of missions (``mission_tokens``), which holds the words."""
+    """Row of the table of missions (``VectorEnv.mission_tokens``), which holds the words."""
 
 
 class Pixels(NamedTuple):
@@ -42,3 +45,49 @@ class TimeStep(NamedTuple):
     truncated: Bool[Array, "*B"]
     final_observation: Observation
     """The view that the step itself led to: where no episode ended, the same as ``observation``."""
+
+
+@runtime_checkable
+class VectorEnv(Protocol):
+    """``num_envs`` environments that are stepped together: ``VecEnv`` (compiled), ``HostVecEnv`` (any of Gymnasium's).
+
+    ``reset`` and ``step`` are for jit, scan and ``vmap`` over seeds. Ended environments begin a new level at once.
+    """
+
+    num_envs: int
+    num_actions: int
+    max_steps: int
+    """No episode is truncated earlier."""
+    tasks: tuple[str, ...]
+    """The ids of the tasks that are played: several in a mixture."""
+    vocabulary: tuple[str, ...]
+    """The words of missions; token = 1 + index, 0 is padding."""
+    can_checkpoint: bool
+    """Whether a state holds all there is. If not, environments live outside of it: it cannot be saved, stepped twice or
+    divided among devices, and all seeds are stepped by one call."""
+    missions_change: bool
+    """Whether steps may rewrite rows of the table of missions."""
+
+    def reset(self, key: PRNGKeyArray) -> tuple[Any, Observation]: ...
+    def step(self, state: Any, actions: Int[Array, "B"]) -> tuple[Any, TimeStep]: ...
+    def mission_tokens(self, state: Any = None) -> Int[Array, "num_missions L"]:
+        """The table of missions that observations in this state refer to; None: some table of this shape."""
+        ...
+
+    def missions_changed(self, state: Any) -> Bool[Array, ""]:
+        """Whether the step that led to this state rewrote rows of the table."""
+        ...
+
+    def task(self, state: Any) -> UInt8[Array, "B"]:
+        """Which of ``tasks`` each environment plays."""
+        ...
+
+    def checked(self, program: Callable[..., Any]) -> Callable[..., Any]:
+        """``program``, which steps these environments; an error in one of them is raised at the end of a call."""
+        ...
+
+
+def check_positive(field: str, value: int) -> None:
+    """Raise ``UserError`` unless a number of things is at least 1."""
+    if value < 1:
+        raise UserError(f"{field} is {value}: it must be at least 1.", field=field, value=value)

@@ -9,9 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from metarims.agents.agent import Agent
 from metarims.agents.core import State
 from metarims.agents.encoder import Tables
-from metarims.gridworld import VecEnv
-from metarims.gridworld.make_envs import Environments
-from metarims.gridworld.types import Observation
+from metarims.gridworld.types import Observation, VectorEnv
 from metarims.learning.diagnostics import Activity, measure_activity
 from metarims.learning.mission_cache import update_mission_rows
 
@@ -67,7 +65,7 @@ class _Cut(NamedTuple):
     number: Int[Array, " B"]
 
 
-def init_actor(agent: Agent, envs: Environments, key: PRNGKeyArray) -> Actor:
+def init_actor(agent: Agent, envs: VectorEnv, key: PRNGKeyArray) -> Actor:
     """An actor at the beginning of its first episodes."""
     env, observation = envs.reset(key)
     return Actor(
@@ -91,7 +89,7 @@ def _roll_apart(core: State, key: PRNGKeyArray) -> State:
 def collect_rollout(
     agent: Agent,
     tables: Tables,
-    envs: Environments,
+    envs: VectorEnv,
     actor: Actor,
     key: PRNGKeyArray,
     *,
@@ -101,18 +99,20 @@ def collect_rollout(
 ) -> tuple[Actor, Rollout, tuple[Episodes, Activity | None]]:
     """Act for ``num_steps``; ``carry`` keeps the recurrent state across episodes' ends."""
     # No episode is cut off before max_steps, a mixture's shortest limit: so many final views are kept, and valued last.
-    num_cuts = 1 + (num_steps - 1) // envs.env.max_steps
+    num_cuts = 1 + (num_steps - 1) // envs.max_steps
 
     def step(scan_carry, _):
-        actor, cut, key, heard = scan_carry
+        actor, cut, key, updated = scan_carry
         key, key_act = jax.random.split(key)
         is_first = jnp.zeros_like(actor.is_first) if carry else actor.is_first
-        known = tables if heard is None else heard
+        known = tables if updated is None else updated
         core, output = agent.step(known, actor.observation, agent.reset(actor.core, is_first))
         action = jax.random.categorical(key_act, output.logits)
         env, time_step = envs.step(actor.env, action)
-        if heard is not None:
-            heard = update_mission_rows(agent, heard, env, time_step)
+        if updated is not None:
+            updated = update_mission_rows(
+                agent, updated, envs.mission_tokens(env), envs.missions_changed(env), time_step
+            )
         done = time_step.terminated | time_step.truncated
         episode_return = actor.episode_return + time_step.reward
         episode_length = actor.episode_length + 1
@@ -139,7 +139,7 @@ def collect_rollout(
         )
         activity = measure_activity(output.metrics, transition["observation"])
         cut = _keep_cut(cut, time_step.final_observation, core, time_step.truncated)
-        return (actor, cut, key, heard), (transition, episodes, activity)
+        return (actor, cut, key, updated), (transition, episodes, activity)
 
     def collect_span(scan_carry, _):
         core = scan_carry[0].core
@@ -154,11 +154,11 @@ def collect_rollout(
         core=jax.tree.map(stack, actor.core),
         number=jnp.zeros(envs.num_envs, jnp.int32),
     )
-    # Where new missions may be heard, the tables are renewed as that happens; elsewhere they stay outside of the loop.
-    start = actor, cut, key, (None if isinstance(envs, VecEnv) else tables)
-    (actor, cut, _, heard), (cores, (steps, *sums)) = jax.lax.scan(collect_span, start, length=num_steps // span)
+    # Where missions change, the tables are updated as that happens; elsewhere they stay outside of the loop.
+    start = actor, cut, key, (tables if envs.missions_change else None)
+    (actor, cut, _, updated), (cores, (steps, *sums)) = jax.lax.scan(collect_span, start, length=num_steps // span)
     steps = jax.tree.map(lambda leaf: leaf.reshape(num_steps, *leaf.shape[2:]), steps)
-    cut_values, bootstrap_value = _value_ends(agent, tables if heard is None else heard, actor, cut, carry)
+    cut_values, bootstrap_value = _value_ends(agent, tables if updated is None else updated, actor, cut, carry)
     slot = steps.pop("cut")
     truncation_value = jnp.take_along_axis(cut_values, jnp.minimum(slot, num_cuts - 1), axis=0)
     rollout = Rollout(
@@ -195,11 +195,9 @@ def sum_over_time(sums: PyTree, time_axes: int) -> PyTree:
     return jax.tree.map(lambda leaf: leaf.sum(tuple(range(time_axes))), sums)
 
 
-def _tasks(envs: Environments, env: PyTree) -> Bool[Array, "B K"] | None:
+def _tasks(envs: VectorEnv, env: PyTree) -> Bool[Array, "B K"] | None:
     """Which task of a mixture each environment plays."""
-    if not isinstance(envs, VecEnv) or len(envs.env.sources) == 1:
-        return None
-    return env.world.task[:, None] == jnp.arange(len(envs.env.sources))
+    return envs.task(env)[:, None] == jnp.arange(len(envs.tasks)) if len(envs.tasks) > 1 else None
 
 
 def take_log_prob(logits: Float[Array, "*B A"], action: Int[Array, "*B"]) -> Float[Array, "*B"]:

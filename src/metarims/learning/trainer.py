@@ -7,7 +7,7 @@ stands once, however many timescales there are.
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -17,9 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 from metarims.agents.agent import Agent, make_agent
 from metarims.config import Config
 from metarims.errors import UserError
-from metarims.gridworld.host_env import HostVecEnv
-from metarims.gridworld.make_envs import make_envs, mission_tokens, vocabulary
-from metarims.gridworld.registry import tasks
+from metarims.gridworld.registry import make_envs
 from metarims.learning.devices import Layout, is_key, total
 from metarims.learning.diagnostics import Activity, summarize_activity
 from metarims.learning.guard import TERMS, Fault, record_fault
@@ -70,8 +68,6 @@ class Trainer:
             keep=max(learner.loop.rollout for learner in self.learners),
             reads=config.network.mission_dim > 0,
         )
-        self.level = self.envs.env
-        self.words = vocabulary(self.envs)
         self.schedule = make_schedule(self.learners, reuse=config.slow_data == "reuse")
         self.frames_per_cycle = len(self.schedule) * self.learners[0].loop.rollout * config.ppo.num_envs
         cycles = math.ceil(config.record_every / self.frames_per_cycle)
@@ -80,20 +76,28 @@ class Trainer:
         self.num_chunks = math.ceil(config.frames / self.frames_per_chunk)
         self.updates_per_chunk = self.cycles_per_chunk * len(self.schedule)
         self.terms = tuple(f"{learner.name}/{term}" for learner in self.learners for term in TERMS)
-        # The host steps all seeds at once.
-        side_by_side = jax.default_backend() != "cpu" or isinstance(self.envs, HostVecEnv)
+        # Environments outside of the program are stepped for all seeds at once.
+        side_by_side = jax.default_backend() != "cpu" or not self.envs.can_checkpoint
         self._program = self.layout.spread(self._run_chunk, SHARDED, side_by_side=side_by_side)
-        self.run_chunk = self._checked(self._program)
+        self.run_chunk = self.envs.checked(self._program)
         self._act = jax.jit(self._collect)  # Traced once, though its shapes are asked for before it is used.
-        if isinstance(self.envs, HostVecEnv) and (config.ppo.shards, num_devices) != (1, 1):
-            raise UserError(f"{config.env} is stepped on the host: it needs --ppo.shards 1 and --devices 1.")
-        if isinstance(self.envs, HostVecEnv) and config.on_nan == "restart":
-            raise UserError(f"{config.env} is stepped on the host and cannot go back: it needs --on-nan stop.")
+        if not self.envs.can_checkpoint and (config.ppo.shards, num_devices) != (1, 1):
+            raise UserError(
+                f"{config.env} is stepped on the host: it needs --ppo.shards 1 and --devices 1.",
+                field="ppo.shards" if config.ppo.shards > 1 else "devices",
+                value=max(config.ppo.shards, num_devices),
+            )
+        if not self.envs.can_checkpoint and config.on_nan == "restart":
+            raise UserError(
+                f"{config.env} is stepped on the host and cannot go back: it needs --on-nan stop.",
+                field="on_nan",
+                value=config.on_nan,
+            )
 
     def init(self) -> TrainState:
         """The state before the first chunk, for all seeds."""
         keys = jax.vmap(jax.random.key)(jnp.array(self.config.seeds))
-        return self._place(self._checked(jax.jit(jax.vmap(self._init), compiler_options=RUN_ONCE))(keys))
+        return self._place(self.envs.checked(jax.jit(jax.vmap(self._init), compiler_options=RUN_ONCE))(keys))
 
     def load_weights(self, state: TrainState, agents: Sequence[Agent]) -> TrainState:
         """The first state, but with the weights of these agents, one per seed, which have the shapes of its own."""
@@ -108,14 +112,14 @@ class Trainer:
 
     def to_checkpoint(self, state: TrainState) -> TrainState:
         """What a checkpoint must hold: everything, but no environments that live outside of the program."""
-        return state._replace(actor=None) if isinstance(self.envs, HostVecEnv) else state  # pyright: ignore
+        return state if self.envs.can_checkpoint else state._replace(actor=None)  # pyright: ignore
 
     def resume(self, kept: TrainState) -> tuple[TrainState, str]:
         """The state to go on from, and a sentence where it is not exactly the one that was kept."""
-        if not isinstance(self.envs, HostVecEnv):
+        if self.envs.can_checkpoint:
             return self._place(kept), ""
         note = f"{self.config.env} is stepped on the host, where environments cannot be restored: episodes begin anew."
-        return self._checked(jax.jit(jax.vmap(self._begin_anew), compiler_options=RUN_ONCE))(kept), note
+        return self.envs.checked(jax.jit(jax.vmap(self._begin_anew), compiler_options=RUN_ONCE))(kept), note
 
     def reseed(self, state: TrainState, numbers: Sequence[int]) -> TrainState:
         """The same state with other actions and minibatches drawn from here on; ``numbers``: one per seed, which say
@@ -125,7 +129,7 @@ class Trainer:
 
     def select_seeds(self, seeds: Sequence[bool], state: TrainState, other: TrainState) -> TrainState:
         """``state`` for the seeds that are marked, ``other`` for the rest, of which host environments stay."""
-        if isinstance(self.envs, HostVecEnv):
+        if not self.envs.can_checkpoint:
             state = state._replace(actor=other.actor)
         return self._place(select_by_seed(jnp.array(seeds), state, other))
 
@@ -145,8 +149,8 @@ class Trainer:
         return make_agent(
             network_of(self.config),
             RULES[self.config.agent].core,
-            num_actions=self.level.num_actions,
-            num_words=len(self.words),
+            num_actions=self.envs.num_actions,
+            num_words=len(self.envs.vocabulary),
             key=key,
         )
 
@@ -167,19 +171,6 @@ class Trainer:
         key, key_env = jax.random.split(kept.key)
         return kept._replace(actor=init_actor(kept.agent, self.envs, key_env), key=key)
 
-    def _checked(self, program: Callable[..., Any]) -> Callable[..., Any]:
-        """The program; where it steps the host, with what went wrong there raised after it."""
-        envs = self.envs
-        if not isinstance(envs, HostVecEnv):
-            return program
-
-        def run(*args: Any) -> Any:
-            output = jax.block_until_ready(program(*args))
-            envs.check()
-            return output
-
-        return run
-
     def _run_chunk(self, state: TrainState) -> tuple[TrainState, dict[str, Num[Array, ""]]]:
         learns = jnp.array([[i in phase for i in range(len(self.learners))] for phase in self.schedule])
         learns = jnp.tile(learns, (self.cycles_per_chunk, 1))
@@ -195,8 +186,8 @@ class Trainer:
         }
         faults = record_fault([fault for _, fault in learned])
         episodes, activity = total(sum_over_time(sums, time_axes=1), self.layout.axes)
-        names = tasks(self.config.env)
-        record = summarize(episodes, names if len(names) > 1 else ()) | losses | faults
+        tasks = self.envs.tasks
+        record = summarize(episodes, tasks if len(tasks) > 1 else ()) | losses | faults
         return state, record | (summarize_activity(activity, self.frames_per_chunk) if activity else {})
 
     def _run_phase(self, carry: tuple[TrainState, Rollout], learns: Bool[Array, " timescales"]):
@@ -218,7 +209,7 @@ class Trainer:
         key, key_act = jax.random.split(state.key)
         actor, rollout, sums = collect_rollout(
             state.agent,
-            state.agent.tables(mission_tokens(self.envs, state.actor.env)),
+            state.agent.tables(self.envs.mission_tokens(state.actor.env)),
             self.envs,
             state.actor,
             key_act,
@@ -230,7 +221,7 @@ class Trainer:
 
     def _learn(self, state: TrainState, index: int, rollout: Rollout) -> tuple[TrainState, Learned]:
         key, key_learn = jax.random.split(state.key)
-        tokens = mission_tokens(self.envs, state.actor.env)
+        tokens = self.envs.mission_tokens(state.actor.env)
         agent, optimizer, learned = self.learners[index].update(
             state.agent, state.optimizers[index], tokens, rollout, key_learn, self.rate(state.phases)
         )

@@ -28,6 +28,7 @@ from metarims.errors import UserError, one_line
 from metarims.learning.devices import is_key
 from metarims.runs.files import describe_error, sync_folder, sync_tree, write_atomic
 from metarims.runs.schema import check_schema
+from metarims.upgrade import upgrade_array_name
 
 KEEP = 2
 """Checkpoints kept: the last, and one to fall back on."""
@@ -160,10 +161,9 @@ def _host(leaf: Any) -> np.ndarray:
 
 
 def _divide(joined: np.ndarray, arrays: dict[str, Any]) -> dict[str, jax.Array]:
-    """The arrays in what ``_join`` made of such."""
+    """The arrays in what ``_join`` made of such, in their order there."""
     found, begin = {}, 0
-    for name in sorted(arrays):
-        wanted = arrays[name]
+    for name, wanted in arrays.items():
         numbers = jax.random.key_data(wanted) if is_key(wanted) else wanted
         end = begin + math.prod(numbers.shape) * numbers.dtype.itemsize
         leaf = jnp.asarray(joined[begin:end].view(numbers.dtype).reshape(numbers.shape))
@@ -176,13 +176,13 @@ def _divide(joined: np.ndarray, arrays: dict[str, Any]) -> dict[str, jax.Array]:
 
 def _load(path: Path, template: Any, held: dict[str, str]) -> Any:
     arrays = _arrays(template)
-    wanted = _kinds(arrays)
-    for name in sorted(held.keys() | wanted.keys()):
-        there, now = held.get(name, "absent"), wanted.get(name, "absent")
-        if there != now:
-            raise _misfit(path, f"{name} is {there} there and {now} here")
+    written = {upgrade_array_name(name): name for name in held}
+    there, wanted = {name: held[old] for name, old in written.items()}, _kinds(arrays)
+    for name in sorted(there.keys() | wanted.keys()):
+        if (kind := there.get(name, "absent")) != (now := wanted.get(name, "absent")):
+            raise _misfit(path, f"{name} is {kind} there and {now} here")
     try:
-        loaded = _divide(read_joined(path), arrays)
+        loaded = _divide(read_joined(path), {name: arrays[name] for name in sorted(written, key=written.__getitem__)})
     except Exception as error:
         raise _misfit(path, describe_error(error)) from error
     leaves, treedef = jax.tree_util.tree_flatten_with_path(template)

@@ -14,10 +14,8 @@ class TrainerProtocol(Protocol):
     """Rollouts of the fastest timescale, each with what is learned after it."""
     terms: tuple[str, ...]
     """What can be at fault: the names to which a record's ``fault/term`` points."""
-    level: Any
-    """The environment: ``num_actions`` is read."""
-    words: tuple[str, ...]
-    """The vocabulary of its missions."""
+    envs: Any
+    """The environments (``gridworld.types.VectorEnv``): ``num_actions`` and ``vocabulary`` are read."""
 
     def init(self) -> Any: ...
     def load_weights(self, state: Any, agents: Sequence[Any]) -> Any:

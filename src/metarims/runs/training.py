@@ -83,7 +83,7 @@ def train(
         trainer = make_trainer(config)  # Says what cannot be built before anything is written.
         agents = agents or initial_agents(config, out)
         if agents:
-            check_fit(agents, config, trainer.level.num_actions, trainer.words)
+            check_fit(agents, config, trainer.envs.num_actions, trainer.envs.vocabulary)
         with hosts.hold_folder(out, config) as folder, CompileClock() as clock:
             return _Run(config, folder, trainer, callback, stop, clock, agents).go()
 
@@ -319,8 +319,9 @@ class _Run:
         return self.guard.steps_of(index, self.env_steps)
 
     def _write_agent(self, agent: Any, seed: int, env_steps: int, *, best: bool = False) -> None:
-        words = self.trainer.words
-        counts, special = (self.trainer.level.num_actions, len(words)), () if words == VOCABULARY else words
+        envs = self.trainer.envs
+        words = envs.vocabulary
+        counts, special = (envs.num_actions, len(words)), () if words == VOCABULARY else words
         known = SavedAgent(agent, self.folder.config, seed, env_steps, *counts, words=special)
         save_agent(self.folder.agent(seed, best=best), known)
 
