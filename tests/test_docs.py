@@ -23,7 +23,7 @@ from metarims.errors import UserError
 from metarims.gridworld.registry import resolve, tasks
 from metarims.learning.rollout import Episodes
 from metarims.learning.rules import RULES
-from metarims.learning.trainer import make_trainer, summarize
+from metarims.learning.trainer import summarize
 from metarims.presets import PRESETS
 from metarims.runs.faults import Event
 from metarims.runs.folder import RunFolder, differences
@@ -50,21 +50,21 @@ def name(page):
 # Commands
 
 
-def command_lines():
-    """Every command, with comments, variables set before it and redirections taken off."""
-    for page in PAGES:
-        for block in blocks(page, *SHELL):
-            for line in block.splitlines():
-                words = shlex.split(line, comments=True)
-                while words and re.fullmatch(r"\w+=\S*", words[0]):
-                    words = words[1:]
-                if words:
-                    yield pytest.param(words, id=f"{name(page)}: {' '.join(words)}"[:120])
+def command_lines(page):
+    """Every command, without comments, variables set before it, and redirections."""
+    for block in blocks(page, *SHELL):
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            while words and re.fullmatch(r"\w+=\S*", words[0]):
+                words = words[1:]
+            if words:
+                yield words
 
 
-@pytest.mark.parametrize("words", command_lines())
-def test_a_command_is_understood(words):
-    check_command(words)
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_commands_of_a_page_are_understood(page):
+    for words in command_lines(page):
+        check_command(words)
 
 
 def check_command(words):
@@ -97,24 +97,23 @@ def check_metarims(arguments):
     """The program's own parser takes them, and what they name exists."""
     if "--help" in arguments:
         with pytest.raises(SystemExit) as ended, contextlib.redirect_stdout(io.StringIO()):
-            cli._parse(arguments)
+            cli.parse(arguments)
         assert ended.value.code == 0
         return
     if "--config-from" in arguments:  # A run that the page had made.
         index = arguments.index("--config-from")
         arguments = arguments[:index] + arguments[index + 2 :]
-    parsed = cli._parse(arguments)
-    env = parsed.config.env if isinstance(parsed, cli.Train) else getattr(parsed, "env", None)
+    parsed = cli.parse(arguments)
+    env = parsed.config.env if isinstance(parsed, cli.TrainCommand) else getattr(parsed, "env", None)
     for task in tasks(env or "") if env and ":" not in env else ():
         resolve(task)
     assert {*getattr(parsed, "log", ())} <= {*LOGGERS}
-    assert not isinstance(parsed, cli.StudyRun) or parsed.name in STUDIES
+    assert not isinstance(parsed, cli.StudyRunCommand) or parsed.name in STUDIES
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "metarims train --agent metarim",
         "metarims train --sedes 0",
         "metarims train --env BabyAI-GoToLokal-v0",
         "metarims train --log tensorbord",
@@ -161,6 +160,7 @@ def pages_with_commands():
 
 
 @pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("commands", pages_with_commands())
 def test_the_commands_of_a_page_work_one_after_another(commands, tmp_path):
     """Each with few frames and episodes, in an empty folder that holds no more than the checkout's own."""
@@ -285,30 +285,23 @@ def general(metric):
     return re.sub(r"^(episodes|return|success|episode_length)/.*", r"\1/TASK", metric)
 
 
-def test_every_metric_is_explained_and_no_other():
-    """The names are those that a chunk of the debug run gives (it is traced, not run), and those of a mixture."""
-    trainer = make_trainer(PRESETS["debug"])
-    state = jax.eval_shape(trainer._init, jax.random.key(0))
-    _, metrics = jax.eval_shape(trainer._run_chunk, state)
+def test_every_metric_is_explained_and_no_other(trained_run):
+    """The names are those that a run writes, and those of a mixture."""
     of_tasks = summarize(Episodes(*(jax.numpy.zeros(2),) * 4), ("one task", "another"))
-    written = {"seed", "chunk", "env_steps"} | {general(n) for n in metrics | of_tasks if not n.startswith("fault/")}
+    written = {general(metric) for metric in names_in(trained_run / "metrics.jsonl") | of_tasks.keys()}
     names = explained("metrics.jsonl")
     assert set(names) == written
     assert len(names) == len(written), "each stands once"
+    assert names_in(trained_run / "speed.jsonl") <= set(explained("speed.jsonl"))
+
+
+def names_in(file):
+    """All names in a file of JSON lines."""
+    return set().union(*map(json.loads, file.read_text().splitlines()))
 
 
 def test_every_field_of_an_event_is_explained():
     assert explained("events.jsonl") == list(Event._fields)
-
-
-@pytest.mark.slow
-def test_what_a_debug_run_writes_is_explained(tmp_path, capsys):
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["train", "--preset", "debug", "--frames", "1024", "--out", str(tmp_path)])
-    assert ended.value.code == 0
-    for file in ("metrics.jsonl", "speed.jsonl"):
-        for line in (tmp_path / file).read_text().splitlines():
-            assert set(map(general, json.loads(line))) <= set(explained(file))
 
 
 # Settings and links

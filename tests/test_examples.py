@@ -27,6 +27,7 @@ def test_what_is_to_be_copied():
     assert (said[:-10] == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
 def test_copying_compares_equal_sizes_and_learns():
     settings = copying.Settings(
@@ -50,6 +51,7 @@ def test_copying_compares_equal_sizes_and_learns():
         assert right > 0.2
 
 
+@pytest.mark.slow
 def test_a_loop_in_the_style_of_cleanrl_learns_on_our_environments():
     settings = gymnasium_vector.Settings("metarims/MiniGrid-Empty-5x5-v0", num_envs=32, num_steps=32, num_updates=80)
     history = np.array(gymnasium_vector.train(settings))

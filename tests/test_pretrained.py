@@ -1,4 +1,4 @@
-"""The agents that come with the package: they are there, small, and play their tasks as well as the README says."""
+"""The pretrained agents are small, and solve their tasks as often as the README says."""
 
 import pytest
 
@@ -17,6 +17,7 @@ def test_what_is_there_is_small() -> None:
     assert all(pretrained.find(name).stat().st_size < 2**20 for name in pretrained.names())
 
 
+@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", LEAST)
 def test_they_play(name) -> None:
     saved = load_agent(pretrained.find(name))
@@ -24,6 +25,6 @@ def test_they_play(name) -> None:
     assert found.success.mean() >= LEAST[name]
 
 
-def test_an_unknown_name_is_said_in_a_sentence() -> None:
-    with pytest.raises(UserError, match="No agent named 'dorkey' comes with the package, but doorkey, "):
+def test_an_unknown_name() -> None:
+    with pytest.raises(UserError, match=r"'dorkey'.*doorkey"):
         pretrained.find("dorkey")

@@ -12,10 +12,10 @@ from metarims.runtime import share_cores
 PROGRAM = """
 import sys
 import numpy as np
-from metarims.runtime import release_memory, settle_memory
+from metarims.runtime import limit_malloc, release_memory
 
-if "settle" in sys.argv:
-    settle_memory()
+if "limit" in sys.argv:
+    limit_malloc()
 
 
 def mib():
@@ -42,6 +42,7 @@ print(kept, mib() - before)
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no other system has the habit")
 def test_large_arrays_leave_nothing_behind():
     def run(*flags):
@@ -49,9 +50,9 @@ def test_large_arrays_leave_nothing_behind():
         return [float(mib) for mib in done.stdout.split()]
 
     kept, after_release = run()
-    assert kept > 50, "what settling is for"
+    assert kept > 50, "what the limit is for"
     assert after_release < 10
-    assert run("settle")[0] < 10
+    assert run("limit")[0] < 10
 
 
 @pytest.mark.parametrize(("processes", "threads"), [(1, "8"), (3, "2"), (8, "1"), (20, "1")])
@@ -69,6 +70,7 @@ def test_whoever_says_how_many_threads_decides(monkeypatch):
     assert os.environ["NPROC"] == "5"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(platform.system() != "Linux", reason="only Linux lists a process's threads as files")
 def test_xla_has_as_many_threads_as_it_is_told():
     program = "import jax, os; jax.numpy.ones(3).sum().block_until_ready(); print(len(os.listdir('/proc/self/task')))"

@@ -106,6 +106,7 @@ main()
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", [("study", "report"), ("evaluate",), ("train",)], ids=lambda command: command[0])
 def test_no_command_connects_to_anything(tmp_path, command):
     samples.command_line_folder(tmp_path)

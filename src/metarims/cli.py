@@ -1,84 +1,89 @@
-"""The program ``metarims``: from a command line to one of the commands, and from what goes wrong to a sentence."""
+"""The program ``metarims``: parse the command line, run the command, and print errors as one line."""
 
+import argparse
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
 import tyro
+from tyro.conf import subcommand
 
+from metarims import __version__
 from metarims.commands.common import program
-from metarims.commands.others import Doctor, Envs, Params, Plot, RunDemo, Version
-from metarims.commands.play import Evaluate, View
-from metarims.commands.study import StudyList, StudyReport, StudyRun
-from metarims.commands.train import Train, starting_point
+from metarims.commands.info import DoctorCommand, EnvsCommand, ParamsCommand
+from metarims.commands.play import EvaluateCommand, ViewCommand
+from metarims.commands.plot import PlotCommand
+from metarims.commands.study import StudyListCommand, StudyReportCommand, StudyRunCommand
+from metarims.commands.train import DemoCommand, TrainCommand, starting_point
 from metarims.errors import UserError, one_line, unknown_name
 from metarims.runtime import limit_malloc, prevent_deadlock, silence_xla_log
 
+COMMANDS = {
+    "train": TrainCommand,
+    "evaluate": EvaluateCommand,
+    "view": ViewCommand,
+    "plot": PlotCommand,
+    "envs": EnvsCommand,
+    "params": ParamsCommand,
+    "study": Annotated[StudyListCommand, subcommand("list")]
+    | Annotated[StudyRunCommand, subcommand("run")]
+    | Annotated[StudyReportCommand, subcommand("report")],
+    "doctor": DoctorCommand,
+    "demo": DemoCommand,
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The program ``metarims``. Exit codes: 0 done or stopped on request, 1 done but for plans of a study that failed,
-    2 bad input or no space, 3 done but for seeds that a numerical fault stopped, 130 interrupted."""
+    """The program ``metarims``. Exit codes: 0 done, or stopped on request; 1 some plans of a study failed; 2 invalid
+    input or no space; 3 a numerical fault stopped some seeds; 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     prevent_deadlock()
     limit_malloc()
     silence_xla_log()
+    code, message = 2, ""
     try:
-        code = _parse(arguments).run(f"{program()} {shlex.join(arguments)}")
+        if arguments == ["--version"]:
+            print(f"metarims {__version__}")
+            raise SystemExit(0)
+        code = parse(arguments).run(f"{program()} {shlex.join(arguments)}")
         sys.stdout.flush()
     except UserError as error:
-        print(f"metarims: {error}", file=sys.stderr)
-        code = 2
+        message = str(error)
     except KeyboardInterrupt:
-        print("metarims: interrupted; what was written before is kept.", file=sys.stderr)
-        code = 130
+        code, message = 130, "interrupted; everything written so far is kept."
     except BrokenPipeError:  # The reader of our output left, as in `metarims doctor | head -1`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:  # A name too long, a folder that may not be read, ...
         from metarims.runs.files import describe_error
 
-        print(
-            one_line(f"metarims: {error.filename or 'A file'} cannot be used: {describe_error(error)}."),
-            file=sys.stderr,
-        )
-        code = 2
+        message = one_line(f"{error.filename or 'A file'} cannot be used: {describe_error(error)}.")
+    if message:
+        print(f"metarims: {message}", file=sys.stderr)
     raise SystemExit(code)
 
 
-COMMANDS = ("train", "evaluate", "view", "plot", "envs", "params", "study", "doctor", "demo")
-
-
-def _parse(arguments: list[str]) -> Any:
-    if arguments == ["--version"]:
-        return Version()
+def parse(arguments: list[str]) -> Any:
+    """The command that the arguments ask for."""
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         raise unknown_name("command", arguments[0], COMMANDS)
-    like = _value_of("--config-from", arguments)
-    start = Train(starting_point(_value_of("--preset", arguments) or "default", Path(like) if like else None))
-    commands = (
-        Annotated[Train, tyro.conf.subcommand("train", default=start)]
-        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-        | Annotated[View, tyro.conf.subcommand("view")]
-        | Annotated[Plot, tyro.conf.subcommand("plot")]
-        | Annotated[Envs, tyro.conf.subcommand("envs")]
-        | Annotated[Params, tyro.conf.subcommand("params")]
-        | Annotated[
-            Annotated[StudyList, tyro.conf.subcommand("list")]
-            | Annotated[StudyRun, tyro.conf.subcommand("run")]
-            | Annotated[StudyReport, tyro.conf.subcommand("report")],
-            tyro.conf.subcommand("study", description="The paper's figures and tables: list them, run one, report it."),
-        ]
-        | Annotated[Doctor, tyro.conf.subcommand("doctor")]
-        | Annotated[RunDemo, tyro.conf.subcommand("demo")]
-    )
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # Flags that set the defaults of the others.
+    first.add_argument("--preset", nargs="?", default="default")
+    first.add_argument("--config-from", nargs="?", type=Path)
+    known, _ = first.parse_known_args(arguments)
+    more = {
+        "train": {"default": TrainCommand(starting_point(known.preset or "default", known.config_from))},
+        "study": {"description": "List, run and report studies: the paper's figures and tables."},
+    }
+    commands = [Annotated[kind, subcommand(name, **more.get(name, {}))] for name, kind in COMMANDS.items()]
     registry = tyro.constructors.ConstructorRegistry()
     registry.primitive_rule(_whole_numbers)
     with registry:
         return tyro.cli(
-            commands,  # pyright: ignore[reportArgumentType]
+            Union[tuple(commands)],  # noqa: UP007  # pyright: ignore[reportArgumentType]
             prog="metarims",
             description="Modular recurrent agents that learn at two speeds, in MiniGrid and BabyAI.",
             args=arguments,
@@ -87,54 +92,35 @@ def _parse(arguments: list[str]) -> Any:
 
 
 def _whole_numbers(asked: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
-    """How flags that are integers are read: also as 1e6 and 1_000_000; several of them also with commas between."""
+    """How integer flags are read: also 1e6 and 1_000_000; several of them also separated by commas."""
+    if asked.type not in (int, tuple[int, ...]):
+        return None
+    one = asked.type is int
 
-    def read(word: str) -> int:
+    def parts(value: Any) -> tuple[Any, ...]:
+        return (value,) if one else value
+
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1 if one else "*",
+        metavar="INT" if one else "[INT [INT ...]]",
+        instance_from_str=lambda words: _whole(*words) if one else tuple(map(_whole, _split(words))),
+        is_instance=lambda value: all(type(part) is int for part in parts(value)),
+        str_from_instance=lambda value: list(map(str, parts(value))),
+    )
+
+
+def _split(words: list[str]) -> list[str]:
+    return [part for word in words for part in word.split(",") if part]
+
+
+def _whole(word: str) -> int:
+    for read in (int, float):
         try:
-            return int(word)
-        except ValueError:
-            pass
-        try:
-            if (number := float(word)).is_integer():
+            if (number := read(word)) == int(number):
                 return int(number)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
-        raise ValueError(f"{word} is not a whole number, such as 20000 or 2e4.")
-
-    def read_all(words: list[str]) -> tuple[int, ...]:
-        return tuple(read(part) for word in words for part in word.split(",") if part)
-
-    def is_whole(value: Any) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool)
-
-    if asked.type is int:
-        return tyro.constructors.PrimitiveConstructorSpec(
-            nargs=1,
-            metavar="INT",
-            instance_from_str=lambda words: read(*words),
-            is_instance=is_whole,
-            str_from_instance=lambda value: [str(value)],
-        )
-    if asked.type == tuple[int, ...]:
-        return tyro.constructors.PrimitiveConstructorSpec(
-            nargs="*",
-            metavar="[INT [INT ...]]",
-            instance_from_str=read_all,
-            is_instance=lambda value: isinstance(value, tuple) and all(map(is_whole, value)),
-            str_from_instance=lambda value: [str(part) for part in value],
-        )
-    return None
-
-
-def _value_of(flag: str, arguments: list[str]) -> str:
-    """The value of a flag from which the others' defaults come, so that it is read first; empty: it is not there."""
-    value = ""
-    for index, word in enumerate(arguments):
-        if word == flag and index + 1 < len(arguments):
-            value = arguments[index + 1]
-        elif word.startswith(f"{flag}="):
-            value = word.removeprefix(f"{flag}=")
-    return value
+    raise ValueError(f"{word} is not a whole number, such as 20000 or 2e4.")
 
 
 if __name__ == "__main__":

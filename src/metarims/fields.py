@@ -1,4 +1,4 @@
-"""Dataclasses of settings from what files and programs hold, and back; a field of another type is a ``UserError``."""
+"""Dataclasses of settings to and from JSON and Python values; a value of another type raises ``UserError``."""
 
 import dataclasses
 import json
@@ -7,61 +7,37 @@ from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from metarims.errors import UserError, format_value, unknown_name
+from metarims.errors import UserError, format_value, invalid, unknown_name
 
 
 def to_json(config: Any) -> str:
-    """A configuration as JSON text, every field written out."""
+    """A configuration as JSON text with every field."""
     return json.dumps(dataclasses.asdict(config), indent=2)
 
 
 def from_dict(kind: type, values: Any, where: str = "config") -> Any:
-    """A configuration dataclass from parsed JSON; unknown, missing and mistyped fields are a ``UserError``."""
+    """A configuration dataclass from parsed JSON; unknown, missing and mistyped fields raise ``UserError``."""
     if not isinstance(values, dict):
-        raise UserError(f"{where} must be an object with fields, not {format_value(values)}.")
+        raise UserError(
+            f"{where} must be an object with fields, not {format_value(values)}.", field=where, value=values
+        )
     hints, names = get_type_hints(kind), [f.name for f in dataclasses.fields(kind)]
     for name in values:
         if name not in names:
             raise unknown_name(f"field in {where}", name, names)
     for f in dataclasses.fields(kind):
         if f.name not in values and f.default is f.default_factory is dataclasses.MISSING:
-            raise UserError(f"{where}.{f.name} is missing, and it has no default: add it.")
+            name = f"{where}.{f.name}"
+            raise UserError(f"{name} is missing, and it has no default: add it.", field=name)
     return kind(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()})
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return from_dict(hint, value, where)  # pyright: ignore[reportArgumentType]
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise UserError(
-                f"{where} is {format_value(value)}: it must be one of {', '.join(map(str, get_args(hint)))}."
-            )
-        return value
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise UserError(f"{where} is {format_value(value)}: it must be a list.")
-        return tuple(_convert(get_args(hint)[0], v, f"{where}[{i}]") for i, v in enumerate(value))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return _to_float(value, where)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise UserError(f"{where} is {format_value(value)}: it must be of type {hint.__name__}.")
-    return value
-
-
-def _to_float(value: int, where: str) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        raise UserError(f"{where} is {format_value(value)}: it must be below 1.8e308.") from None
-
-
 def coerce(hint: Any, value: Any, where: str) -> Any:
-    """A value from Python as a file would hold it: NumPy's numbers and whole floats become plain ones, any sequence a
-    tuple. What is of another type is a ``UserError``; the command line and files are checked as they are read."""
+    """A value from Python as a file would hold it: numbers of NumPy and whole floats become plain numbers, sequences
+    become tuples. A value of another type raises ``UserError``."""
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, hint):  # pyright: ignore[reportArgumentType]
-            raise UserError(f"{where} is {format_value(value)}: it must be a {hint.__name__}.")  # pyright: ignore
+            raise invalid(where, value, f"it must be a {hint.__name__}")  # pyright: ignore[reportAttributeAccessIssue]
         hints = get_type_hints(hint)
         coerced = {name: coerce(kind, getattr(value, name), f"{where}.{name}") for name, kind in hints.items()}
         return dataclasses.replace(value, **coerced)
@@ -73,3 +49,24 @@ def coerce(hint: Any, value: Any, where: str) -> Any:
     if number is not None and hint is int and math.isfinite(number) and number == int(number):
         return int(number)
     return _convert(hint, value, where)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, where)  # pyright: ignore[reportArgumentType]
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise invalid(where, value, f"it must be one of {', '.join(map(str, get_args(hint)))}")
+        return value
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise invalid(where, value, "it must be a list")
+        return tuple(_convert(get_args(hint)[0], part, f"{where}[{index}]") for index, part in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            raise invalid(where, value, "it must be below 1.8e308") from None
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise invalid(where, value, f"it must be of type {hint.__name__}")
+    return value

@@ -1,24 +1,26 @@
-"""The machine: where compiled programs are kept, and what ``metarims doctor`` reports."""
+"""Process-wide settings of XLA and the C library, the compile cache, and what ``metarims doctor`` prints."""
 
 import contextlib
 import ctypes
 import os
 import platform
+import re
 import shutil
 import sys
 from pathlib import Path
 
+from metarims import __version__
 from metarims.errors import UserError
 
-PACKAGES = ("metarims", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "safetensors", "numpy", "scipy")
-PACKAGES += ("gymnasium", "minigrid", "tyro", "rich")
+M_MMAP_THRESHOLD, LARGE_BLOCK = -3, 2**20
+"""glibc's number of a setting, and the value that we give it, in bytes."""
 
 
 def prevent_deadlock() -> None:
-    """Keep XLA's CPU back end from spreading one operation over threads; call before JAX computes anything.
+    """Keep XLA's CPU backend from spreading one operation over threads; call before JAX computes anything.
 
-    Programs vmapped over seeds were seen to wait for ever in its thread pool on two cores. Our operations are small and
-    lose nothing. Whoever sets the flag in ``XLA_FLAGS`` decides otherwise.
+    On two cores, programs vmapped over seeds sometimes waited forever in its thread pool. Our operations are small and
+    lose no speed. A flag in ``XLA_FLAGS`` takes precedence.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_cpu_multi_thread_eigen" not in flags:
@@ -26,49 +28,43 @@ def prevent_deadlock() -> None:
 
 
 def share_cores(num_processes: int) -> None:
-    """Give this process's XLA its share of the cores, where so many compute at once; call before JAX computes anything.
+    """Give XLA in this process its share of the cores; call before JAX computes anything.
 
-    Otherwise each has a thread per core, and they get in each other's way: two runs on two cores trained 13 % slower.
-    Whoever sets ``NPROC`` decides otherwise.
+    Otherwise each process has a thread per core: two runs on two cores trained 13 % slower. ``NPROC`` takes precedence.
     """
     os.environ.setdefault("NPROC", str(max(1, usable_cores() // num_processes)))
 
 
-M_MMAP_THRESHOLD, LARGE_BLOCK = -3, 2**20
-"""glibc's name of a setting, and what we set it to, in bytes."""
-
-
 def limit_malloc() -> None:
-    """Have large arrays take memory that goes back whole when they go; call before threads begin.
+    """Return the memory of large arrays to the system when they are freed; call before threads start.
 
-    Otherwise glibc learns to keep such memory, in each thread's heap: what checkpoints are made of is left there in
-    pieces, and hours of training grow by tens of megabytes. Only glibc has the setting; whoever sets
-    ``MALLOC_MMAP_THRESHOLD_`` decides otherwise.
+    Otherwise glibc keeps such memory in each thread's heap, fragmented by checkpoints, and hours of training grow by
+    tens of megabytes. ``MALLOC_MMAP_THRESHOLD_`` takes precedence.
     """
     if "MALLOC_MMAP_THRESHOLD_" not in os.environ:
-        _ask_glibc("mallopt", M_MMAP_THRESHOLD, LARGE_BLOCK)
+        _call_glibc("mallopt", M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def release_memory() -> None:
-    """Give back what is free, such as what compiling took: half a gigabyte and more."""
-    _ask_glibc("malloc_trim", 0)
+    """Return free memory to the system, such as half a gigabyte after compiling."""
+    _call_glibc("malloc_trim", 0)
 
 
-def _ask_glibc(function: str, *numbers: int) -> None:
-    with contextlib.suppress(OSError, TypeError, AttributeError):  # Other systems have neither it nor the habit.
+def _call_glibc(function: str, *numbers: int) -> None:
+    with contextlib.suppress(OSError, TypeError, AttributeError):  # Other systems have neither function nor problem.
         getattr(ctypes.CDLL(None), function)(*numbers)
 
 
 def silence_xla_log() -> None:
-    """Keep XLA's own log, such as its alarm at a slow compilation, off the screen; call before JAX is imported.
+    """Keep XLA's log, such as warnings of slow compilation, off the screen; call before JAX is imported.
 
-    What goes wrong still reaches the user: as an exception. Whoever sets ``TF_CPP_MIN_LOG_LEVEL`` decides otherwise.
+    Errors are raised as exceptions anyway. ``TF_CPP_MIN_LOG_LEVEL`` takes precedence.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def share_processor(num_devices: int) -> None:
-    """Let JAX see the processor as so many devices, a thread each; call before JAX computes anything."""
+    """Let JAX see the CPU as several devices, one thread each; call before JAX computes anything."""
     if num_devices > 1:
         import jax
 
@@ -76,7 +72,7 @@ def share_processor(num_devices: int) -> None:
 
 
 def check_devices() -> None:
-    """Raise ``UserError`` where JAX has no device to compute on: it was told of a platform that it cannot use."""
+    """Raise ``UserError`` if JAX has no device, as with an unusable ``JAX_PLATFORMS``."""
     import jax
 
     try:
@@ -86,19 +82,20 @@ def check_devices() -> None:
 
 
 def unusable_platform(why: str) -> UserError:
-    """The sentence for JAX's complaint, which may be empty, that it cannot compute on the platform it was told of."""
-    asked = os.environ.get("JAX_PLATFORMS", "")
+    """The error for JAX's complaint (which may be empty) about ``JAX_PLATFORMS``."""
+    platforms = os.environ.get("JAX_PLATFORMS", "")
     why = (why.strip().splitlines() or ["its plugin is not installed, or finds no device"])[0].rstrip(".")
     return UserError(
-        f"JAX_PLATFORMS is {asked!r}, and JAX cannot compute there: {why}. Unset it, so that JAX chooses, or install "
-        "what the platform needs (for NVIDIA's GPUs: pip install '.[cuda12]')."
+        f"JAX_PLATFORMS is {platforms!r}, but JAX cannot use it: {why}. Unset it, so that JAX chooses, or install what "
+        "the platform needs (for NVIDIA GPUs: pip install '.[cuda12]').",
+        field="JAX_PLATFORMS",
+        value=platforms,
     )
 
 
 def cache_folder() -> Path:
     """``$METARIMS_CACHE``, or the user's cache folder."""
-    named = os.environ.get("METARIMS_CACHE")
-    if named:
+    if named := os.environ.get("METARIMS_CACHE"):
         return Path(named).expanduser()
     if sys.platform == "darwin":
         return Path.home() / "Library/Caches/metarims"
@@ -108,10 +105,7 @@ def cache_folder() -> Path:
 
 
 def enable_compile_cache() -> str | None:
-    """Keep compiled programs on disk between runs; returns why that is not possible, or None.
-
-    Without the cache everything works, only each start compiles again.
-    """
+    """Keep compiled programs on disk; returns why that is impossible (each start then compiles again), or None."""
     import jax
 
     folder = cache_folder() / "xla"
@@ -127,61 +121,55 @@ def enable_compile_cache() -> str | None:
     return None
 
 
-def describe() -> list[tuple[str, str]]:
-    """What a bug report needs, as (name, value) lines."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    lines = [("python", f"{platform.python_version()} ({sys.executable})"), ("system", platform.platform())]
-    for name in PACKAGES:
-        try:
-            lines.append((name, version(name)))
-        except PackageNotFoundError:
-            lines.append((name, "not installed"))
-    problem = enable_compile_cache()
-    cache = cache_folder()
-    lines += [
-        ("devices", _devices()),
-        ("cores", f"{usable_cores()} usable of {os.cpu_count()}"),
-        ("memory", _memory()),
-        ("compile cache", problem or f"{cache} ({_size(cache):,.0f} MiB)"),
-        ("free disk here", f"{shutil.disk_usage('.').free / 2**30:,.1f} GiB ({Path.cwd()})"),
-    ]
-    lines += [
-        (name, os.environ[name]) for name in ("JAX_PLATFORMS", "XLA_FLAGS", "METARIMS_CACHE") if name in os.environ
-    ]
-    return lines
-
-
-def _devices() -> str:
-    import jax
-
-    try:
-        check_devices()
-    except UserError as error:
-        return f"none: {error}"
-    return ", ".join(f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices())
-
-
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _memory() -> str:
-    """Free and total, from the system's own account where it has one."""
+def describe() -> dict[str, str]:
+    """What a bug report needs, by name."""
+    import jax
+
+    problem, cache, size = enable_compile_cache(), cache_folder(), 0.0
     try:
+        check_devices()
+        devices = ", ".join(f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices())
+    except UserError as error:
+        devices = f"none: {error}"
+    with contextlib.suppress(OSError):  # Another process may be writing there.
+        size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file()) / 2**20
+    settings = ("JAX_PLATFORMS", "XLA_FLAGS", "METARIMS_CACHE")
+    return {
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "system": platform.platform(),
+        **_versions(),
+        "devices": devices,
+        "cores": f"{usable_cores()} usable of {os.cpu_count()}",
+        "memory": _memory(),
+        "compile cache": problem or f"{cache} ({size:,.0f} MiB)",
+        "free disk here": f"{shutil.disk_usage('.').free / 2**30:,.1f} GiB ({Path.cwd()})",
+        **{name: os.environ[name] for name in settings if name in os.environ},
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Of this package, and of those that it requires."""
+    from importlib.metadata import PackageNotFoundError, requires, version
+
+    versions = {"metarims": __version__}
+    for name in ("jaxlib", *(requires("metarims") or ())):
+        if "extra" not in name:
+            with contextlib.suppress(PackageNotFoundError):
+                name = re.split(r"[^\w-]", name)[0]
+                versions[name] = version(name)
+    return versions
+
+
+def _memory() -> str:
+    with contextlib.suppress(OSError, KeyError, ValueError):  # Linux only.
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         free, total = (int(fields[name].split()[0]) / 2**20 for name in ("MemAvailable", "MemTotal"))
         return f"{free:.1f} GiB free of {total:.1f} GiB"
-    except (OSError, KeyError, ValueError):
-        pass
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB in all"
+    with contextlib.suppress(AttributeError, ValueError):
+        return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB in total"
     return "unknown"
-
-
-def _size(folder: Path) -> float:
-    try:
-        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
-    except OSError:
-        return 0.0

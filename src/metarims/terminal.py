@@ -7,9 +7,9 @@ from rich.console import Console
 
 
 class Terminal(Console):
-    """A console that outlives its reader: one that reads through a pipe may leave, as ``head`` does after its lines."""
+    """A console that survives a closed pipe, as after ``metarims train | head``."""
 
     def on_broken_pipe(self) -> None:
-        """Say nothing more, and go on: training is worth more than its display."""
+        """Print nothing more; training continues."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -162,12 +162,12 @@ def stubbed(folder: Path) -> Iterator[None]:
         "metarims.runs.training.train": _train,
         "metarims.commands.train.share_processor": lambda devices: None,
         "metarims.commands.common.enable_cache": lambda: None,
-        "metarims.commands.others.enable_cache": lambda: None,
+        "metarims.commands.train.enable_cache": lambda: None,
         "metarims.evaluation.tables.evaluate_jax": _played,
         "metarims.evaluation.tables.evaluate_farama": _played,
         "metarims.views.plots.save_figure": lambda *_: None,
         "metarims.evaluation.recording.record_episodes": lambda *_, **__: [],
-        "metarims.commands.play._write_page": lambda *_: 0,
+        "metarims.views.episode_page.write_episode_page": lambda *_: None,
         "metarims.studies.workers.RayCluster.__enter__": lambda self: self,
         "metarims.studies.workers.RayCluster.__exit__": lambda *_: None,
         "metarims.studies.running.run_study": lambda *_: Ended((), (), ("a plan",)),
@@ -178,7 +178,7 @@ def stubbed(folder: Path) -> Iterator[None]:
         "metarims.comparison.measure_cost": lambda *_: None,
         "metarims.comparison.print_costs": lambda costs: None,
         "metarims.demo.run_demo": lambda out: 0,
-        "metarims.runtime.describe": lambda: [("python", "3")],
+        "metarims.runtime.describe": lambda: {"python": "3"},
         "sys.stdout.flush": lambda: None,
     }
     here = os.getcwd()

@@ -1,5 +1,4 @@
-"""The commands: ``metarims train``, ``evaluate``, ``view``, ``plot``, ``envs``, ``params``, ``study``, ``doctor``,
-``demo``.
+"""The commands of ``metarims``; the fields of their dataclasses are the flags.
 
-Their fields are the flags. JAX is imported only by the commands that compute, so that help and mistakes answer at once.
+JAX is imported only by commands that compute, so that help and error messages appear at once.
 """

@@ -1,4 +1,4 @@
-"""What several commands do."""
+"""What several commands share."""
 
 import re
 import shlex
@@ -6,33 +6,60 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import tyro
+
+from metarims.errors import UserError
 
 
 def program() -> str:
-    """How this program is started: ``metarims``, or Python with a script that adds something and calls ``cli.main``."""
+    """How this program was started: ``metarims``, or Python with a script that calls ``cli.main``."""
     script = Path(sys.argv[0])
-    if script.suffix != ".py" or script.resolve() == (Path(__file__).parents[1] / "cli.py").resolve():
+    if script.suffix != ".py" or script.resolve().parent == Path(__file__).resolve().parents[1]:
         return "metarims"
     return f"python {shlex.quote(str(script))}"
 
 
+def flag(metavar: str, default: str = "") -> Any:
+    """How help shows a flag: its value, and its default where that is computed."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})" if default else "")
+
+
+def conflict(one: object, other: str, value: object) -> UserError:
+    """The error for two arguments that exclude each other."""
+    message = f"Both {one} and {other} {value} are given: remove one of them."
+    return UserError(message, field=other, value=value)
+
+
 def file_name(env: str) -> str:
-    """An id, or a mixture of several, as part of a file's name."""
+    """An environment id or a mixture as part of a file name."""
     return re.sub(r"[^\w.+-]+", "-", env)
 
 
 @contextmanager
-def says(what: str) -> Iterator[Callable[[str], None]]:
-    """On a terminal, say what is going on while it lasts; gives what says something else."""
+def status(what: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is running; yields a function that changes the text."""
     from rich.console import Console
     from rich.markup import escape
 
-    with Console(stderr=True).status(escape(what)) as status:
-        yield lambda now: status.update(escape(now))
+    with Console(stderr=True).status(escape(what)) as display:
+        yield lambda now: display.update(escape(now))
 
 
-def begin_computing() -> None:
-    """Make sure that JAX can compute here, in this process."""
+@contextmanager
+def output(what: str, path: Path, hint: str) -> Iterator[None]:
+    """Make the folder of an output file, and report it when it is written; ``hint`` follows its name."""
+    from metarims.runs.files import writing
+
+    with writing(what, path.parent, advice="Name another file with --out."):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    print(f"Wrote {path}{hint}")
+
+
+def prepare_jax() -> None:
+    """Check that JAX has a device, and enable the compile cache."""
     from metarims.runtime import check_devices
 
     check_devices()
@@ -40,8 +67,8 @@ def begin_computing() -> None:
 
 
 def enable_cache() -> None:
+    """Keep compiled programs on disk, or print why that is not possible."""
     from metarims.runtime import enable_compile_cache
 
-    problem = enable_compile_cache()
-    if problem:
-        print(f"Note: compiled programs are not kept for next time: {problem}.", file=sys.stderr)
+    if problem := enable_compile_cache():
+        print(f"Note: compiled programs are not cached: {problem}.", file=sys.stderr)

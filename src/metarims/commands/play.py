@@ -1,4 +1,4 @@
-"""``metarims evaluate`` and ``metarims view``: what trained agents do."""
+"""``metarims evaluate`` and ``metarims view``: play trained agents."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from metarims.commands.common import begin_computing, file_name, says
+from metarims.commands.common import conflict, file_name, flag, output, prepare_jax, status
 from metarims.errors import UserError
 from metarims.runs.files import check_file
 
@@ -15,43 +15,45 @@ if TYPE_CHECKING:
     from metarims.evaluation.evaluate import Ablation
     from metarims.runs.export import SavedAgent
 
+Backend = Literal["farama", "jax"]
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
 
 @dataclass(frozen=True)
-class _Trained:
-    """Which agents a command is about, on which task, and how they play."""
+class AgentFlags:
+    """Which agents play which environment, and how."""
 
-    agent: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
-    """An agent that comes with the package, instead of a run: goto-local, doorkey or dynamic-obstacles."""
-    env: Annotated[str | None, tyro.conf.arg(metavar="ID", help_behavior_hint="")] = None
-    """Id of the task (default: the one it was trained on; of a mixture, each task)."""
-    best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Of a run, the agents that had the highest return on the way, instead of the last ones."""
+    agent: Annotated[str, flag("NAME")] = ""
+    """Play a pretrained agent instead of a run: goto-local, doorkey or dynamic-obstacles."""
+    env: Annotated[str | None, flag("ID")] = None
+    """Environment id (default: the training environment; of a mixture, each of its environments)."""
+    best: Switch = False
+    """Play the agents with the highest training return instead of the last ones."""
     temperature: float = 1.0
-    """The policy's logits are divided by it: above one, sampled actions are drawn more evenly; at inf, by chance."""
-    no_memory: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Play with a fresh recurrent state at every step: what is lost is what memory is worth."""
-    no_mission: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Play missions without words: what is lost is what the sentence is worth."""
+    """Divide the policy's logits by this: above 1 sampled actions become more random, at inf uniform."""
+    no_memory: Switch = False
+    """Reset the recurrent state at every step, to measure what memory contributes."""
+    no_mission: Switch = False
+    """Hide the missions, to measure what they contribute."""
 
-    def find(self, paths: Sequence[Path], otherwise: str = "") -> list[Path]:
-        """Where the agents are, if ``paths`` are named; ``otherwise``: what else could have been asked for."""
+    def locate(self, paths: Sequence[Path], alternative: str = "") -> list[Path]:
+        """The paths given, or the file of the pretrained agent; ``alternative``: what else may be asked for."""
         from metarims import pretrained
 
         if paths and self.agent:
-            raise UserError(f"Both {paths[0]} and --agent {self.agent} are named: leave one out.")
+            raise conflict(paths[0], "--agent", self.agent)
         if not paths and not self.agent:
             known = ", ".join(pretrained.names())
-            raise UserError(f"Name a run, or an agent that comes with the package (--agent {known}){otherwise}.")
+            raise UserError(f"No agent is given: name a run, or --agent {known}{alternative}.", field="--agent")
         return list(paths) or [pretrained.find(self.agent)]
 
     def load(self, paths: Sequence[Path]) -> "list[SavedAgent]":
-        """The agents there; of which step the best ones are, is said."""
+        """The agents there; prints from which step the best ones are."""
         from metarims.evaluation.tables import load_seeds
 
         agents = load_seeds(paths, best=self.best)
         if self.best:
-            steps = ", ".join(f"seed {saved.seed} at step {saved.env_steps:,}" for saved in agents)
-            print(f"Best on the way: {steps}.")
+            print(f"Best agents: {', '.join(f'seed {s.seed} at step {s.env_steps:,}' for s in agents)}.")
         return agents
 
     @property
@@ -63,33 +65,32 @@ class _Trained:
 
 
 @dataclass(frozen=True)
-class Evaluate(_Trained):
-    """Measure success, return and length of a run's agents over many episodes, greedy and sampled."""
+class EvaluateCommand(AgentFlags):
+    """Measure success, return and episode length of trained agents, with greedy and sampled actions."""
 
-    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN ...]")] = ()
-    """Folder of a run, or one agent's .safetensors file; or several with other seeds and the same settings, which are
-    evaluated as one."""
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, flag("[RUN ...]")] = ()
+    """Folders of runs, or .safetensors files of agents. Several with equal settings but other seeds are one run."""
     episodes: int = 200
-    """Episodes per agent and policy; exactly so many are played, to their ends."""
-    where: Annotated[Literal["farama", "jax"], tyro.conf.arg(name="backend")] = "farama"
-    """The real Farama environment, or ours."""
+    """Episodes per agent and policy; exactly this many are played, each to its end."""
+    backend: Backend = "farama"
+    """farama: the original Gymnasium environment. jax: the compiled environment used in training."""
     policy: Literal["both", "greedy", "sampled"] = "both"
-    """The likeliest action at each step, or one drawn from the policy."""
+    """greedy: the most likely action. sampled: an action drawn from the policy."""
     seed: int = 0
-    """Chooses the evaluation levels (which training never draws) and the sampled actions."""
-    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """Write the results there too."""
+    """Seed of the evaluation levels, which training never uses, and of sampled actions."""
+    json: Annotated[Path | None, flag("FILE")] = None
+    """Also write the results to this file."""
 
     def run(self, command: str) -> int:
         check_file(self.json, "--json")
         from metarims.evaluation.tables import POLICIES, evaluate_agents, print_table, write_json
 
-        paths = self.find(self.paths)
-        begin_computing()
+        paths = self.locate(self.paths)
+        prepare_jax()
         agents = self.load(paths)
         policies = POLICIES if self.policy == "both" else (self.policy,)
-        asked = agents, self.env, self.where, self.episodes, policies, self.seed
-        with says("plays") as tell:
+        asked = agents, self.env, self.backend, self.episodes, policies, self.seed
+        with status("Playing") as tell:
             results = evaluate_agents(*asked, ablation=self.ablation, tell=tell)
         print_table(results)
         if self.json:
@@ -98,75 +99,69 @@ class Evaluate(_Trained):
 
 
 @dataclass(frozen=True)
-class View(_Trained):
-    """Write one HTML page of episodes: the world, what the agent sees, what its modules do. Open it in a browser."""
+class ViewCommand(AgentFlags):
+    """Write an HTML page that shows episodes step by step: environment, view, policy, modules."""
 
-    path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
-    """Folder of a run, or one agent's .safetensors file."""
-    random: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Watch an agent that draws its actions by equal odds: no run is needed, only --env."""
+    path: Annotated[Path | None, tyro.conf.Positional, flag("[RUN]")] = None
+    """Folder of a run, or an agent's .safetensors file."""
+    random: Switch = False
+    """Show an agent with uniformly random actions; needs no run, only --env."""
     episodes: int = 6
     """Episodes per agent."""
-    where: Annotated[
-        Literal["farama", "jax"] | None, tyro.conf.arg(name="backend", metavar="{farama,jax}", help_behavior_hint="")
-    ] = None
-    """The world to play in: ours (default where it has the task), or the real Farama environment."""
+    backend: Annotated[Backend | None, flag("{farama,jax}")] = None
+    """farama: the original Gymnasium environment. jax: the compiled one (default where there is one)."""
     policy: Literal["greedy", "sampled"] = "sampled"
-    """The likeliest action at each step, or one drawn from the policy."""
+    """greedy: the most likely action. sampled: an action drawn from the policy."""
     seed: int = 0
-    """Chooses the levels and the sampled actions."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """The page (default: episodes.html in the run's folder, or beside the agent; of --agent NAME, runs/NAME.html)."""
+    """Seed of the levels and of sampled actions."""
+    out: Annotated[Path | None, flag("FILE")] = None
+    """Write the page here (default: episodes.html in the run's folder or beside the agent; --agent: runs/NAME.html)."""
 
     def run(self, command: str) -> int:
         check_file(self.out, "--out")
+        return self._view_random() if self.random else self._view_agents()
+
+    def _view_agents(self) -> int:
         from metarims.evaluation.recording import record_agents
 
-        if self.random:
-            return self._show_random()
         named = [self.path] if self.path else []
-        (path,) = self.find(named, otherwise="; or give --env ID --random to watch a random agent")
-        begin_computing()
+        (path,) = self.locate(named, alternative="; or --random --env ID for a random agent")
+        prepare_jax()
         agents = self.load([path])
         env = self.env or agents[0].config.env
-        with says(f"plays {env}"):
-            place, greedy = self._place(env), self.policy == "greedy"
-            episodes = record_agents(agents, self.env, place, self.episodes, greedy, self.seed, ablation=self.ablation)
+        asked = self.env, self._backend(env), self.episodes, self.policy == "greedy", self.seed
+        with status(f"Playing {env}"):
+            episodes = record_agents(agents, *asked, ablation=self.ablation)
         how = ", ".join(self.ablation.words(self.policy))
-        names = [f"{saved.config.agent}, seed {saved.seed}, {how}" for saved in agents]
-        labels = [name for name in names for _ in range(self.episodes)]
+        labels = [f"{s.config.agent}, seed {s.seed}, {how}" for s in agents for _ in range(self.episodes)]
         default = (path if path.is_dir() else path.parent) / "episodes.html"
-        out = self.out or (Path("runs") / f"{self.agent}.html" if self.agent else default)
-        return _write_page(out, episodes, f"{agents[0].config.agent} on {env}", labels)
+        out = Path("runs") / f"{self.agent}.html" if self.agent else default
+        return self._write(out, episodes, f"{agents[0].config.agent} on {env}", labels)
 
-    def _show_random(self) -> int:
+    def _view_random(self) -> int:
         from metarims.evaluation.recording import record_random
 
         if self.env is None:
-            raise UserError("--random needs a task: name it with --env (metarims envs lists them).")
+            raise UserError("--random needs an environment: add --env (metarims envs lists them).", field="--env")
         flags = {"--best": self.best, "--no-memory": self.no_memory, "--no-mission": self.no_mission}
         flags |= {"--temperature": self.temperature != 1, "--policy greedy": self.policy == "greedy"}
-        named = self.path or self.agent or next((flag for flag, given in flags.items() if given), None)
-        if named:
-            raise UserError(f"--random plays without an agent: leave out {named}, or --random.")
-        begin_computing()
-        with says(f"plays {self.env}"):
-            episodes = record_random(self.env, self._place(self.env), self.episodes, self.seed)
-        out = self.out or Path("runs") / f"random-{file_name(self.env)}.html"
-        return _write_page(out, episodes, f"A random agent on {self.env}", ["random"] * len(episodes))
+        given = self.path or self.agent or next((flag for flag, given in flags.items() if given), None)
+        if given:
+            raise UserError(f"--random plays without an agent: remove {given}, or --random.", field="--random")
+        prepare_jax()
+        with status(f"Playing {self.env}"):
+            episodes = record_random(self.env, self._backend(self.env), self.episodes, self.seed)
+        out = Path("runs") / f"random-{file_name(self.env)}.html"
+        return self._write(out, episodes, f"A random agent on {self.env}", ["random"] * len(episodes))
 
-    def _place(self, env: str) -> Literal["farama", "jax"]:
+    def _backend(self, env: str) -> Backend:
         from metarims.gridworld import is_native
 
-        return self.where or ("jax" if is_native(env) else "farama")
+        return self.backend or ("jax" if is_native(env) else "farama")
 
+    def _write(self, default: Path, episodes: Any, title: str, labels: Sequence[str]) -> int:
+        from metarims.views.episode_page import write_episode_page
 
-def _write_page(out: Path, episodes: Any, title: str, labels: Sequence[str]) -> int:
-    from metarims.runs.files import writing
-    from metarims.views.episode_page import write_episode_page
-
-    with writing("the page", out.parent, advice="Name another file."):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_episode_page(out, episodes, title, labels)
-    print(f"Wrote {out} ({out.stat().st_size / 2**20:.1f} MiB): open it in a browser.")
-    return 0
+        with output("the page", self.out or default, ": open it in a browser."):
+            write_episode_page(self.out or default, episodes, title, labels)
+        return 0

@@ -1,4 +1,4 @@
-"""``metarims train``."""
+"""``metarims train`` and ``metarims demo``."""
 
 import shlex
 import sys
@@ -9,47 +9,42 @@ from typing import Annotated
 
 import tyro
 
-from metarims.commands.common import begin_computing, file_name, program
+from metarims.commands.common import conflict, enable_cache, file_name, flag, prepare_jax, program
 from metarims.config import Config
-from metarims.errors import UserError
-from metarims.presets import PRESETS
+from metarims.presets import PRESETS, preset
 from metarims.runtime import share_processor
 
 SEED_FAILED = 3
-"""Exit code of a training that ended, but not for every seed: a numerical fault stopped some."""
+"""Exit code of a training that is complete except for seeds that a numerical fault stopped."""
 
 
 @dataclass(frozen=True)
-class Train:
-    """Train agents; the same command goes on with a run that was interrupted."""
+class TrainCommand:
+    """Train agents. Rerun the command to resume an interrupted run."""
 
     config: Annotated[Config, tyro.conf.arg(name="")]
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="(default: runs/AGENT-ENV)")] = None
+    out: Annotated[Path | None, flag("FOLDER", "runs/AGENT-ENV")] = None
     """Folder of the run."""
     preset: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(PRESETS) + "}")] = "default"
-    """Where the other flags start from: debug ends in seconds, demo learns in minutes, paper is BabyAI's PPO with the
-    paper's N, k, gamma, lambda and fresh data for the slow loop."""
-    config_from: Annotated[Path | None, tyro.conf.arg(metavar="RUN", help_behavior_hint="")] = None
-    """Where the other flags start from instead: the settings of this run."""
+    """Defaults of the other flags: debug runs in seconds, demo learns in minutes, paper uses BabyAI's PPO settings."""
+    config_from: Annotated[Path | None, flag("RUN")] = None
+    """Take the defaults of the other flags from this run."""
     devices: int = 1
-    """Devices that share the work: seeds are divided among them, then shards of environments (--ppo.shards). On a
-    processor a device is a thread."""
+    """Devices: seeds are split among them, then shards of environments (--ppo.shards). CPU devices are threads."""
     hosts: int = 1
-    """Processes that train this run together, on one machine or many; each is started with this command and its own
-    --host. --devices counts those of all."""
+    """Processes of this run; start each with this command and its own --host. --devices counts the devices of all."""
     host: int = 0
-    """Which of the processes this is; 0 writes the run's folder."""
-    coordinator: Annotated[str, tyro.conf.arg(metavar="ADDRESS:PORT")] = ""
-    """Where host 0 listens for the others."""
-    log: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[{tensorboard,wandb} ...]")] = ()
-    """Draw every metric there too, a curve per seed: TensorBoard in the run's folder, Weights & Biases with a run per
-    seed. Each is an extra of this package."""
+    """Index of this process; process 0 writes the run's folder."""
+    coordinator: Annotated[str, flag("ADDRESS:PORT")] = ""
+    """Address where process 0 waits for the others."""
+    log: Annotated[tuple[str, ...], flag("[{tensorboard,wandb} ...]")] = ()
+    """Also log all metrics to TensorBoard (in the run's folder) or Weights & Biases; both are extras of the package."""
 
     def run(self, command: str) -> int:
         from metarims.runs.signals import StopRequest
 
         out = self.out or Path("runs") / f"{self.config.agent}-{file_name(self.config.env)}"
-        with StopRequest() as stop:  # From before the slow imports, so that an early Ctrl-C is as harmless.
+        with StopRequest() as stop:  # Before the slow imports, so that an early Ctrl-C is handled too.
             from metarims.learning.trainer import make_trainer
             from metarims.runs.callbacks import Callbacks
             from metarims.runs.hosts import Hosts, leads
@@ -59,48 +54,64 @@ class Train:
 
             self._note_unused_settings()
             share_processor(Hosts(self.hosts, self.host, self.coordinator).connect(self.devices))
-            begin_computing()
+            prepare_jax()
             make = partial(make_trainer, num_devices=self.devices)
-            if leads():
-                with Loggers(self.log, out) as loggers, Progress() as progress:
-                    outcome = train(self.config, out, Callbacks(loggers, progress), make, stop)
-            else:
-                outcome = train(self.config, out, make_trainer=make, stop=stop)
-                return SEED_FAILED if outcome.stopped else 0
-        if not outcome.finished:
-            how = "Stopped and saved" if outcome.env_steps else "Stopped"
-            print(f"{how} at step {outcome.env_steps:,} of {self.config.frames:,}. To go on: {command}")
+            if not leads():
+                return SEED_FAILED if train(self.config, out, make_trainer=make, stop=stop).stopped else 0
+            with Loggers(self.log, out) as loggers, Progress() as progress:
+                result = train(self.config, out, Callbacks(loggers, progress), make, stop)
+        if not result.finished:
+            how = "Stopped and saved" if result.env_steps else "Stopped"
+            print(f"{how} at step {result.env_steps:,} of {self.config.frames:,}. To resume: {command}")
             return 0
-        named = f" --env {shlex.quote(self.config.env)}" if ":" in self.config.env else ""  # Files import no modules.
-        condition = ", if it is a MiniGridEnv" if named else ""
-        following = f"Next{condition}: {program()} evaluate {shlex.quote(str(out))}{named}"
-        how = "Every seed was stopped" if len(outcome.stopped) == len(self.config.seeds) else "Finished"
-        print(f"{how}: {outcome.env_steps:,} steps in {out}. {following}")
-        if outcome.stopped:
-            stopped = f"seed{'s' * (len(outcome.stopped) > 1)} {' '.join(map(str, outcome.stopped))}"
-            print(f"metarims: a numerical fault stopped {stopped}: see {out / 'events.jsonl'}.", file=sys.stderr)
+        how = "All seeds were stopped" if len(result.stopped) == len(self.config.seeds) else "Finished"
+        print(f"{how}: {result.env_steps:,} steps in {out}. {self._next(out)}")
+        if result.stopped:
+            seeds = f"seed{'s' * (len(result.stopped) > 1)} {' '.join(map(str, result.stopped))}"
+            print(f"metarims: a numerical fault stopped {seeds}: see {out / 'events.jsonl'}.", file=sys.stderr)
             return SEED_FAILED
         return 0
 
+    def _next(self, out: Path) -> str:
+        """The command to evaluate the agents. Agents' files import no modules: of a user's environment, --env does."""
+        evaluate = f"{program()} evaluate {shlex.quote(str(out))}"
+        if ":" in self.config.env:
+            return f"Next, if it is a MiniGridEnv: {evaluate} --env {shlex.quote(self.config.env)}"
+        return f"Next: {evaluate}"
+
     def _note_unused_settings(self) -> None:
-        """Say which of the settings that were asked for change nothing."""
+        """Print which of the given settings have no effect."""
         from metarims.learning.rules import unused_settings
         from metarims.runs.folder import differences
 
-        idle = unused_settings(self.config)
-        asked = differences(starting_point(self.preset, self.config_from), self.config, may_change=())
-        names = [name for name in asked if name in idle or name.partition(".")[0] in idle]
+        unused = unused_settings(self.config)
+        given = differences(starting_point(self.preset, self.config_from), self.config, may_change=())
+        names = [name for name in given if name in unused or name.partition(".")[0] in unused]
         if names:
             print(f"Note: without effect for {self.config.agent}: {', '.join(names)}.", file=sys.stderr)
 
 
-def starting_point(preset: str, config_from: Path | None) -> Config:
-    """The settings from which the flags of ``metarims train`` start."""
-    from metarims.presets import preset as find_preset
+def starting_point(name: str, config_from: Path | None) -> Config:
+    """The settings that the flags of ``metarims train`` change: a preset, or those of a run."""
     from metarims.runs.folder import read_config
 
     if config_from is None:
-        return find_preset(preset)
-    if preset != "default":
-        raise UserError(f"Both --preset {preset} and --config-from {config_from} are given: leave one out.")
+        return preset(name)
+    if name != "default":
+        raise conflict(f"--preset {name}", "--config-from", config_from)
     return read_config(config_from)
+
+
+@dataclass(frozen=True)
+class DemoCommand:
+    """Train three agents on a small BabyAI task, evaluate them in Farama's environment, and write an HTML report."""
+
+    out: Annotated[Path, flag("FOLDER", "runs/demo")] = Path("runs/demo")
+    """Folder of the runs and of report.html; finished runs in it are reused."""
+
+    def run(self, command: str) -> int:
+        print("Three agents learn one BabyAI task and are then evaluated.", flush=True)  # Imports take seconds.
+        from metarims.demo import run_demo
+
+        enable_cache()
+        return run_demo(self.out)

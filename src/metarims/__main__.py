@@ -1,0 +1,5 @@
+"""``python -m metarims``."""
+
+from metarims.cli import main
+
+main()
