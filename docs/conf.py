@@ -1,5 +1,6 @@
 """How Sphinx builds these pages (``make docs``): Markdown by MyST, the reference from docstrings."""
 
+import posixpath
 import re
 import typing
 
@@ -11,7 +12,7 @@ project = "metarims"
 author = "The metarims authors"
 release = version = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
@@ -31,6 +32,14 @@ python_use_unqualified_type_names = True
 # References to metarims itself must resolve; those to other packages are names only, so that no build needs a network.
 nitpick_ignore_regex = [(r"py:.*", r"(?!metarims\.).*")]
 
+# Files outside this folder that are pages of the site. Links to them work in the repository and on the site.
+PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "benchmarks/README.md": "results.md",
+}
+
 
 def drop_aliases(app, what, name, obj, options, lines):
     """A named tuple's field without a docstring has one by Python, which says nothing."""
@@ -38,11 +47,31 @@ def drop_aliases(app, what, name, obj, options, lines):
         lines.clear()
 
 
-def link_files(app, docname, source):
-    """A link out of this folder to a Markdown file that is no page here gives the file itself."""
-    source[0] = re.sub(r"\]\(((?:\.\./)+[^)#]*\.md)(?:#[^)]*)?\)", r"](path:\1)", source[0])
+def link_pages(text, folder, start):
+    """Links and images of a file in ``folder`` (from the repository's root) as seen from the page folder ``start``."""
+
+    def replace(found):
+        target, anchor = posixpath.normpath(posixpath.join(folder, found[1])), found[2] or ""
+        if target.startswith("examples/"):
+            target, anchor = "docs/examples.md", "#" + re.sub(r"[^\w-]", "", target.replace("/", ""))
+        elif target in PAGES:
+            target = "docs/" + PAGES[target]
+        return f"]({posixpath.relpath(target, start)}{anchor})"
+
+    return re.sub(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)", replace, text)
+
+
+def read_page(app, docname, source):
+    folder = posixpath.dirname("docs/" + docname)
+    source[0] = link_pages(source[0], folder, folder)
+
+
+def read_include(app, path, docname, source):
+    folder = posixpath.normpath(posixpath.join("docs", posixpath.dirname(path.as_posix())))
+    source[0] = link_pages(source[0], folder, "docs")
 
 
 def setup(app):
-    app.connect("source-read", link_files)
+    app.connect("source-read", read_page)
+    app.connect("include-read", read_include)
     app.connect("autodoc-process-docstring", drop_aliases)

@@ -166,7 +166,7 @@ class Encoder(eqx.Module):
     bias: Float[Array, " D"]
     feature_rms_limit: float = eqx.field(static=True)
     """Features' root mean square stays below it (0: they are left as they are). Without a limit they may grow until the
-    core's gates no longer move, and learning stalls (``benchmarks/README.md``)."""
+    core's gates no longer move, and learning stalls (``docs/log.md``)."""
 
     def __init__(
         self,
