@@ -16,7 +16,8 @@ SIZE = 800, 400
 COMPACT = """<style>
 :root { color-scheme: light }
 .page { padding: 10px 14px !important; max-width: none !important }
-.page > h1, .eyebrow, .episode-nav, .legend, .hint, .switch, .transport, .timeline-panel, .keys { display: none !important }
+.page > h1, .eyebrow, .episode-nav, .legend, .hint, .switch { display: none !important }
+.transport, .timeline-panel, .keys { display: none !important }
 .scene { grid-template-columns: 262px 178px minmax(0, 1fr) !important; gap: 8px !important }
 .mind-panel { grid-column: auto !important }
 .panel { padding: 8px 10px !important; margin: 0 }
@@ -28,13 +29,12 @@ COMPACT = """<style>
 .mind-columns { grid-template-columns: 128px 1fr !important; gap: 10px !important }
 .mind-columns table { border-spacing: 1px !important }
 .mind-columns td { height: 22px !important; font-size: 8.5px !important }
-.choice { grid-template-columns: 68px 1fr 30px !important; gap: 4px !important; padding: 1px 3px !important; font-size: 11px !important }
+.choice { grid-template-columns: 68px 1fr 30px !important; gap: 4px !important }
+.choice { padding: 1px 3px !important; font-size: 11px !important }
 .choice-number { font-size: 11px !important }
 </style></head>"""
-CHROMIUM = (
-    "chromium --headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars"
-).split()
+CHROMIUM = ("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars")
+QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 
 
 def main() -> None:
@@ -43,7 +43,18 @@ def main() -> None:
         for agent, number, steps in EPISODES:
             page = Path(folder) / f"{agent}.html"
             if not page.exists():
-                view = [sys.executable, "-m", "metarims.cli", "view", "--agent", agent, "--episodes", "6", "--out", page]
+                view = [
+                    sys.executable,
+                    "-m",
+                    "metarims.cli",
+                    "view",
+                    "--agent",
+                    agent,
+                    "--episodes",
+                    "6",
+                    "--out",
+                    page,
+                ]
                 subprocess.run(view, check=True)
                 page.write_text(page.read_text().replace("</head>", COMPACT, 1))
             for step in range(steps + 1):
@@ -59,7 +70,7 @@ def main() -> None:
 def picture(page: Path, link: str, folder: Path) -> Image.Image:
     shot = folder / "shot.png"
     options = [f"--user-data-dir={folder}/profile", f"--window-size={SIZE[0]},{SIZE[1]}", f"--screenshot={shot}"]
-    subprocess.run([*CHROMIUM, *options, page.as_uri() + link], check=True, capture_output=True)
+    subprocess.run([*CHROMIUM, *QUIET, *options, page.as_uri() + link], check=True, capture_output=True)
     with Image.open(shot) as image:
         return image.convert("RGB")
 
