@@ -3,14 +3,15 @@
 import posixpath
 import re
 import typing
+from pathlib import Path
 
 typing.GENERATING_DOCUMENTATION = "metarims"  # jaxtyping then writes short names.
 
-from metarims import __version__  # noqa: E402
+import metarims  # noqa: E402
 
 project = "metarims"
 author = "The metarims authors"
-release = version = __version__
+release = version = metarims.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
@@ -61,9 +62,17 @@ def link_pages(text, folder, start):
     return re.sub(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)", replace, text)
 
 
+def list_modules(folder):
+    """A section for each module in a folder of the package, from its docstrings."""
+    files = sorted((Path(metarims.__file__).parent / folder).glob("*.py"))
+    names = [".".join(("metarims", *Path(folder).parts, file.stem)) for file in files if not file.stem.startswith("_")]
+    return "\n".join(f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n" for name in names)
+
+
 def read_page(app, docname, source):
     folder = posixpath.dirname("docs/" + docname)
-    source[0] = link_pages(source[0], folder, folder)
+    text = re.sub(r"^% modules in (\S*)$", lambda found: list_modules(found[1]), source[0], flags=re.MULTILINE)
+    source[0] = link_pages(text, folder, folder)
 
 
 def read_include(app, path, docname, source):
