@@ -1,19 +1,19 @@
-"""The copying task: remember ten symbols through blanks, and say them when asked (Hochreiter & Schmidhuber, 1997).
+"""The copying task: remember ten symbols through blanks, then repeat them (Hochreiter & Schmidhuber, 1997).
 
     python examples/copying.py
 
-trains a RIM core and an LSTM with as many parameters on 50 blanks, and tests both on more. A memory that fades, or
-that counts the blanks, fails there; modules that do not act keep their state as it is. ``--help`` lists the settings.
+trains a RIM core and an LSTM of equal size on 50 blanks and tests both on more. A memory that decays or counts the
+blanks fails there; inactive modules keep their state unchanged. ``--help`` lists the settings.
 
-Measured in one run of 5,000 steps, seed 0 (its random draws were in another order than today's): cross-entropy of the
-answers, and the share that is right. It took 24 minutes on two cores that several programs shared.
+Measured in one run of 5,000 steps, seed 0 (with random draws in another order than today): cross-entropy of the
+answers, and the fraction that is right. It took 24 minutes on two shared cores.
 
             parameters    50 blanks    100 blanks    200 blanks
     RIM         56,970    0.30 (88%)   0.30 (88%)    0.43 (84%)
     LSTM        57,392    0.30 (87%)   3.46 (32%)    6.96 (17%)
 
-Published for RIMs of 600 units: 0.00 at 50 and 0.00 at 200 blanks (``PUBLISHED``); neither model here is trained to the
-end. The paper, too, reports that recurrent baselines get much worse from 50 to 200 blanks.
+Published for RIMs of 600 units: 0.00 at 50 and 0.00 at 200 blanks (``PUBLISHED``); neither model here is trained to
+convergence. The paper also reports that recurrent baselines get much worse from 50 to 200 blanks.
 """
 
 import time
@@ -37,7 +37,7 @@ from metarims.agents.rims import RIMCore
 
 NUM_RECALLED = 10
 BLANK, MARKER, NUM_SYMBOLS = 0, 9, 10
-"""Symbols 1 to 8 are to be remembered; the marker asks for them."""
+"""Symbols 1 to 8 must be remembered; the marker requests them."""
 INPUT_DIM = 32
 PUBLISHED = {50: 0.00, 200: 0.00}
 """Cross-entropy of RIMs with 6 modules, 4 active, 600 units, trained on 50 blanks (Goyal et al., 2019, arXiv
@@ -46,7 +46,7 @@ PUBLISHED = {50: 0.00, 200: 0.00}
 
 @dataclass(frozen=True)
 class Settings:
-    """Train a RIM core and an LSTM to copy, and test them on longer waits than they were trained on."""
+    """Train a RIM core and an LSTM to copy, and test them on longer waits."""
 
     steps: int = 5000
     """Gradient steps."""
@@ -59,13 +59,13 @@ class Settings:
     num_modules: int = 6
     """Modules of the RIM core."""
     num_active: int = 4
-    """Modules that act at a step."""
+    """Active modules at a step."""
     module_dim: int = 24
     """State of one module."""
     learning_rate: float = 3e-3
     """Adam's step size."""
     seed: int = 0
-    """Chooses weights and sequences."""
+    """Seed of weights and sequences."""
     report_every: int = 500
     """Gradient steps between two lines of progress."""
 
@@ -75,7 +75,7 @@ class Settings:
 
 
 class Copier(eqx.Module):
-    """A core that reads one symbol at a step and says one."""
+    """A core that reads and outputs one symbol per step."""
 
     embedding: Float[Array, "symbols D"]
     core: Core
@@ -88,19 +88,19 @@ class Copier(eqx.Module):
 
 
 def make_copier(core: Core, key: PRNGKeyArray) -> Copier:
-    """A copier with fresh symbols and a linear head around this core."""
+    """A copier with a new embedding and a linear head around this core."""
     key_embedding, key_head = jax.random.split(key)
     embedding = jax.random.normal(key_embedding, (NUM_SYMBOLS, INPUT_DIM))
     return Copier(embedding, core, Head(core.output_dim, 0, NUM_SYMBOLS, 1.0, key=key_head))
 
 
 def count_parameters(tree: Any) -> int:
-    """Numbers that are learned."""
+    """Number of trained parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array_like(leaf))
 
 
 def make_copiers(settings: Settings) -> dict[str, Copier]:
-    """A RIM copier, and the LSTM copier whose number of parameters is nearest to its."""
+    """A RIM copier, and the LSTM copier of the closest number of parameters."""
     key_rim, key_lstm, key_rest, key_other = jax.random.split(jax.random.key(settings.seed), 4)
     sizes = settings.num_modules, settings.num_active, settings.module_dim
     rim = make_copier(RIMCore(INPUT_DIM, *sizes, key_dim=16, value_dim=32, key=key_rim), key_rest)
@@ -114,7 +114,7 @@ def make_copiers(settings: Settings) -> dict[str, Copier]:
 
 
 def draw_batch(key: PRNGKeyArray, batch: int, blanks: int) -> tuple[Int[Array, "T B"], Int[Array, "T B"]]:
-    """What is shown (symbols, blanks with the marker last, blanks), and what is to be said at each step."""
+    """Inputs (symbols, blanks with the marker last, blanks) and the target of each step."""
     symbols = jax.random.randint(key, (NUM_RECALLED, batch), 1, MARKER)
     wait, answer = jnp.full((blanks, batch), BLANK), jnp.full((NUM_RECALLED, batch), BLANK)
     shown = jnp.concatenate([symbols, wait.at[-1].set(MARKER), answer])
@@ -122,7 +122,7 @@ def draw_batch(key: PRNGKeyArray, batch: int, blanks: int) -> tuple[Int[Array, "
 
 
 def compute_losses(copier: Copier, key: PRNGKeyArray, batch: int, blanks: int) -> tuple[Array, tuple[Array, Array]]:
-    """Cross-entropy over all steps; that of the ten answers alone, and the share of them that are right."""
+    """Cross-entropy over all steps; that of the ten answers, and the fraction of right answers."""
     shown, targets = draw_batch(key, batch, blanks)
     logits = copier(shown)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
@@ -131,7 +131,7 @@ def compute_losses(copier: Copier, key: PRNGKeyArray, batch: int, blanks: int) -
 
 
 def train(copier: Copier, settings: Settings, console: Console, name: str) -> Copier:
-    """Adam on fresh sequences, the gradient's norm clipped to one."""
+    """Adam on new sequences, with the gradient norm clipped to one."""
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(settings.learning_rate))
 
     def step(carry, key):
@@ -156,7 +156,7 @@ def train(copier: Copier, settings: Settings, console: Console, name: str) -> Co
 
 
 def main(settings: Settings) -> dict[str, dict[int, tuple[float, float]]]:
-    """Train and test both; returns cross-entropy of the answers and share of right ones, by model and blanks."""
+    """Train and test both; returns cross-entropy and fraction of right answers, by model and blanks."""
     console = Console()
     table = Table("model", "parameters", *(f"{blanks} blanks" for blanks in settings.test_blanks))
     results = {}

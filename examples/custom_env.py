@@ -1,16 +1,14 @@
-"""An agent learns an environment of your own: any MiniGrid subclass that Gymnasium knows by an id.
+"""Train on your own environment: any MiniGrid subclass registered with Gymnasium.
 
     metarims train --env examples.custom_env:Corridor-v0 --words walk --frames 60_000 --out runs/corridor
     metarims evaluate runs/corridor --env examples.custom_env:Corridor-v0
     metarims view runs/corridor --env examples.custom_env:Corridor-v0
 
-``module:id`` is Gymnasium's way to say where an id is registered; run it where Python finds the module. An agent's
-file alone never has a module imported, so evaluations name it too. The environment is stepped on the host, by its own
-code, so it learns the same but not as fast as a task that metarims has compiled.
-``python examples/custom_env.py`` does the first two from Python, in a folder of its own, ``runs/corridor-python``: at
-60,000 steps, seed 0, the agent reached the right ball in all of 100 evaluation episodes, greedy and sampled, in 5.2
-steps on average (commit faaa227, older defaults; 5 are the fewest on average: 4 where the first turn is towards it, 6
-where it is not).
+``module:id`` is Gymnasium's syntax for the module that registers an id; Python must find it. An agent's file never
+imports a module, so evaluations name it too. The environment is stepped on the host by its own code, which is slower
+than a compiled task. ``python examples/custom_env.py`` does the first two in Python, in ``runs/corridor-python``:
+after 60,000 steps, seed 0, the agent reached the right ball in all of 100 evaluation episodes, greedy and sampled, in
+5.2 steps on average (commit faaa227, older defaults; the optimum is 5: 4 or 6, depending on the first turn).
 """
 
 from dataclasses import dataclass, replace
@@ -27,7 +25,7 @@ COLORS = ("red", "blue")
 
 
 class Corridor(MiniGridEnv):
-    """A corridor with a ball at each end, of which the mission names one; the agent sees neither at first."""
+    """A corridor with a ball at each end; the mission names one. At first neither is in view."""
 
     def __init__(self, length: int = 9, max_steps: int = 40, **kwargs):
         space = MissionSpace(lambda color: f"walk to the {color} ball", ordered_placeholders=[list(COLORS)])
@@ -56,14 +54,14 @@ gymnasium.register("Corridor-v0", entry_point=Corridor)
 
 @dataclass(frozen=True)
 class Settings:
-    """Train on the corridor, and measure the agent there."""
+    """Train on the corridor and evaluate there."""
 
     out: Path = Path("runs/corridor-python")
-    """Folder of the run; the command line's has the environment under another name, ``module:id``."""
+    """Folder of the run; not the one of the command line, whose environment has another name, ``module:id``."""
     frames: int = 60_000
     """Environment steps."""
     preset: str = "default"
-    """Where the other settings start from (``metarims train --preset``)."""
+    """Preset of the other settings (``metarims train --preset``)."""
     episodes: int = 100
     """Episodes of the evaluation, for the greedy and the sampled policy."""
 

@@ -1,10 +1,10 @@
-"""Other people's code on our world: a training loop in the style of CleanRL, and Stable-Baselines3.
+"""The environments in other training loops: one in the style of CleanRL, and Stable-Baselines3.
 
     python examples/gymnasium_vector.py                      # the loop below, with numpy alone
     python examples/gymnasium_vector.py --sb3                # the same environments under Stable-Baselines3's PPO
 
 ``gymnasium.make_vec("metarims/ID", num_envs=...)`` gives Gymnasium's ``VectorEnv``: one compiled step for the batch.
-Stable-Baselines3 is no dependency (``pip install stable-baselines3``); its ``VecEnv`` is a small adapter away.
+Stable-Baselines3 is not a dependency (``pip install stable-baselines3``); a small adapter makes its ``VecEnv``.
 """
 
 import argparse
@@ -42,12 +42,12 @@ class Batch(NamedTuple):
 
 
 def make_features(observation: dict[str, np.ndarray]) -> np.ndarray:
-    """[B, F] the symbolic view as one-hot kinds and colours, with the words of the mission."""
+    """[B, F] the symbolic observation as one-hot types and colours, with the words of the mission."""
     image, words = observation["image"], observation["mission"]
     kinds, colors = np.eye(11, dtype=np.float32)[image[..., 0]], np.eye(6, dtype=np.float32)[image[..., 1]]
     said = np.zeros((len(image), 64), np.float32)
     np.put_along_axis(said, words, 1, axis=1)
-    said[:, 0] = 1  # Padding is everywhere; its place serves as the constant.
+    said[:, 0] = 1  # Padding is always present; its column serves as the constant.
     return np.concatenate([kinds.reshape(len(image), -1), colors.reshape(len(image), -1), said], axis=1)
 
 
@@ -57,7 +57,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def train(settings: Settings) -> list[float]:
-    """REINFORCE with standardised returns and a linear policy; returns the mean return of each update's episodes."""
+    """REINFORCE with standardized returns and a linear policy; returns the mean return of each update's episodes."""
     envs = RecordEpisodeStatistics(gymnasium.make_vec(settings.env_id, num_envs=settings.num_envs))
     rng = np.random.default_rng(settings.seed)
     next_obs, _ = envs.reset(seed=settings.seed)
@@ -75,7 +75,7 @@ def train(settings: Settings) -> list[float]:
 
 
 def collect(envs: Any, next_obs: Any, weights: np.ndarray, settings: Settings, rng: np.random.Generator):
-    """A rollout of ``num_steps``, with the discounted rewards to come as returns."""
+    """A rollout of ``num_steps`` with discounted returns."""
     shape = settings.num_steps, settings.num_envs
     features, actions, finished = [], np.zeros(shape, np.int64), []
     rewards, dones = np.zeros(shape), np.zeros(shape, bool)
@@ -98,7 +98,7 @@ def collect(envs: Any, next_obs: Any, weights: np.ndarray, settings: Settings, r
 
 
 def gradient(batch: Batch, weights: np.ndarray, entropy_coef: float) -> np.ndarray:
-    """Of mean(advantage x log-probability) + entropy_coef x entropy."""
+    """Gradient of mean(advantage x log-probability) + entropy_coef x entropy."""
     odds = softmax(batch.features @ weights)
     chosen = np.eye(odds.shape[1])[batch.actions]
     log_odds = np.log(odds + 1e-8)
@@ -123,7 +123,7 @@ def make_sb3(env_id: str, num_envs: int) -> Any:
 
     class Adapter(VecEnv):
         def __init__(self):
-            self.envs = gymnasium.make_vec(env_id, num_envs=num_envs, rgb=True)  # its networks want pictures
+            self.envs = gymnasium.make_vec(env_id, num_envs=num_envs, rgb=True)  # its networks expect images
             super().__init__(num_envs, self.envs.single_observation_space, self.envs.single_action_space)
 
         def reset(self):
