@@ -25,8 +25,8 @@ from metarims.config import Config
 from metarims.evaluation.curves import Curve, area_under_curve, median_frames_interval, reach_threshold
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.evaluation.statistics import mean, probability_of_improvement, stratified_interval
-from metarims.learning.rules import RULES
 from metarims.learning.trainer import Trainer, TrainState
+from metarims.rules import RULES
 from metarims.runs import provenance
 from metarims.runs.callbacks import ChunkReport
 from metarims.runs.files import write_atomic

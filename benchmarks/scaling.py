@@ -20,6 +20,7 @@ import tyro
 from machine import describe_machine
 
 from metarims.config import Config
+from metarims.core_settings import RIMSettings
 from metarims.learning.trainer import make_trainer
 from metarims.runtime import enable_compile_cache, prevent_deadlock, share_processor
 
@@ -44,8 +45,8 @@ def make_config(agent: str, what: str, size: int) -> Config:
     if what == "environments, four minibatches":
         return dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, num_envs=size))
     if what == "modules":
-        network = dataclasses.replace(config.network, num_modules=size, num_active=max(1, round(0.6 * size)))
-        return dataclasses.replace(config, network=network)
+        core = RIMSettings(num_modules=size, num_active=max(1, round(0.6 * size)))
+        return dataclasses.replace(config, core=core)
     if what == "span":
         return dataclasses.replace(config, fast=dataclasses.replace(fast, span=size))
     if what == "seeds":

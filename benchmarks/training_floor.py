@@ -8,7 +8,6 @@ update of each loop, each compiled by itself. What an update takes beyond its pr
 overhead: small arrays, and steps of a span that must wait for one another.
 """
 
-import dataclasses
 import json
 import os
 import sys
@@ -22,11 +21,13 @@ import jax.numpy as jnp
 import tyro
 from machine import describe_machine
 
-from metarims.agents.agent import Agent, make_agent
+from metarims.agents.agent import Agent
 from metarims.agents.core import Core, unroll
 from metarims.agents.cost import count_flops, measure_cost
 from metarims.agents.lstm import LSTMCore
-from metarims.config import Config, Network
+from metarims.agents.rims import RIMCore
+from metarims.config import Config
+from metarims.core_settings import RIMSettings
 from metarims.learning.rollout import collect_rollout
 from metarims.learning.trainer import Trainer, make_trainer
 from metarims.runtime import enable_compile_cache, prevent_deadlock
@@ -128,21 +129,17 @@ def train_steps(core: Core) -> tuple[Callable[..., Any], tuple[Any, ...], int]:
 def compare_cores() -> dict[str, dict[str, Any]]:
     """A training step of RIM cores, each with an LSTM of as many operations: the default one, one whose modules do not
     talk, and ever wider ones."""
-    default = Config().network
-    networks = {
-        "default": default,
-        "no communication": dataclasses.replace(default, communication_heads=0),
-        **{
-            f"modules of {width}": dataclasses.replace(default, module_dim=width, communication_dim=width)
-            for width in (64, 128)
-        },
+    cores = {
+        "default": RIMSettings(),
+        "no communication": RIMSettings(communication_heads=0),
+        **{f"modules of {width}": RIMSettings(module_dim=width, communication_dim=width) for width in (64, 128)},
     }
-    return {name: compare_with_lstm(network) for name, network in networks.items()}
+    return {name: compare_with_lstm(settings) for name, settings in cores.items()}
 
 
-def compare_with_lstm(network: Network) -> dict[str, Any]:
-    """The RIM core of that network beside an LSTM, in five rounds."""
-    rim = make_agent(network, "rim", num_actions=7, num_words=1, key=jax.random.key(0)).core
+def compare_with_lstm(settings: RIMSettings) -> dict[str, Any]:
+    """The RIM core of these settings beside an LSTM, in five rounds."""
+    rim = RIMCore(FEATURES, settings, key=jax.random.key(0))
     step, args, flops = train_steps(rim)
     width = min(range(16, 1024), key=lambda width: abs(8 * width * (FEATURES + width) - flops))
     plain, plain_args, plain_flops = train_steps(LSTMCore(FEATURES, width, key=jax.random.key(1)))

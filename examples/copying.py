@@ -34,6 +34,7 @@ from metarims.agents.agent import Head
 from metarims.agents.core import Core, unroll
 from metarims.agents.lstm import LSTMCore
 from metarims.agents.rims import RIMCore
+from metarims.core_settings import RIMSettings
 
 NUM_RECALLED = 10
 BLANK, MARKER, NUM_SYMBOLS = 0, 9, 10
@@ -102,8 +103,16 @@ def count_parameters(tree: Any) -> int:
 def make_copiers(settings: Settings) -> dict[str, Copier]:
     """A RIM copier, and the LSTM copier of the closest number of parameters."""
     key_rim, key_lstm, key_rest, key_other = jax.random.split(jax.random.key(settings.seed), 4)
-    sizes = settings.num_modules, settings.num_active, settings.module_dim
-    rim = make_copier(RIMCore(INPUT_DIM, *sizes, key_dim=16, value_dim=32, key=key_rim), key_rest)
+    sizes = RIMSettings(
+        num_modules=settings.num_modules,
+        num_active=settings.num_active,
+        module_dim=settings.module_dim,
+        key_dim=16,
+        value_dim=32,
+        key_init_scale=1.0,
+        message_init_scale=1.0,
+    )
+    rim = make_copier(RIMCore(INPUT_DIM, sizes, key=key_rim), key_rest)
 
     def mismatch(dim: int) -> int:
         own = dim * (4 * (INPUT_DIM + dim + 1) + NUM_SYMBOLS)  # of core and head

@@ -9,7 +9,7 @@ the attention has to be slow: everything else learns in the fast loop, the value
 """
 
 from metarims.cli import main
-from metarims.learning.rules import RULES, Rule, Timescale
+from metarims.rules import RULES, Rule, Timescale
 
 RULES["listeners"] = Rule(
     core="rim",

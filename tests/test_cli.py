@@ -74,7 +74,7 @@ def test_help_names_the_commands_and_every_setting():
     assert all(command in text for command in cli.COMMANDS)
     assert "Union" not in succeeds("study", "--help")
     text = succeeds("train", "--help")
-    for flag in ("--network.module-dim", "--ppo.gae-lambda", "--fast.span", "--slow.learning-rate", "--seeds", "--out"):
+    for flag in ("--core.module-dim", "--ppo.gae-lambda", "--fast.span", "--slow.learning-rate", "--seeds", "--out"):
         assert flag in text
 
 
@@ -110,7 +110,7 @@ def test_a_run_can_take_the_settings_of_another(trained_run, asked, tmp_path):
 
 
 def test_settings_without_effect_are_reported(asked, tmp_path):
-    given = ["--slow-data", "fresh", "--slow.epochs", "2", "--network.num-modules", "4", "--ppo.gamma", "0.9"]
+    given = ["--slow-data", "fresh", "--slow.epochs", "2", "--fast.epochs", "8", "--ppo.gamma", "0.9"]
     done = metarims("train", "--preset", "debug", "--agent", "vanilla", *given, "--out", tmp_path)
     assert done.returncode == 0
     assert [name for name in ("num_modules", "slow.epochs", "slow_data", "gamma") if name in done.stderr] == [
@@ -223,7 +223,7 @@ def test_envs_lists_every_environment():
 
 
 def test_params_puts_agents_of_equal_cost_together():
-    text = succeeds("params", "vanilla", "modular", "metarims", "--network.lstm-dim", "4")
+    text = succeeds("params", "vanilla", "modular", "metarims", "--core.hidden-dim", "4")
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
     lstm = 4 * 4 * (64 + 4 + 1)
     assert ["parameters, modules", f"{lstm:,}", "62,080"] in rows
@@ -271,7 +271,7 @@ def test_doctor_and_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
         (("view", "--random", "--env", "BabyAI-BossLevel-v0", "--backend", "jax"), ("--backend farama",)),
         (("view", "--env", "BabyAI-GoToObj-v0", "--random", "--episodes", "9" * 30), ("episodes", "10,000")),
         (("params", "vanila"), ("'vanila'", "vanilla")),
-        (("params", "--network.module-dim", "10000000000"), ("metarims", "--network")),
+        (("params", "--core.module-dim", "10000000000"), ("metarims", "--core")),
         (("plot",), ("run",)),
         (("plot", "nowhere"), ("nowhere",)),
         (("plot", "nowhere", "--out", "."), ("--out .",)),
@@ -327,12 +327,12 @@ def test_invalid_requests_on_a_good_run(trained_run):
 
 def test_a_changed_default_names_what_differs(run_copy):
     """As after an update of the package: each difference with both values, and the flags that resume the run."""
-    held = json.loads((run_copy / "config.json").read_text()) | {"metarims": "0.0.9", "slow_factor": 0.125}
+    held = json.loads((run_copy / "config.json").read_text()) | {"metarims": "0.0.9", "encoder_speed": "slow"}
     held["ppo"] |= {"clip": 0.3, "clip_value": True}
     (run_copy / "config.json").write_text(json.dumps(held))
     error = refused("train", *RUN, "--out", run_copy)
     assert all(words in error for words in ("0.0.9", __version__, "ppo.clip = 0.3", "0.2", "ppo.clip_value"))
-    assert "--ppo.clip 0.3 --ppo.clip-value --slow-factor 0.125" in error
+    assert "--ppo.clip 0.3 --ppo.clip-value --encoder-speed slow" in error
 
 
 def test_a_program_of_ones_own_is_named_in_the_commands_that_resume(monkeypatch):

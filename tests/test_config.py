@@ -7,26 +7,18 @@ import json
 import numpy as np
 import pytest
 
-from metarims.config import PPO, Config, Loop, LRMultipliers, Network, loops
+from metarims.config import PPO, Config, Loop, LRMultipliers, Network, for_agent, loops
+from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.errors import UserError
 from metarims.fields import from_dict, to_json
 from metarims.presets import PRESETS
+from metarims.rules import RULES
+from metarims.upgrade import upgrade_config
 
 FAST, SLOW = Loop(span=20, rollout=40, minibatches=8), Loop(span=80, rollout=80, minibatches=8)
-BASE = Config(fast=FAST, slow=SLOW, ppo=PPO(num_envs=64), network=Network(num_modules=5, num_active=3))
-SIZES = (
-    "image_dim",
-    "word_dim",
-    "feature_dim",
-    "lstm_dim",
-    "num_modules",
-    "num_active",
-    "module_dim",
-    "input_heads",
-    "key_dim",
-    "value_dim",
-    "communication_dim",
-)
+BASE = Config(fast=FAST, slow=SLOW, ppo=PPO(num_envs=64), core=RIMSettings(num_modules=5, num_active=3))
+SIZES = ("image_dim", "word_dim", "feature_dim")
+CORE_SIZES = ("num_modules", "num_active", "module_dim", "input_heads", "key_dim", "value_dim", "communication_dim")
 
 
 def fast(**changes):
@@ -39,6 +31,10 @@ def slow(**changes):
 
 def network(**changes):
     return {"network": dataclasses.replace(BASE.network, **changes)}
+
+
+def core(**changes):
+    return {"core": dataclasses.replace(BASE.core, **changes)}
 
 
 BAD = [
@@ -60,13 +56,16 @@ BAD = [
     ({"ppo": PPO(entropy_coef=float("nan"))}, r"ppo.entropy_coef is nan: it must be zero or more"),
     (network(mission_dim=-1), r"network.mission_dim is -1: it must be zero or more"),
     (network(head_dim=-1), r"network.head_dim is -1: it must be zero or more"),
-    (network(communication_heads=-2), r"network.communication_heads is -2: it must be zero or more"),
-    (network(num_active=6), r"network.num_active is 6, but there are only 5 modules \(network.num_modules"),
+    (core(communication_heads=-2), r"core.communication_heads is -2: it must be zero or more"),
+    (core(num_active=6), r"core.num_active is 6, but there are only 5 modules \(core.num_modules"),
     (
-        network(communication_heads=5, communication_dim=32),
-        r"network.communication_heads \(5\) does not divide network.communication_dim \(32\)",
+        core(communication_heads=5, communication_dim=32),
+        r"core.communication_heads \(5\) does not divide core.communication_dim \(32\)",
     ),
     *[(network(**{name: 0}), rf"network.{name} is 0: it must be greater than zero") for name in SIZES],
+    *[(core(**{name: 0}), rf"core.{name} is 0: it must be greater than zero") for name in CORE_SIZES],
+    ({"agent": "vanilla", "core": LSTMSettings(0)}, r"core.hidden_dim is 0: it must be greater than zero"),
+    ({"agent": "vanilla", **core(num_modules=4)}, r"core is RIMSettings.*: give these, or use for_agent"),
     *[(fast(**{f.name: type(getattr(FAST, f.name))(0)}), rf"fast.{f.name} is 0") for f in dataclasses.fields(Loop)],
     *[(slow(**{f.name: type(getattr(SLOW, f.name))(0)}), rf"slow.{f.name} is 0") for f in dataclasses.fields(Loop)],
     (fast(span=30, rollout=40), r"fast.span \(30\) does not divide fast.rollout \(40\)"),
@@ -76,8 +75,7 @@ BAD = [
     (slow(span=90, rollout=90), r"fast.span \(20\) does not divide slow.span \(90\)"),
     (slow(span=60, rollout=60), r"fast.rollout \(40\) does not divide slow.rollout \(60\)"),
     ({"lr_multipliers": LRMultipliers(value=-0.5)}, r"lr_multipliers.value is -0.5: it must be zero or more"),
-    ({"slow_factor": 0.0}, r"slow_factor is 0.0: it must be greater than 0 and at most 1"),
-    ({"slow_factor": 1.5}, r"slow_factor is 1.5: it must be greater than 0 and at most 1"),
+    ({"ppo": PPO(lr_decay_steps=0)}, r"ppo.lr_decay_steps is 0: it must be greater than zero"),
 ]
 
 
@@ -104,12 +102,12 @@ def test_every_field_survives_json():
         agent="slowlr",
         env="MiniGrid-DoorKey-5x5-v0",
         seeds=(4, 2),
-        network=Network(cell="gru", fusion="concat", communication_gate=True),
+        network=Network(fusion="concat"),
+        core=RIMSettings(cell="gru", communication_gate=True),
         ppo=PPO(clip_value=False, gamma=0.5),
         fast=Loop(span=10, rollout=20, learning_rate=3e-4),
         encoder_speed="both",
         slow_data="reuse",
-        slow_factor=0.75,
         lr_multipliers=LRMultipliers(policy=0.5),
         recurrent_state="carry",
     )
@@ -130,10 +128,17 @@ def from_python(**changes):
 
 
 def test_settings_from_python_are_what_a_file_would_hold():
-    odd = {"frames": 2e5, "seeds": range(2), "record_every": np.int64(512), "slow_factor": np.float32(0.5)}
-    config = from_python(**odd, ppo__gamma=1, ppo__num_envs=64.0)
+    odd = {"frames": 2e5, "seeds": range(2), "record_every": np.int64(512)}
+    config = from_python(**odd, ppo__gamma=1, ppo__num_envs=64.0, core__key_init_scale=np.float32(0.5))
     assert from_dict(Config, json.loads(to_json(config))) == config
-    found = config.frames, config.seeds, config.record_every, config.slow_factor, config.ppo.num_envs, config.ppo.gamma
+    found = (
+        config.frames,
+        config.seeds,
+        config.record_every,
+        config.core.key_init_scale,
+        config.ppo.num_envs,
+        config.ppo.gamma,
+    )
     assert found == (200_000, (0, 1), 512, 0.5, 64, 1)
     assert [type(value) for value in found] == [int, tuple, int, float, int, float]
 
@@ -150,8 +155,9 @@ def test_settings_from_python_are_what_a_file_would_hold():
         ({"agent": None}, r"^agent is None: it must be of type str"),
         ({"env": 5}, r"^env is 5: it must be of type str"),
         ({"slow_data": "Reuse"}, r"^slow_data is 'Reuse': it must be one of fresh, reuse"),
-        ({"network__cell": "LSTM"}, r"^network.cell is 'LSTM': it must be one of lstm, gru"),
-        ({"network": {"num_modules": 5}}, r"^network is \{'num_modules': 5\}: it must be a Network"),
+        ({"core__cell": "LSTM"}, r"^core.cell is 'LSTM': it must be one of lstm, gru"),
+        ({"core": {"num_modules": 5}}, r"core is \{'num_modules': 5\}, but the core of metarims has RIMSettings"),
+        ({"network": {"head_dim": 5}}, r"^network is \{'head_dim': 5\}: it must be a Network"),
         ({"ppo__gamma": "a"}, r"^ppo.gamma is 'a': it must be of type float"),
         ({"ppo__clip_value": 1}, r"^ppo.clip_value is 1: it must be of type bool"),
     ],
@@ -175,6 +181,9 @@ def nested(depth):
         ({"frames": 1.5}, r"config.frames is 1.5: it must be of type int"),
         ({"ppo": {"gamma": "high"}}, r"config.ppo.gamma is 'high': it must be of type float"),
         ({"ppo": {"clip_value": 1}}, r"config.ppo.clip_value is 1: it must be of type bool"),
+        ({"core": {"hidden_dim": 4}}, r"Unknown field in config.core 'hidden_dim'"),
+        ({"agent": "vanilla", "core": {"num_modules": 4}}, r"Unknown field in config.core 'num_modules'"),
+        ({"agent": ["vanilla"], "core": {}}, r"agent is \['vanilla'\]: it must be of type str"),
         ({"ppo": 3}, r"config.ppo must be an object with fields, not 3"),
         ({"seeds": 3}, r"config.seeds is 3: it must be a list"),
         ({"seeds": [0, "x"]}, r"config.seeds\[1\] is 'x': it must be of type int"),
@@ -204,3 +213,67 @@ def test_a_hundred_thousand_words_are_checked_at_once():
     assert Config(words=words).words == words
     with pytest.raises(UserError, match="words holds 'word7' twice"):
         Config(words=(*words, "word7"))
+
+
+def test_another_agent_has_the_settings_of_its_own_core():
+    """Defaults of one core become those of the other; ``for_agent`` drops what the other does not have."""
+    assert Config().core == RIMSettings()
+    assert dataclasses.replace(Config(), agent="vanilla").core == LSTMSettings()
+    sized = Config("modular", core=RIMSettings(num_modules=4))
+    assert for_agent(sized, "metaflip").core == sized.core
+    assert for_agent(sized, "vanilla").core == LSTMSettings()
+
+
+BEFORE = {
+    "network": {
+        "image_dim": 8,
+        "word_dim": 7,
+        "mission_dim": 9,
+        "fusion": "concat",
+        "feature_dim": 16,
+        "feature_limit": 0.5,
+        "lstm_dim": 24,
+        "num_modules": 4,
+        "num_active": 2,
+        "module_dim": 12,
+        "cell": "gru",
+        "input_heads": 2,
+        "key_dim": 10,
+        "value_dim": 20,
+        "communication_heads": 3,
+        "communication_dim": 15,
+        "communication_gate": True,
+        "router": "fixed",
+        "mission_scale": 0.5,
+        "key_scale": 0.25,
+        "message_scale": 0.75,
+        "head_dim": 11,
+    },
+    "rates": {"encoder": 1.0, "modules": 1.0, "attention": 0.3, "policy": 2.0, "value": 1.0},
+    "slow_factor": 0.1,
+    "at_episode_end": "carry",
+    "ppo": {"gamma": 0.99, "rate_horizon": 1234},
+}
+"""Settings as version 0.1.0 wrote them, most of them not its defaults."""
+
+
+@pytest.mark.parametrize("agent", RULES)
+def test_settings_of_before_are_read(agent):
+    config = from_dict(Config, upgrade_config(BEFORE | {"agent": agent}))
+    rim = RIMSettings(4, 2, 12, "gru", 2, 10, 20, 3, 15, True, "fixed", key_init_scale=0.25, message_init_scale=0.75)
+    network = Network(8, 7, 9, "concat", 16, 0.5, mission_init_scale=0.5, head_dim=11)
+    attention = 0.3 * 0.1 / 0.25 if agent == "slowlr" else 0.3
+    assert config == Config(
+        agent=agent,
+        network=network,
+        core=rim if RULES[agent].core == "rim" else LSTMSettings(24),
+        ppo=PPO(lr_decay_steps=1234),
+        lr_multipliers=LRMultipliers(attention=attention, policy=2.0),
+        recurrent_state="carry",
+    )
+    assert upgrade_config(json.loads(to_json(config))) == json.loads(to_json(config))
+
+
+def test_a_rate_that_stayed_before_still_stays():
+    ppo = from_dict(Config, upgrade_config({"ppo": {"rate_horizon": 0}})).ppo
+    assert (ppo.lr_schedule, ppo.lr_decay_steps) == ("constant", 300_000)

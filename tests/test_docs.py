@@ -17,13 +17,13 @@ import pytest
 
 from metarims import cli
 from metarims.agents.agent import CORES
-from metarims.config import GROUPS, Config
+from metarims.config import Config
 from metarims.errors import UserError
 from metarims.gridworld.registry import resolve, tasks
 from metarims.learning.rollout import Episodes
-from metarims.learning.rules import RULES
 from metarims.learning.trainer import summarize
 from metarims.presets import PRESETS
+from metarims.rules import GROUPS, RULES
 from metarims.runs.faults import Event
 from metarims.runs.folder import differences
 from metarims.runs.loggers import LOGGERS

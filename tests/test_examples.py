@@ -11,8 +11,8 @@ import pytest
 from examples import copying, custom_env, gymnasium_vector
 
 from metarims.config import Config
-from metarims.learning.rules import RULES
 from metarims.learning.timescales import make_learners
+from metarims.rules import RULES
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -17,7 +17,9 @@ from lane import Unit, open_reports, race
 
 from metarims.agents.cost import measure_cost
 from metarims.config import PPO, Config, Loop, Network
+from metarims.core_settings import CORES, LSTMSettings
 from metarims.learning.trainer import make_trainer
+from metarims.rules import RULES
 from metarims.runtime import prevent_deadlock, share_processor
 
 MATCHED_NETWORK = Network(
@@ -26,7 +28,6 @@ MATCHED_NETWORK = Network(
     fusion="concat",
     feature_rms_limit=0.0,
     feature_dim=64,
-    lstm_dim=64,
     head_dim=64,
 )
 """Widths of rl-starter-files; 8 channels per tile cost at least the operations of its three convolutions. Its agents
@@ -49,6 +50,7 @@ def make_config(env_id: str, agent: str, settings: Settings) -> Config:
         env=env_id,
         frames=10**9,
         network=dataclasses.replace(MATCHED_NETWORK, mission_dim=128 * env_id.startswith("BabyAI")),
+        core=LSTMSettings(64) if RULES[agent].core == "lstm" else CORES[RULES[agent].core](),
         ppo=MATCHED_PPO,
         fast=MATCHED_LOOP,
         slow=slow,

@@ -43,8 +43,11 @@ TRIALS: dict[str, dict[str, Any]] = {
     "rate 0.0005": {"fast": {"learning_rate": 5e-4}, "slow": {"learning_rate": 5e-4}},
     "entropy 0.01": {"ppo": {"entropy_coef": 0.01}},
     "discount 0.97": {"ppo": {"gamma": 0.97}},
-    "half as wide": {"network": {"lstm_dim": 64, "module_dim": 16}},
-    "loud": {"network": {"mission_init_scale": 1.0, "key_init_scale": 1.0, "message_init_scale": 1.0}},
+    "half as wide": {"core": {"hidden_dim": 64, "module_dim": 16}},
+    "unit initial scales": {
+        "network": {"mission_init_scale": 1.0},
+        "core": {"key_init_scale": 1.0, "message_init_scale": 1.0},
+    },
 }
 """Changes to sections of the default configuration."""
 
@@ -52,9 +55,11 @@ TRIALS: dict[str, dict[str, Any]] = {
 def make_config(agent: str, task: str, seeds: tuple[int, ...], trial: str) -> Config:
     """The configuration of one trial; what it does not name stays at its default."""
     start = Config(agent=agent, env=task, frames=TASKS[task], seeds=seeds, record_every=2_500)
-    sections = {
-        section: dataclasses.replace(getattr(start, section), **changes) for section, changes in TRIALS[trial].items()
-    }
+    sections = {}
+    for section, changes in TRIALS[trial].items():
+        now = getattr(start, section)
+        known = {field.name for field in dataclasses.fields(now)}  # A core has some of the settings.
+        sections[section] = dataclasses.replace(now, **{k: v for k, v in changes.items() if k in known})
     return dataclasses.replace(start, **sections)
 
 

@@ -18,7 +18,9 @@ from metarims.commands.play import EvaluateCommand, ViewCommand
 from metarims.commands.plot import PlotCommand
 from metarims.commands.study import StudyListCommand, StudyReportCommand, StudyRunCommand
 from metarims.commands.train import DemoCommand, TrainCommand, starting_point
+from metarims.config import Config
 from metarims.errors import UserError, one_line, unknown_name
+from metarims.rules import RULES
 from metarims.runtime import limit_malloc, prevent_deadlock, silence_xla_log
 
 COMMANDS = {
@@ -73,9 +75,14 @@ def parse(arguments: list[str]) -> Any:
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # Flags that set the defaults of the others.
     first.add_argument("--preset", nargs="?", default="default")
     first.add_argument("--config-from", nargs="?", type=Path)
+    first.add_argument("--agent", nargs="?")
     known, _ = first.parse_known_args(arguments)
+    agent = known.agent if arguments[:1] == ["train"] else None
+    start = starting_point(known.preset or "default", known.config_from, agent)
+    listed = next((word for word in arguments[1:] if word in RULES), Config.agent)
     more = {
-        "train": {"default": TrainCommand(starting_point(known.preset or "default", known.config_from))},
+        "train": {"default": TrainCommand(start)},
+        "params": {"default": ParamsCommand(core=Config(listed).core)},
         "study": {"description": "List, run and report studies: the paper's figures and tables."},
     }
     commands = [Annotated[kind, subcommand(name, **more.get(name, {}))] for name, kind in COMMANDS.items()]

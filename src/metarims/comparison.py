@@ -1,6 +1,5 @@
 """``metarims params``: the agents side by side, by parameters and by operations."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -9,26 +8,26 @@ from rich.table import Table
 
 from metarims.agents.agent import make_agent
 from metarims.agents.cost import Cost, measure_cost
-from metarims.config import GROUPS, Config
+from metarims.config import Config, core_settings, for_agent
 from metarims.errors import UserError
 from metarims.gridworld.registry import make_envs
-from metarims.learning.rules import RULES, network_of
+from metarims.rules import GROUPS, RULES
 from metarims.runs.files import describe_error
 from metarims.terminal import Terminal
 
 
 def compare_costs(config: Config, agents: Sequence[str] = ()) -> dict[str, Cost]:
-    """What each agent (by default every one) would cost with this configuration's network and task."""
+    """What each agent (by default every one) would cost with this configuration's sizes and task."""
     envs = make_envs(config.env, 1, words=config.words)
     costs = {}
     for name in agents or RULES:
-        asked = dataclasses.replace(config, agent=name)
+        asked = for_agent(config, name)
         counts = {"num_actions": envs.num_actions, "num_words": len(envs.vocabulary)}
         try:
-            agent = make_agent(network_of(asked), RULES[name].core, **counts, key=jax.random.key(0))
+            agent = make_agent(asked.network, core_settings(asked), **counts, key=jax.random.key(0))
         except Exception as error:
             raise UserError(
-                f"No {name} of these sizes can be built ({describe_error(error)}): lower --network's."
+                f"No {name} of these sizes can be built ({describe_error(error)}): lower --network's and --core's."
             ) from error
         costs[name] = measure_cost(agent, envs.mission_tokens())
     return costs

@@ -5,23 +5,19 @@ The command line, a run's ``config.json`` and the documentation are generated fr
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
+from metarims.core_settings import CORES, CoreSettings
 from metarims.errors import UserError, format_value, unknown_name
-from metarims.fields import coerce
-
-GROUPS = ("encoder", "modules", "attention", "policy", "value")
-"""The named parameter groups of every agent (an LSTM agent's ``attention`` is empty)."""
-
-
-LARGEST = 3e38
-"""Numbers must stay below: the agents compute with 32 bits."""
+from metarims.fields import coerce, require_not_negative, require_positive
+from metarims.rules import RULES
 
 
 @dataclass(frozen=True)
 class Network:
-    """Sizes of the agent."""
+    """Sizes of the encoder and of the heads; the core has settings of its own (``Config.core``)."""
 
     image_dim: int = 16
     """Channels per tile after the first convolution (8x8 pixels, stride 8)."""
@@ -36,39 +32,9 @@ class Network:
     feature_rms_limit: float = 1.0
     """What the core reads is damped, so that its root mean square stays below this (0: it is left as it is). Without a
     limit features may grow until learning stalls."""
-    lstm_dim: int = 128
-    """State of the LSTM core."""
-    num_modules: int = 5
-    """RIM core: N, the number of modules (paper: 5)."""
-    num_active: int = 3
-    """RIM core: k, how many modules act at a step (paper: 3)."""
-    module_dim: int = 32
-    """RIM core: state of one module."""
-    cell: Literal["lstm", "gru"] = "lstm"
-    """RIM core: the modules' recurrent cell."""
-    input_heads: int = 1
-    """RIM core: heads of the input attention."""
-    key_dim: int = 32
-    """RIM core: width of the input attention's queries and keys, per head."""
-    value_dim: int = 64
-    """RIM core: width of what a module reads of the input, per head."""
-    communication_heads: int = 4
-    """RIM core: heads of the communication attention (0: modules do not talk)."""
-    communication_dim: int = 32
-    """RIM core: width of the communication's queries, keys and values, over all heads."""
-    communication_gate: bool = False
-    """RIM core: pass what is heard through sigmoid-gate x tanh, as in the official RIMs code."""
-    router: Literal["attention", "random", "fixed", "all"] = "attention"
-    """RIM core: who acts: the modules that attend most to the input, as many drawn at random, as many that are always
-    the same, or all."""
     mission_init_scale: float = 0.2
-    """Scale of the first weights from the mission to the features (1: as all others). What means nothing yet is noise
-    that hides what does: mission, attention and messages therefore begin quietly."""
-    key_init_scale: float = 0.01
-    """RIM core: the same for the input attention's keys: all modules begin by attending about a half. Who acts is
-    decided by order, however small the differences are."""
-    message_init_scale: float = 0.1
-    """RIM core: the same for what modules tell each other."""
+    """Initial scale of the weights from the mission to the features (1: as all others). Small initial scales of
+    mission, attention and messages keep untrained pathways from masking the image."""
     head_dim: int = 64
     """Hidden layer of the policy head and of the value head (0: linear heads)."""
 
@@ -100,9 +66,11 @@ class PPO:
     """Standardise advantages over each minibatch."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
-    rate_horizon: int = 300_000
-    """Learning rates fall with the environment steps per seed, by 1 / sqrt(1 + steps / this); 0: they stay, and
-    agents may come apart after some millions of steps."""
+    lr_schedule: Literal["constant", "inverse_sqrt"] = "inverse_sqrt"
+    """Learning rates stay, or fall by 1 / sqrt(1 + steps / ``lr_decay_steps``), steps being environment steps per seed.
+    With constant rates agents may diverge after some millions of steps."""
+    lr_decay_steps: int = 300_000
+    """Environment steps per seed after which learning rates have fallen to 1 / sqrt(2)."""
     target_kl: float = 0.02
     """An update makes no further pass over its data once one has moved the policy so far from the one that acted (KL
     divergence; 0: it always makes all ``epochs``)."""
@@ -121,7 +89,7 @@ class Loop:
     minibatches: int = 4
     """Parts into which the spans are divided, each one gradient step."""
     learning_rate: float = 1e-3
-    """Adam's step size, at the beginning (``ppo.rate_horizon``)."""
+    """Adam's step size, at the beginning (``ppo.lr_schedule``)."""
     max_grad_norm: float = 0.5
     """Gradients of this timescale's groups are clipped to this joint norm."""
 
@@ -160,6 +128,9 @@ class Config:
     """Whose weights the agents begin with, all else being fresh: a run's folder (of the agent with the same seed), an
     agent's .safetensors file, or an agent that comes with the package, such as doorkey (default: fresh weights)."""
     network: Network = field(default_factory=Network)
+    core: CoreSettings = None  # pyright: ignore[reportAssignmentType]
+    """Settings of the agent's core: of the dataclass that ``core_settings.CORES`` names for it (default: its
+    defaults)."""
     ppo: PPO = field(default_factory=PPO)
     fast: Loop = field(default_factory=lambda: Loop(span=20, rollout=40))
     """The fast (inner) loop; agents with one loop use this alone."""
@@ -172,8 +143,6 @@ class Config:
     slow_data: Literal["fresh", "reuse"] = "reuse"
     """The slow loop learns from the steps of the fast loop, or from newly sampled ones, on which the fast loop does not
     learn (Algorithm 1)."""
-    slow_factor: float = 0.25
-    """``slowlr``: learning rate of the attention, as a fraction of the others'."""
     recurrent_state: Literal["reset", "carry"] = "reset"
     """The recurrent state at an episode's end: set to zero, or carried through the meta-episode."""
     words: tuple[str, ...] = ()
@@ -191,78 +160,112 @@ class Config:
     or goes on from that with other actions drawn, at most 3 times. The other seeds go on either way."""
 
     def __post_init__(self):
-        for name, hint in get_type_hints(Config).items():
+        object.__setattr__(self, "core", _coerce_core(self.core, _core_type(self.agent), self.agent))
+        hints = get_type_hints(Config) | {"core": type(self.core)}
+        for name, hint in hints.items():
             object.__setattr__(self, name, coerce(hint, getattr(self, name), name))
         check(self)
+
+    @classmethod
+    def narrow_types(cls, values: Mapping[str, Any]) -> dict[str, type]:
+        """Types of fields that depend on the values of others: that of ``core`` on the agent."""
+        return {"core": _core_type(values.get("agent", cls.agent))}
+
+
+def _core_type(agent: Any) -> type[CoreSettings]:
+    """The settings dataclass of an agent's core."""
+    if coerce(str, agent, "agent") not in RULES:
+        raise unknown_name("agent", agent, RULES)
+    if RULES[agent].core not in CORES:
+        raise unknown_name("core", RULES[agent].core, CORES)
+    return CORES[RULES[agent].core]
+
+
+def _coerce_core(core: Any, kind: type[CoreSettings], agent: str) -> CoreSettings:
+    """The settings of a core of this kind. Another core's defaults, as ``dataclasses.replace(config, agent=...)``
+    passes them on, become this one's; other settings of another core are a ``UserError``."""
+    if core is None or (isinstance(core, CoreSettings) and type(core) is not kind and core == type(core)()):
+        return kind()
+    if type(core) is not kind:
+        raise UserError(
+            f"core is {format_value(core)}, but the core of {agent} has {kind.__name__}: give these, or use for_agent.",
+            field="core",
+            value=core,
+        )
+    return core
+
+
+def core_settings(config: Config) -> CoreSettings:
+    """The settings of the agent's core: as configured, but for those that the agent's rule fixes."""
+    return dataclasses.replace(config.core, **RULES[config.agent].core_settings)
+
+
+def for_agent(config: Config, agent: str) -> Config:
+    """The configuration with another agent; settings of a core that this one does not have are left out."""
+    kind = _core_type(agent)
+    core = config.core if type(config.core) is kind else kind()
+    return dataclasses.replace(config, agent=agent, core=core)
+
+
+def unused_settings(config: Config) -> tuple[str, ...]:
+    """The settings, by dotted name, that change nothing for this agent (``slow``: all of that section)."""
+    rule, core = RULES[config.agent], core_settings(config)
+    unused = [f"core.{name}" for name in (*rule.core_settings, *core.unused())]
+    if len(rule.timescales) == 1:
+        unused += ["slow", "slow_data"]
+    if rule.places_encoder:
+        unused.append("encoder_speed")
+    if config.ppo.lr_schedule == "constant":
+        unused.append("ppo.lr_decay_steps")
+    unused += [f"lr_multipliers.{group}" for group in ("modules", "attention") if group not in core.groups]
+    return tuple(unused)
 
 
 def check(config: Config) -> None:
     """Raise ``UserError`` for the first setting that cannot work, naming field, value and remedy."""
-    from metarims.learning.rules import RULES
-
-    if config.agent not in RULES:
-        raise unknown_name("agent", config.agent, RULES)
     if not config.seeds:
-        raise UserError("seeds is empty: name at least one seed, for example --seeds 0.")
+        raise UserError("seeds is empty: name at least one seed, for example --seeds 0.", field="seeds")
     if len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0 or max(config.seeds) >= 2**31:
-        raise UserError(f"seeds {config.seeds} must be distinct integers from 0 to 2147483647.")
+        raise UserError(
+            f"seeds {config.seeds} must be distinct integers from 0 to 2147483647.", field="seeds", value=config.seeds
+        )
     net, ppo = config.network, config.ppo
-    positive = {
-        "frames": config.frames,
-        "record_every": config.record_every,
-        "checkpoint_every": config.checkpoint_every,
-        "ppo.num_envs": ppo.num_envs,
-        "ppo.shards": ppo.shards,
-        **{f"network.{name}": getattr(net, name) for name in _SIZES},
-        **{f"{name}.{f.name}": getattr(loop, f.name) for name, loop in loops(config) for f in dataclasses.fields(Loop)},
-        "ppo.reward_scale": ppo.reward_scale,
-        "ppo.adam_eps": ppo.adam_eps,
-        "ppo.clip": ppo.clip,
-    }
-    for name, value in positive.items():
-        if not 0 < value < LARGEST:
-            raise UserError(f"{name} is {format_value(value)}: it must be greater than zero and finite (below 3e38).")
-    for name, value in (("gamma", ppo.gamma), ("gae_lambda", ppo.gae_lambda)):
-        if not 0 <= value <= 1:
-            raise UserError(f"ppo.{name} is {value}: it must lie between 0 and 1.")
-    for name, value in dataclasses.asdict(config.lr_multipliers).items():
-        if not 0 <= value < LARGEST:
-            raise UserError(
-                f"lr_multipliers.{name} is {value}: it must be zero or more (zero: the group stays as it is)."
-            )
-    for name in ("value_coef", "entropy_coef", "target_kl"):
+    require_positive("", config, ("frames", "record_every", "checkpoint_every"))
+    require_positive("network", net, ("image_dim", "word_dim", "feature_dim"))
+    require_positive("ppo", ppo, ("num_envs", "shards", "reward_scale", "adam_eps", "clip", "lr_decay_steps"))
+    for name, loop in loops(config):
+        require_positive(name, loop, [f.name for f in dataclasses.fields(Loop)])
+    for name in ("gamma", "gae_lambda"):
         value = getattr(ppo, name)
-        if not 0 <= value < LARGEST:
-            raise UserError(f"ppo.{name} is {value}: it must be zero or more, and finite.")
-    counts = {"max_words": config.max_words, "max_missions": config.max_missions, "ppo.rate_horizon": ppo.rate_horizon}
-    for name, value in counts.items():
-        if value < 0:
-            raise UserError(f"{name} is {value}: it must be zero or more.")
+        if not 0 <= value <= 1:
+            raise UserError(f"ppo.{name} is {value}: it must lie between 0 and 1.", field=f"ppo.{name}", value=value)
+    require_not_negative("lr_multipliers", config.lr_multipliers, [f.name for f in dataclasses.fields(LRMultipliers)])
+    require_not_negative("ppo", ppo, ("value_coef", "entropy_coef", "target_kl"))
+    require_not_negative("", config, ("max_words", "max_missions"))
+    require_not_negative("network", net, ("mission_dim", "head_dim", "mission_init_scale", "feature_rms_limit"))
     _check_words(config.words)
-    for name in _ZERO_OR_MORE:
-        if not 0 <= getattr(net, name) < LARGEST:
-            raise UserError(f"network.{name} is {getattr(net, name)}: it must be zero or more.")
-    if net.num_active > net.num_modules:
-        raise UserError(
-            f"network.num_active is {net.num_active}, but there are only {net.num_modules} modules "
-            "(network.num_modules): at most all of them can be active."
-        )
-    if net.communication_heads and net.communication_dim % net.communication_heads:
-        raise UserError(
-            f"network.communication_heads ({net.communication_heads}) does not divide "
-            f"network.communication_dim ({net.communication_dim})."
-        )
+    config.core.check()
     if ppo.num_envs % ppo.shards:
-        raise UserError(f"ppo.shards ({ppo.shards}) does not divide ppo.num_envs ({ppo.num_envs}).")
+        raise UserError(
+            f"ppo.shards ({ppo.shards}) does not divide ppo.num_envs ({ppo.num_envs}).",
+            field="ppo.shards",
+            value=ppo.shards,
+        )
     for name, loop in loops(config):
         if loop.rollout % loop.span:
-            raise UserError(f"{name}.span ({loop.span}) does not divide {name}.rollout ({loop.rollout}).")
+            raise UserError(
+                f"{name}.span ({loop.span}) does not divide {name}.rollout ({loop.rollout}).",
+                field=f"{name}.span",
+                value=loop.span,
+            )
         num_spans = ppo.num_envs // ppo.shards * loop.rollout // loop.span
         if num_spans % loop.minibatches:
             shards = f" / ppo.shards {ppo.shards}" if ppo.shards > 1 else ""
             raise UserError(
                 f"{name}.minibatches ({loop.minibatches}) does not divide the {num_spans} spans of one update "
-                f"(ppo.num_envs {ppo.num_envs}{shards} x {name}.rollout {loop.rollout} / {name}.span {loop.span})."
+                f"(ppo.num_envs {ppo.num_envs}{shards} x {name}.rollout {loop.rollout} / {name}.span {loop.span}).",
+                field=f"{name}.minibatches",
+                value=loop.minibatches,
             )
     if len(loops(config)) > 1:
         for name in ("span", "rollout"):
@@ -270,42 +273,22 @@ def check(config: Config) -> None:
             if slow % fast:
                 raise UserError(
                     f"fast.{name} ({fast}) does not divide slow.{name} ({slow}): the slow loop reads whole "
-                    f"{name}s of the fast one."
+                    f"{name}s of the fast one.",
+                    field=f"fast.{name}",
+                    value=fast,
                 )
-    if not 0 < config.slow_factor <= 1:
-        raise UserError(f"slow_factor is {config.slow_factor}: it must be greater than 0 and at most 1.")
 
 
 def _check_words(words: tuple[str, ...]) -> None:
     for word, count in Counter(words).items():
         if count > 1:
-            raise UserError(f"words holds '{word}' twice: name each word once.")
+            raise UserError(f"words holds '{word}' twice: name each word once.", field="words", value=word)
         if not word or word != word.lower() or any(mark in word for mark in ", \t\n"):
-            raise UserError(f"words holds '{word}': a word has small letters only, no comma and no space.")
-
-
-_SIZES = (
-    "image_dim",
-    "word_dim",
-    "feature_dim",
-    "lstm_dim",
-    "num_modules",
-    "num_active",
-    "module_dim",
-    "input_heads",
-    "key_dim",
-    "value_dim",
-    "communication_dim",
-)
-_ZERO_OR_MORE = (
-    "mission_dim",
-    "head_dim",
-    "communication_heads",
-    "mission_init_scale",
-    "key_init_scale",
-    "message_init_scale",
-    "feature_rms_limit",
-)
+            raise UserError(
+                f"words holds '{word}': a word has small letters only, no comma and no space.",
+                field="words",
+                value=word,
+            )
 
 
 def loops(config: Config) -> tuple[tuple[str, Loop], ...]:
@@ -314,8 +297,6 @@ def loops(config: Config) -> tuple[tuple[str, Loop], ...]:
     The first two are settings; each further one has spans and rollouts as many times longer as the second's spans are
     than the first's.
     """
-    from metarims.learning.rules import RULES
-
     names = [timescale.name for timescale in RULES[config.agent].timescales]
     found = [config.fast, config.slow]
     stretch = config.slow.span // max(1, config.fast.span)

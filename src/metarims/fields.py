@@ -3,11 +3,14 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from metarims.errors import UserError, format_value, invalid, unknown_name
+
+LARGEST = 3e38
+"""Numbers in settings must stay below: agents compute in float32."""
 
 
 def to_json(config: Any) -> str:
@@ -21,7 +24,8 @@ def from_dict(kind: type, values: Any, where: str = "config") -> Any:
         raise UserError(
             f"{where} must be an object with fields, not {format_value(values)}.", field=where, value=values
         )
-    hints, names = get_type_hints(kind), [f.name for f in dataclasses.fields(kind)]
+    narrow, names = getattr(kind, "narrow_types", None), [f.name for f in dataclasses.fields(kind)]
+    hints = get_type_hints(kind) | (narrow(values) if narrow else {})
     for name in values:
         if name not in names:
             raise unknown_name(f"field in {where}", name, names)
@@ -39,7 +43,8 @@ def coerce(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, hint):  # pyright: ignore[reportArgumentType]
             raise invalid(where, value, f"it must be a {hint.__name__}")  # pyright: ignore[reportAttributeAccessIssue]
         hints = get_type_hints(hint)
-        coerced = {name: coerce(kind, getattr(value, name), f"{where}.{name}") for name, kind in hints.items()}
+        names = [f.name for f in dataclasses.fields(hint)]  # pyright: ignore[reportArgumentType]
+        coerced = {name: coerce(hints[name], getattr(value, name), f"{where}.{name}") for name in names}
         return dataclasses.replace(value, **coerced)
     if get_origin(hint) is tuple and isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
         return tuple(coerce(get_args(hint)[0], part, f"{where}[{index}]") for index, part in enumerate(value))
@@ -49,6 +54,24 @@ def coerce(hint: Any, value: Any, where: str) -> Any:
     if number is not None and hint is int and math.isfinite(number) and number == int(number):
         return int(number)
     return _convert(hint, value, where)
+
+
+def require_positive(section: str, settings: Any, names: Sequence[str]) -> None:
+    """Raise ``UserError`` unless these fields are greater than zero and finite."""
+    for name, value in _named(section, settings, names):
+        if not 0 < value < LARGEST:
+            raise invalid(name, value, "it must be greater than zero and finite (below 3e38)")
+
+
+def require_not_negative(section: str, settings: Any, names: Sequence[str]) -> None:
+    """Raise ``UserError`` unless these fields are zero or more, and finite."""
+    for name, value in _named(section, settings, names):
+        if not 0 <= value < LARGEST:
+            raise invalid(name, value, "it must be zero or more, and finite (below 3e38)")
+
+
+def _named(section: str, settings: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
+    return [(f"{section}.{name}" if section else name, getattr(settings, name)) for name in names]
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

@@ -6,21 +6,7 @@ from typing import NamedTuple
 from metarims.config import PPO, Config, Loop, Network
 from metarims.errors import unknown_name
 
-_SMALL = Network(
-    image_dim=8,
-    word_dim=8,
-    mission_dim=8,
-    feature_dim=16,
-    lstm_dim=16,
-    num_modules=3,
-    num_active=2,
-    module_dim=8,
-    key_dim=8,
-    value_dim=8,
-    communication_heads=2,
-    communication_dim=8,
-    head_dim=8,
-)
+_SMALL = Network(image_dim=8, word_dim=8, mission_dim=8, feature_dim=16, head_dim=8)
 
 PRESETS: dict[str, Config] = {
     "default": Config(),
@@ -50,7 +36,7 @@ PRESETS: dict[str, Config] = {
             reward_scale=20.0,
             normalize_advantages=False,
             adam_eps=1e-5,
-            rate_horizon=0,
+            lr_schedule="constant",
             target_kl=0.0,
         ),
         # Minibatches of 1280 steps: 64 x 40 / 2 and 64 x 80 / 4.

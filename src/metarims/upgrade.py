@@ -1,7 +1,11 @@
 """Settings and checkpoints written by earlier versions, under today's names."""
 
+import dataclasses
 import re
 from typing import Any
+
+from metarims.core_settings import CORES
+from metarims.rules import RULES
 
 SETTINGS = {"rates": "lr_multipliers", "at_episode_end": "recurrent_state"}
 """Settings of version 0.1 that have another name today."""
@@ -11,8 +15,12 @@ NETWORK = {
     "mission_scale": "mission_init_scale",
     "key_scale": "key_init_scale",
     "message_scale": "message_init_scale",
+    "lstm_dim": "hidden_dim",
 }
-"""The same of ``network``."""
+"""The same of ``network``, which held the settings of the cores too."""
+
+OF_CORES = {f.name for settings in CORES.values() for f in dataclasses.fields(settings)}
+"""Settings that were part of ``network``."""
 
 ARRAYS = (
     (r"\bactor\.begins$", "actor.is_first"),
@@ -41,6 +49,22 @@ def upgrade_config(values: Any) -> Any:
     if not isinstance(values, dict):
         return values
     values = {SETTINGS.get(name, name): value for name, value in values.items()}
+    agent = values.get("agent", "metarims")
+    rule = RULES.get(agent) if isinstance(agent, str) else None
     if isinstance(values.get("network"), dict):
-        values["network"] = {NETWORK.get(name, name): value for name, value in values["network"].items()}
+        network = {NETWORK.get(name, name): value for name, value in values["network"].items()}
+        values["network"] = {name: value for name, value in network.items() if name not in OF_CORES}
+        if rule is not None and rule.core in CORES and "core" not in values:
+            names = [f.name for f in dataclasses.fields(CORES[rule.core])]
+            values["core"] = {name: network[name] for name in names if name in network}
+    if isinstance(values.get("ppo"), dict) and "rate_horizon" in values["ppo"]:
+        ppo = dict(values["ppo"])
+        steps = ppo.pop("rate_horizon")
+        values["ppo"] = ppo | ({"lr_decay_steps": steps} if steps else {"lr_schedule": "constant"})
+    if "slow_factor" in values:
+        factor = values.pop("slow_factor")
+        if agent == "slowlr" and isinstance(factor, float):  # The rule itself multiplies by 1/4 now.
+            multipliers = values.get("lr_multipliers") or {}
+            attention = multipliers.get("attention", 1.0) * factor / 0.25
+            values["lr_multipliers"] = multipliers | {"attention": attention}
     return values

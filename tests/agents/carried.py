@@ -3,6 +3,7 @@
 Every map is linear in their weights and differentiable, so that our gradients can be pulled back to theirs.
 """
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from metarims.agents.rims import RIMCore
+from metarims.core_settings import RIMSettings
 
 Weights = dict[str, Array]
 
@@ -18,9 +20,11 @@ ALWAYS = 100.0
 """A gate's pre-activation whose sigmoid is 1 to the last bit; minus it, 0."""
 
 
-def make_core(*sizes: int, parts: Weights, **options: Any) -> RIMCore:
+def make_core(input_dim: int, *sizes: int, parts: Weights, mask_inactive_inputs: bool = False, **sizes_by_name: Any):
     """A core of these weights, by path; all others are zero."""
-    core = jax.eval_shape(lambda key: RIMCore(*sizes, **options, key=key), jax.random.key(0))
+    settings = RIMSettings(*sizes, **sizes_by_name)
+    make = partial(RIMCore, input_dim, settings, mask_inactive_inputs=mask_inactive_inputs)
+    core = jax.eval_shape(lambda key: make(key=key), jax.random.key(0))
     core = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), core)
     for path, value in parts.items():
         *folders, name = path.split(".")

@@ -7,9 +7,11 @@ import pytest
 
 from metarims.agents.agent import count_parameters, group_mask, make_agent
 from metarims.agents.lstm import LSTMCore
-from metarims.config import GROUPS, Network
+from metarims.config import Network
+from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.gridworld import VOCABULARY, make
 from metarims.gridworld.types import Observation
+from metarims.rules import GROUPS
 
 pytestmark = pytest.mark.usefixtures("quick_module")
 
@@ -20,22 +22,26 @@ SMALL = Network(
     word_dim=3,
     mission_dim=4,
     feature_dim=8,
-    lstm_dim=6,
-    num_modules=3,
-    num_active=2,
-    module_dim=4,
-    key_dim=4,
-    value_dim=4,
-    communication_heads=2,
-    communication_dim=4,
     head_dim=5,
 )
+CORES = {
+    "rim": RIMSettings(
+        num_modules=3,
+        num_active=2,
+        module_dim=4,
+        key_dim=4,
+        value_dim=4,
+        communication_heads=2,
+        communication_dim=4,
+    ),
+    "lstm": LSTMSettings(hidden_dim=6),
+}
 STEPS, ENVS = 5, 3
 
 
 def begin(core, network=SMALL):
     """A function from a key to a fresh agent."""
-    return lambda key: make_agent(network, core, num_actions=7, num_words=len(VOCABULARY), key=key)
+    return lambda key: make_agent(network, CORES[core], num_actions=7, num_words=len(VOCABULARY), key=key)
 
 
 def build(core):
@@ -147,8 +153,8 @@ def test_a_head_is_a_perceptron_or_a_linear_map():
     expected = np.tanh(x @ np.asarray(head.hidden) + np.asarray(head.hidden_bias)) @ np.asarray(head.output)
     np.testing.assert_allclose(head(jnp.asarray(x)), expected + np.asarray(head.bias), atol=1e-6)
     shapes = jax.eval_shape(begin("lstm", Network(head_dim=0)), jax.random.key(0))
-    assert (shapes.policy.hidden, shapes.policy.output.shape) == (None, (128, 7))
-    assert (shapes.value.hidden, shapes.value.output.shape) == (None, (128, 1))
+    assert (shapes.policy.hidden, shapes.policy.output.shape) == (None, (6, 7))
+    assert (shapes.value.hidden, shapes.value.output.shape) == (None, (6, 1))
 
 
 def test_the_lstm_cell_equals_the_textbook():

@@ -7,6 +7,7 @@ import pytest
 
 from metarims.agents.attention import Communication, InputAttention, choose_top_k, match, rank, softmax
 from metarims.agents.init import init_fan_in
+from metarims.core_settings import RIMSettings
 
 
 def normal(*shape):
@@ -51,7 +52,10 @@ def test_no_gradient_flows_through_the_choice():
 @pytest.mark.parametrize("num_heads", [1, 2])
 def test_input_attention_is_a_softmax_over_the_input_and_the_null_slot(num_heads):
     """Null slot: key 0, so its score is 0 whatever the query."""
-    attention = jax.eval_shape(lambda key: InputAttention(3, 4, 6, num_heads, 5, 2, key=key), jax.random.key(0))
+    attention = jax.eval_shape(
+        lambda key: InputAttention(6, RIMSettings(3, 2, 4, input_heads=num_heads, key_dim=5, value_dim=2), key=key),
+        jax.random.key(0),
+    )
     queries, keys = 3 * normal(3, 7, num_heads * 5), 3 * normal(7, num_heads * 5)
     found = np.asarray(jax.nn.sigmoid(attention.score(queries, keys)))
     assert found.shape == (3, 7, num_heads)
@@ -106,7 +110,8 @@ def communicate_in_loops(weights, hidden, num_heads):
 
 @pytest.mark.parametrize(("num_modules", "num_heads", "gated"), [(4, 2, False), (4, 2, True), (1, 3, False)])
 def test_communication_equals_a_reference_in_loops(num_modules, num_heads, gated):
-    make = lambda key: Communication(num_modules, 5, 6, num_heads, gated, key=key)  # noqa: E731
+    sizes = {"communication_heads": num_heads, "communication_dim": 6, "communication_gate": gated}
+    make = lambda key: Communication(RIMSettings(num_modules, 1, 5, **sizes), key=key)  # noqa: E731
     talk = jax.tree.map(lambda leaf: normal(*leaf.shape), jax.eval_shape(make, jax.random.key(0)))
     names = ("query", "key", "value", "output", *(["gate"] if gated else []))
     weights = {name: np.float64(getattr(talk, name)) for name in names}

@@ -8,15 +8,23 @@ import pytest
 from metarims.agents.core import CoreMetrics, unroll, zero_where
 from metarims.agents.lstm import LSTMCore
 from metarims.agents.rims import RIMCore
+from metarims.core_settings import RIMSettings
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 STEPS, ENVS, FEATURES = 7, 3, 6
+
+
+def make(**options):
+    settings = RIMSettings(4, 2, 5, key_init_scale=1.0, message_init_scale=1.0, **options)
+    return lambda key: RIMCore(FEATURES, settings, key=key)
+
+
 CORES = {
     "lstm": lambda key: LSTMCore(FEATURES, 8, key=key),
-    "rim": lambda key: RIMCore(FEATURES, 4, 2, 5, input_heads=2, communication_gate=True, key=key),
-    "gru, silent": lambda key: RIMCore(FEATURES, 4, 2, 5, cell="gru", communication_heads=0, key=key),
-    "random": lambda key: RIMCore(FEATURES, 4, 2, 5, router="random", key=key),
+    "rim": make(input_heads=2, communication_gate=True),
+    "gru, silent": make(cell="gru", communication_heads=0),
+    "random": make(router="random"),
 }
 
 

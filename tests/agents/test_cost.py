@@ -6,18 +6,16 @@ import pytest
 
 from metarims.agents.agent import make_agent
 from metarims.agents.cost import count_flops, measure_cost
-from metarims.config import Config, Network
-from metarims.learning.rules import RULES, network_of
+from metarims.config import Config, Network, core_settings
+from metarims.core_settings import LSTMSettings, RIMSettings
 
 TOKENS = jnp.zeros((10, 4), jnp.int32)
 
 
-def cost_of(agent, network=None):
-    config = Config(agent=agent, network=network or Network())
-    core = RULES[agent].core
-    return measure_cost(
-        make_agent(network_of(config), core, num_actions=7, num_words=49, key=jax.random.key(0)), TOKENS
-    )
+def cost_of(agent, **sizes):
+    config = Config(agent=agent, **sizes)
+    agent = make_agent(config.network, core_settings(config), num_actions=7, num_words=49, key=jax.random.key(0))
+    return measure_cost(agent, TOKENS)
 
 
 def test_products_in_loops_count_as_often_as_they_run():
@@ -28,7 +26,7 @@ def test_products_in_loops_count_as_often_as_they_run():
 
 
 def test_operations_of_an_lstm_by_hand():
-    flops = cost_of("vanilla", Network(image_dim=4, feature_dim=8, lstm_dim=6, head_dim=5)).flops
+    flops = cost_of("vanilla", network=Network(image_dim=4, feature_dim=8, head_dim=5), core=LSTMSettings(6)).flops
     assert flops["core"] == 2 * (8 + 6) * 4 * 6
     assert flops["policy"] == 2 * (6 * 5 + 5 * 7)
     assert flops["value"] == 2 * (6 * 5 + 5 * 1)
@@ -36,8 +34,9 @@ def test_operations_of_an_lstm_by_hand():
 
 
 def test_operations_of_modules_by_hand():
-    sizes = {"num_modules": 3, "num_active": 2, "module_dim": 4, "key_dim": 5, "value_dim": 6, "feature_dim": 8}
-    found = cost_of("modular", Network(communication_heads=2, communication_dim=10, **sizes)).flops["core"]
+    sizes = {"num_modules": 3, "num_active": 2, "module_dim": 4, "key_dim": 5, "value_dim": 6}
+    core = RIMSettings(communication_heads=2, communication_dim=10, **sizes)
+    found = cost_of("modular", network=Network(feature_dim=8), core=core).flops["core"]
     read = 8 * 5 + 8 * 6 + 3 * 6 * 16
     ask, match, recur, take = 3 * 4 * 5, 3 * 5, 3 * 4 * 16, 3 * 16
     talk = 3 * 4 * 30 + 9 * 10 + 9 * 10 + 3 * 10 * 4

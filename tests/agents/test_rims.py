@@ -9,6 +9,7 @@ import pytest
 
 from metarims.agents.core import unroll
 from metarims.agents.rims import RIMCore, RIMState
+from metarims.core_settings import RIMSettings
 from metarims.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("quick_module")
@@ -28,9 +29,9 @@ VARIANTS = {
 def make_core(num_modules=4, num_active=2, **options):
     """A small core with random weights, of which the biases are not zero, so that one at the wrong gate shows."""
     sizes = {"key_dim": 5, "value_dim": 3, "communication_heads": 2, "communication_dim": 6} | options
-    core = jax.eval_shape(
-        lambda key: RIMCore(INPUT, num_modules, num_active, WIDTH, key=key, **sizes), jax.random.key(0)
-    )
+    masked = sizes.pop("mask_inactive_inputs", False)
+    settings = RIMSettings(num_modules, num_active, WIDTH, **sizes)
+    core = jax.eval_shape(lambda key: RIMCore(INPUT, settings, mask_inactive_inputs=masked, key=key), jax.random.key(0))
     draw = np.random.default_rng(0)
     return jax.tree.map(lambda leaf: jnp.asarray(draw.normal(0, 0.5, leaf.shape), jnp.float32), core)
 
@@ -243,8 +244,8 @@ def test_what_is_heard_of_an_inactive_module_tells_nothing_of_its_past():
 
 
 def test_forget_gates_begin_open_and_all_other_biases_at_zero():
-    core = RIMCore(INPUT, 3, 2, WIDTH, key=jax.random.key(0))
-    gru = RIMCore(INPUT, 3, 2, WIDTH, cell="gru", key=jax.random.key(0))
+    core = RIMCore(INPUT, RIMSettings(3, 2, WIDTH), key=jax.random.key(0))
+    gru = RIMCore(INPUT, RIMSettings(3, 2, WIDTH, cell="gru"), key=jax.random.key(0))
     assert (np.asarray(gru.modules.bias) == 0).all()
     enter, forget, candidate, output = np.split(np.asarray(core.modules.bias), 4, axis=-1)
     np.testing.assert_array_equal(forget, 1)
@@ -295,7 +296,7 @@ def test_the_router_all_lets_every_module_act():
 
 def test_when_an_episode_begins_modules_already_ask_for_different_things():
     """Queries of a zero state are the biases: who acts depends on what is seen."""
-    core = RIMCore(INPUT, 5, 2, WIDTH, key=jax.random.key(0))
+    core = RIMCore(INPUT, RIMSettings(5, 2, WIDTH, key_init_scale=1.0), key=jax.random.key(0))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(50, INPUT)), jnp.float32)
     _, (_, metrics) = step(core, x, core.initial_state(50))
     assert len(np.unique(np.asarray(metrics.active), axis=0)) > 2
@@ -333,7 +334,7 @@ def test_of_the_modules_that_win_some_are_drawn_anew_at_each_step():
 
 def test_of_sets_that_are_drawn_fewer_are_drawn_too():
     """Those that attend most may not be among those that act now."""
-    core = RIMCore(INPUT, 5, 3, WIDTH, router="random", key=jax.random.key(0))
+    core = RIMCore(INPUT, RIMSettings(5, 3, WIDTH, router="random"), key=jax.random.key(0))
     with pytest.raises(UserError, match="sets of this core are drawn"):
         core.with_active(2)
     fewer = core.with_active(2, drawn=True)
@@ -341,6 +342,6 @@ def test_of_sets_that_are_drawn_fewer_are_drawn_too():
 
 
 def test_agents_draw_other_sets():
-    cores = (RIMCore(INPUT, 5, 2, WIDTH, router="random", key=jax.random.key(seed)) for seed in (0, 1))
+    cores = (RIMCore(INPUT, RIMSettings(5, 2, WIDTH, router="random"), key=jax.random.key(seed)) for seed in (0, 1))
     one, other = (core.initial_state(8).dice for core in cores)
     assert (one != other).any(axis=-1).all()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from metarims.agents.agent import make_agent
+from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.errors import UserError
 from metarims.evaluation.evaluate import Ablation
 from metarims.evaluation.modules import replay
@@ -20,10 +21,11 @@ pytestmark = pytest.mark.usefixtures("quick_module")
 
 ENV = "BabyAI-GoToLocalS5N2-v0"
 SMALL = PRESETS["debug"].network
+CORES = {"rim": RIMSettings(), "lstm": LSTMSettings()}
 
 
 def new_agent(core="rim", num_actions=7):
-    return make_agent(SMALL, core, num_actions=num_actions, num_words=len(VOCABULARY), key=jax.random.key(0))
+    return make_agent(SMALL, CORES[core], num_actions=num_actions, num_words=len(VOCABULARY), key=jax.random.key(0))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def episodes(agent, where):
 def test_shapes_and_ends(episodes, where):
     level = make(ENV)
     for episode in episodes:
-        steps, modules = len(episode.actions), SMALL.num_modules
+        steps, modules = len(episode.actions), CORES["rim"].num_modules
         assert episode.where == where
         assert episode.env == ENV
         assert episode.grid.shape == (steps + 1, level.width, level.height)
@@ -63,7 +65,7 @@ def test_an_agent_that_sees_its_own_episodes_again_has_the_same_modules_act(agen
     episodes = record_episodes(agent, ENV, 6, greedy=False, seed=3)
     for episode, active in zip(episodes, replay(agent, ENV, episodes), strict=True):
         np.testing.assert_array_equal(active, episode.active)
-    other = make_agent(SMALL, "rim", num_actions=7, num_words=len(VOCABULARY), key=jax.random.key(1))
+    other = make_agent(SMALL, CORES["rim"], num_actions=7, num_words=len(VOCABULARY), key=jax.random.key(1))
     found = replay(other, ENV, episodes)
     assert [len(active) for active in found] == [len(episode.actions) for episode in episodes]
     assert any((active != episode.active).any() for episode, active in zip(episodes, found, strict=True))
@@ -81,7 +83,7 @@ def test_codes_are_tile_codes(episodes):
 def test_probabilities_and_active_modules(episodes):
     for episode in episodes:
         np.testing.assert_allclose(episode.policy.sum(-1), 1, atol=1e-5)
-        assert (episode.active.sum(-1) == SMALL.num_active).all()
+        assert (episode.active.sum(-1) == CORES["rim"].num_active).all()
 
 
 def test_the_agent_moves_as_its_actions_say(episodes):

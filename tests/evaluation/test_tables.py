@@ -97,11 +97,11 @@ def test_only_seeds_of_one_experiment_are_put_together(agents, monkeypatch):
     held = {
         "a": [agents[0]._replace(config=ours)],
         "b": [saved._replace(config=longer) for saved in agents[1:]],
-        "c": [agents[1]._replace(config=dataclasses.replace(ours, slow_factor=0.5, recurrent_state="carry"))],
+        "c": [agents[1]._replace(config=dataclasses.replace(ours, encoder_speed="both", recurrent_state="carry"))],
     }
     monkeypatch.setattr(tables, "load_agents", lambda path, best: held[str(path)])
     assert [saved.seed for saved in load_seeds([Path("a"), Path("b")])] == [4, 5, 9]
-    with pytest.raises(UserError, match=r"a and c are no seeds of one experiment: .* slow_factor = .*, not 0.5"):
+    with pytest.raises(UserError, match=r"a and c are no seeds of one experiment: .* encoder_speed = .*, not both"):
         load_seeds([Path("a"), Path("c")])
     with pytest.raises(UserError, match="a and a both hold seed 4: leave one out"):
         load_seeds([Path("a"), Path("a")])

@@ -14,8 +14,8 @@ from tests.fuzz.mutations import spoil_text
 
 from metarims.config import Config
 from metarims.evaluation.evaluate import Evaluation
-from metarims.learning.rules import RULES
 from metarims.presets import PRESETS
+from metarims.rules import RULES
 from metarims.runs.training import TrainResult
 from metarims.studies.running import Ended
 
@@ -46,7 +46,7 @@ COMMANDS = {
     ),
     "plot": ("--metric", "--out"),
     "envs": ("--json",),
-    "params": ("--env", "--network.num-modules", "--network.cell"),
+    "params": ("--env", "--core.num-modules", "--core.cell"),
     "study list": ("--scale",),
     "study run": ("--scale", "--out", "--workers"),
     "study report": ("--out",),
@@ -62,7 +62,7 @@ SETTINGS = (
     "--fast.rollout",
     "--slow.minibatches",
     "--slow.learning-rate",
-    "--network.num-active",
+    "--core.num-active",
     "--network.fusion",
     "--lr-multipliers.attention",
     "--recurrent-state",

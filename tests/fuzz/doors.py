@@ -24,8 +24,8 @@ from tests.runs.snapshot import read_snapshot
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.fields import from_dict, to_json
-from metarims.learning.rules import RULES
 from metarims.presets import PRESETS
+from metarims.rules import RULES
 from metarims.runs import checkpoints
 from metarims.runs.export import FORMAT, load_agent, save_agent
 from metarims.runs.folder import RunFolder, read_settings

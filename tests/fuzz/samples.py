@@ -13,7 +13,6 @@ from tests.runs import fake
 
 from metarims.agents.agent import make_agent
 from metarims.gridworld import VOCABULARY
-from metarims.learning.rules import RULES
 from metarims.presets import PRESETS
 from metarims.runs.export import SavedAgent, save_agent
 from metarims.runs.files import write_atomic
@@ -34,8 +33,8 @@ def tiny_agent() -> SavedAgent:
 
 def real_agent(name: str = "metarims") -> SavedAgent:
     """An agent of the smallest preset."""
-    config, core = dataclasses.replace(PRESETS["debug"], agent=name), RULES[name].core
-    agent = make_agent(config.network, core, num_actions=7, num_words=len(VOCABULARY), key=jax.random.key(0))
+    config = dataclasses.replace(PRESETS["debug"], agent=name)
+    agent = make_agent(config.network, config.core, num_actions=7, num_words=len(VOCABULARY), key=jax.random.key(0))
     return SavedAgent(agent, config, 0, 4096, 7, len(VOCABULARY))
 
 

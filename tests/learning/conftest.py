@@ -14,32 +14,39 @@ from jaxtyping import Array, Float
 from metarims.agents.agent import Agent, Head, make_agent
 from metarims.agents.core import CoreMetrics
 from metarims.config import PPO, Config, Loop, Network
+from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.gridworld import VOCABULARY, VecEnv, make
 from metarims.learning.rollout import collect_rollout, init_actor
-from metarims.learning.rules import RULES
+from metarims.rules import RULES
 
 NETWORK = Network(
     image_dim=4,
     word_dim=3,
     mission_dim=4,
     feature_dim=8,
-    lstm_dim=8,
-    num_modules=3,
-    num_active=2,
-    module_dim=4,
-    key_dim=4,
-    value_dim=4,
-    communication_heads=2,
-    communication_dim=4,
     head_dim=4,
 )
+CORES = {
+    "rim": RIMSettings(
+        num_modules=3,
+        num_active=2,
+        module_dim=4,
+        key_dim=4,
+        value_dim=4,
+        communication_heads=2,
+        communication_dim=4,
+    ),
+    "lstm": LSTMSettings(hidden_dim=8),
+}
 
 
 class CountingCore(eqx.Module):
     """A core whose state is the number of steps since the last reset, and whose output is that number."""
 
     modules: Float[Array, " H"]
-    attention: None = None
+
+    def groups(self):
+        return {"modules": self.modules}
 
     @property
     def output_dim(self) -> int:
@@ -63,7 +70,7 @@ class CountingCore(eqx.Module):
 def random_agent(core, num_actions=7, seed=0, network=NETWORK):
     """A small agent with random weights, drawn on the host."""
     build = lambda key: make_agent(  # noqa: E731
-        network, core, num_actions=num_actions, num_words=len(VOCABULARY), key=key
+        network, CORES[core], num_actions=num_actions, num_words=len(VOCABULARY), key=key
     )
     draw = np.random.default_rng(seed)
     shapes = jax.eval_shape(build, jax.random.key(0))
@@ -94,7 +101,13 @@ def small_config(agent="metarims", **changes):
         "fast": Loop(span=4, rollout=8, epochs=1, minibatches=1),
         "slow": Loop(span=16, rollout=16, epochs=1, minibatches=1),
     }
-    settings = {"env": "BabyAI-GoToObjS4-v0", "network": NETWORK, "ppo": PPO(num_envs=8), "frames": 1024}
+    settings = {
+        "env": "BabyAI-GoToObjS4-v0",
+        "network": NETWORK,
+        "core": CORES[RULES[agent].core],
+        "ppo": PPO(num_envs=8),
+        "frames": 1024,
+    }
     return Config(agent=agent, **(settings | loops | {"slow_data": "fresh"} | changes))
 
 
@@ -135,6 +148,7 @@ def small():
     """What the tests of this folder build their agents and runs from."""
     return SimpleNamespace(
         network=NETWORK,
+        cores=CORES,
         rules=RULES,
         random_agent=random_agent,
         counting_agent=counting_agent,

@@ -1,7 +1,6 @@
 """Who learns in which loop: one gradient step of every timescale of every rule, and what it leaves alone."""
 
 import dataclasses
-from functools import cache
 from types import SimpleNamespace
 
 import equinox as eqx
@@ -11,14 +10,15 @@ import numpy as np
 import optax
 import pytest
 
-from metarims.agents.agent import make_agent, select_group
+from metarims.agents.agent import select_group
 from metarims.agents.lstm import LSTMState
-from metarims.config import GROUPS, PPO, Config, Loop, LRMultipliers, Network, loops
+from metarims.config import PPO, Config, Loop, LRMultipliers, core_settings, loops, unused_settings
+from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.errors import UserError
 from metarims.learning.ppo import compute_loss, precompute
-from metarims.learning.rules import RULES, Rule, Timescale, network_of, unused_settings
 from metarims.learning.timescales import Learner, cut_spans, make_learners
 from metarims.learning.trainer import make_trainer
+from metarims.rules import GROUPS, RULES, Rule, Timescale
 
 pytestmark = pytest.mark.usefixtures("quick_module")
 
@@ -57,7 +57,7 @@ def experience(small):
     envs = small.short_episodes(LIMIT, ENVS)
     rollout = small.collect_twice(agents["rim"], envs, num_steps=STEPS, span=SPAN, carry=False).rollouts[1]
     rollout = rollout._replace(reward=4 * jax.random.normal(jax.random.key(4), rollout.reward.shape))
-    zeros = jnp.zeros((STEPS // SPAN, ENVS, small.network.lstm_dim))
+    zeros = jnp.zeros((STEPS // SPAN, ENVS, small.cores["lstm"].hidden_dim))
     rollouts = {"rim": rollout, "lstm": rollout._replace(core=LSTMState(zeros, zeros))}
     return agents, rollouts, jnp.asarray(envs.level.mission_tokens)
 
@@ -156,18 +156,12 @@ def test_slowlr_slows_the_attention_alone(learn):
             assert np.abs(reference - start).max() > 1e-4
 
 
-def test_both_readings_of_slowed_by_one_fourth_can_be_said(small):
-    for factor in (0.25, 0.75):
-        (learner,) = make_learners(settings(small, "slowlr", slow_factor=factor))
-        assert learner.rate_factors == (("attention", factor),)
-    assert make_learners(settings(small, "modular"))[0].rate_factors == ()
-
-
 def test_the_rate_of_any_group_can_be_set(small):
     config = settings(small, "metarims", lr_multipliers=LRMultipliers(policy=0.5, attention=2.0))
-    assert [learner.rate_factors for learner in make_learners(config)] == [(("policy", 0.5),), (("attention", 2.0),)]
+    assert [learner.lr_multipliers for learner in make_learners(config)] == [(("policy", 0.5),), (("attention", 2.0),)]
+    assert make_learners(settings(small, "modular"))[0].lr_multipliers == ()
     (learner,) = make_learners(dataclasses.replace(config, agent="slowlr"))
-    assert dict(learner.rate_factors) == {"attention": 0.5, "policy": 0.5}
+    assert dict(learner.lr_multipliers) == {"attention": 0.5, "policy": 0.5}
 
 
 def test_the_rate_of_a_group_that_the_agent_lacks_changes_nothing(small, experience):
@@ -179,7 +173,7 @@ def test_the_rate_of_a_group_that_the_agent_lacks_changes_nothing(small, experie
         (learner,) = make_learners(settings(small, "vanilla", lr_multipliers=rates))
         return jax.jit(learner.update)(bare, learner.init(bare), tokens, rollouts["lstm"], jax.random.key(0))[0]
 
-    assert bare.core.attention is None
+    assert "attention" not in bare.core.groups()
     assert bare.policy.hidden is None
     assert eqx.tree_equal(update(LRMultipliers(attention=0.5)), update(LRMultipliers()))
 
@@ -208,8 +202,8 @@ def test_a_third_timescale_stretches_the_second_as_it_stretches_the_first():
 
 def test_the_rule_decides_who_acts():
     for agent, router in (("random", "random"), ("dense", "all"), ("modular", "attention")):
-        assert network_of(Config(agent=agent)).router == router
-    assert network_of(Config(network=Network(router="random"))).router == "random"
+        assert core_settings(Config(agent=agent)).router == router
+    assert core_settings(Config(core=RIMSettings(router="random"))).router == "random"
 
 
 @pytest.mark.parametrize(
@@ -332,39 +326,24 @@ def test_what_is_computed_once_for_all_passes_changes_neither_loss_nor_gradient(
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
-CHANGED = {"cell": "gru", "router": "random", "fusion": "concat", "num_active": 1, "communication_gate": True}
-
-
-def other(network, name):
-    """The network with one setting changed."""
-    return dataclasses.replace(network, **{name: CHANGED[name] if name in CHANGED else 2 * getattr(network, name)})
-
-
-@cache
-def built(agent, network):
-    config = Config(agent, network=network)
-    counts = {"num_actions": 7, "num_words": 9}
-    return make_agent(network_of(config), RULES[agent].core, **counts, key=jax.random.key(0))
-
-
-FIELDS = [field.name for field in dataclasses.fields(Network)]
-SETTINGS = [(agent, name) for agent in ("vanilla", "modular") for name in FIELDS]
-SETTINGS += [("dense", "num_active"), ("dense", "router"), ("random", "num_active"), ("random", "router")]
-
-
-@pytest.mark.parametrize(("agent", "name"), SETTINGS)
-def test_a_setting_of_the_network_is_idle_where_it_changes_no_agent(small, agent, name):
-    same = bool(eqx.tree_equal(built(agent, small.network), built(agent, other(small.network, name))))
-    assert (f"network.{name}" in unused_settings(small.config(agent))) == same
-
-
-def test_other_idle_settings_change_no_training(small):
+def test_unused_settings_change_no_training(small):
     def train(**changes):
         trainer = make_trainer(small.config("modular", record_every=256, **changes))
         return trainer.run_chunk(trainer.init())[1]
 
-    idle = {"slow": Loop(span=8, rollout=8), "slow_data": "reuse", "encoder_speed": "slow", "slow_factor": 0.5}
-    assert set(idle) <= set(unused_settings(small.config("modular")))
-    np.testing.assert_equal(train(**idle), train())
-    assert set(idle).isdisjoint({*unused_settings(small.config("metarims"))} - {"slow_factor"})
-    assert "slow_factor" not in unused_settings(small.config("slowlr"))
+    unused = {"slow": Loop(span=8, rollout=8), "slow_data": "reuse", "encoder_speed": "slow"}
+    assert set(unused) <= set(unused_settings(small.config("modular")))
+    np.testing.assert_equal(train(**unused), train())
+    assert set(unused).isdisjoint(unused_settings(small.config("metarims")))
+
+
+def test_settings_that_the_core_does_not_use_are_known():
+    for agent, core, names in (
+        ("vanilla", LSTMSettings(), {"lr_multipliers.attention"}),
+        ("random", RIMSettings(), {"core.router"}),
+        ("dense", RIMSettings(), {"core.router", "core.num_active"}),
+        ("modular", RIMSettings(router="all"), {"core.num_active"}),
+        ("modular", RIMSettings(router="random"), set()),
+    ):
+        found = unused_settings(Config(agent, core=core))
+        assert {name for name in found if name.startswith(("core.", "lr_multipliers."))} == names

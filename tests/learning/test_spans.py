@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarims.config import GROUPS, PPO, Config, Loop, loops
+from metarims.config import PPO, Config, Loop, loops
 from metarims.gridworld.types import Observation
 from metarims.learning import timescales
 from metarims.learning.ppo import LOSS_TERMS
@@ -20,6 +20,7 @@ from metarims.learning.timescales import (
     select_spans,
 )
 from metarims.learning.trainer import make_schedule
+from metarims.rules import GROUPS
 
 ENVS = 3
 

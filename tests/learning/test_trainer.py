@@ -130,9 +130,9 @@ def test_metrics_are_finite_and_name_both_loops(pair):
 def test_the_record_of_a_modular_agent_tells_what_its_modules_do(small, quick_module):
     trainer = make_trainer(small.config("modular"))
     _, metrics = trainer.run_chunk(trainer.init())
-    network = trainer.config.network
-    active = sum(metrics[f"modules/active_{m}"] for m in range(network.num_modules))
-    np.testing.assert_allclose(active, network.num_active, rtol=1e-5)
+    core = trainer.config.core
+    active = sum(metrics[f"modules/active_{m}"] for m in range(core.num_modules))
+    np.testing.assert_allclose(active, core.num_active, rtol=1e-5)
     assert 0 < float(metrics["modules/input_entropy"][0]) <= np.log(2)
     assert 0 <= float(metrics["modules/load_imbalance"][0]) <= 1
     assert np.isfinite(metrics["modules/mutual_information"]).all()
@@ -156,11 +156,11 @@ def test_learning_rates_fall_with_the_steps_of_a_seed(small, pair):
     trainer, _, state, metrics = pair
     np.testing.assert_array_equal(state.phases, [8, 8])
     for learner, phases in zip(trainer.learners, ([1, 2, 5, 6], [4, 8]), strict=True):
-        rates = learner.loop.learning_rate / np.sqrt(1 + 64 * np.array(phases) / trainer.config.ppo.rate_horizon)
+        rates = learner.loop.learning_rate / np.sqrt(1 + 64 * np.array(phases) / trainer.config.ppo.lr_decay_steps)
         np.testing.assert_allclose(metrics[f"{learner.name}/learning_rate"], [rates.mean()] * 2, rtol=1e-6)
-    ppo = PPO(num_envs=8, rate_horizon=256)
+    ppo = PPO(num_envs=8, lr_decay_steps=256)
     assert make_trainer(small.config(ppo=ppo)).rate(state.phases[0]) == pytest.approx(1 / 3**0.5)
-    assert make_trainer(small.config(ppo=dataclasses.replace(ppo, rate_horizon=0))).rate(state.phases[0]) == 1
+    assert make_trainer(small.config(ppo=dataclasses.replace(ppo, lr_schedule="constant"))).rate(state.phases[0]) == 1
 
 
 def test_steps_that_both_loops_learn_from_count_once(small):

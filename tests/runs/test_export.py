@@ -11,7 +11,6 @@ from metarims.agents.agent import make_agent
 from metarims.errors import UserError
 from metarims.fields import to_json
 from metarims.gridworld import VOCABULARY
-from metarims.learning.rules import RULES
 from metarims.presets import PRESETS
 from metarims.runs.export import FORMAT, SavedAgent, load_agent, named_arrays, save_agent
 
@@ -20,8 +19,7 @@ DEBUG = PRESETS["debug"]
 
 def saved_agent(name="metarims"):
     config = dataclasses.replace(DEBUG, agent=name)
-    core = RULES[name].core
-    agent = make_agent(config.network, core, num_actions=7, num_words=len(VOCABULARY), key=jax.random.key(3))
+    agent = make_agent(config.network, config.core, num_actions=7, num_words=len(VOCABULARY), key=jax.random.key(3))
     return SavedAgent(agent, config, seed=4, env_steps=5_000_000_000, num_actions=7, num_words=len(VOCABULARY))
 
 
@@ -64,7 +62,7 @@ def test_parameters_have_readable_names():
 def test_the_network_comes_from_the_file(tmp_path):
     wide = saved_agent()
     config = dataclasses.replace(wide.config, network=dataclasses.replace(wide.config.network, head_dim=11))
-    agent = make_agent(config.network, "rim", num_actions=7, num_words=len(VOCABULARY), key=jax.random.key(0))
+    agent = make_agent(config.network, config.core, num_actions=7, num_words=len(VOCABULARY), key=jax.random.key(0))
     save_agent(tmp_path / "a.safetensors", wide._replace(agent=agent, config=config))
     assert load_agent(tmp_path / "a.safetensors").agent.policy.hidden.shape[1] == 11
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from metarims.config import PPO, Config, Loop, LRMultipliers, Network
+from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.errors import UserError
 from metarims.runs.export import named_arrays
 from metarims.runs.folder import load_agents
@@ -18,7 +19,8 @@ SMALL = Config(
     frames=128,
     seeds=(3, 5),
     record_every=128,
-    network=Network(image_dim=4, word_dim=4, mission_dim=4, feature_dim=8, lstm_dim=8, head_dim=4),
+    network=Network(image_dim=4, word_dim=4, mission_dim=4, feature_dim=8, head_dim=4),
+    core=LSTMSettings(8),
     ppo=PPO(num_envs=8),
     fast=Loop(span=4, rollout=16, epochs=1, minibatches=2),
 )
@@ -91,9 +93,9 @@ def test_a_folder_that_was_only_claimed_takes_other_agents_to_begin_with(tmp_pat
         ({"init_from": "doorkay"}, "init_from is doorkay, and nothing is there"),
         ({"init_from": "doorkey"}, "its core is rim"),
         ({"seeds": (3, 4)}, "whose agents have the seeds 3 5, not 4"),
-        ({"agent": "modular"}, r"its core is lstm \(vanilla\), not rim \(modular\)"),
+        ({"agent": "modular", "core": RIMSettings()}, r"its core is lstm \(vanilla\), not rim \(modular\)"),
         ({"env": "MiniGrid-Dynamic-Obstacles-5x5-v0"}, "it has 7 actions, and MiniGrid-Dynamic-Obstacles-5x5-v0 3"),
-        ({"network": dataclasses.replace(SMALL.network, lstm_dim=16)}, "network.lstm_dim = 8, not 16"),
+        ({"core": LSTMSettings(16)}, "core.hidden_dim = 8, not 16"),
     ],
 )
 def test_agents_that_cannot_go_on_are_refused_before_training(tmp_path, trained, changes, sentence):

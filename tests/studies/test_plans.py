@@ -83,16 +83,16 @@ def test_studies_take_no_seeds_by_which_settings_were_chosen() -> None:
 def test_the_published_settings_are_run_at_paper_scale() -> None:
     (config,) = {p.agent: p.config(0, SCALES["paper"]) for p in STUDIES["fig9"].plans(SCALES["paper"])}.values()
     assert (config.ppo.num_envs, config.fast.learning_rate, config.slow_data) == (64, 1e-4, "fresh")
-    assert (config.network.num_modules, config.network.num_active) == (5, 3)
+    assert (config.core.num_modules, config.core.num_active) == (5, 3)
 
 
 def test_settings_change_by_dotted_names() -> None:
-    config = change(Config(), {"network.num_active": 2, "lr_multipliers.attention": 0.0, "seeds": (3, 4)})
-    assert (config.network.num_active, config.lr_multipliers.attention, config.seeds) == (2, 0.0, (3, 4))
+    config = change(Config(), {"core.num_active": 2, "lr_multipliers.attention": 0.0, "seeds": (3, 4)})
+    assert (config.core.num_active, config.lr_multipliers.attention, config.seeds) == (2, 0.0, (3, 4))
     with pytest.raises(UserError, match="no section netwrk"):
-        change(Config(), {"netwrk.num_active": 2})
+        change(Config(), {"cor.num_active": 2})
     with pytest.raises(UserError, match="num_activ"):
-        change(Config(), {"network.num_activ": 2})
+        change(Config(), {"core.num_activ": 2})
 
 
 def test_a_score_table_holds_whole_seeds_only() -> None:

@@ -14,9 +14,11 @@ from metarims.agents.init import init_fan_in
 from metarims.agents.lstm import LSTMCore
 from metarims.agents.products import project
 from metarims.agents.rims import RIMCore
-from metarims.config import GROUPS, Network
-from metarims.errors import unknown_name
+from metarims.config import Network
+from metarims.core_settings import CORES, CoreSettings, LSTMSettings, RIMSettings
+from metarims.errors import UserError, unknown_name
 from metarims.gridworld.types import Observation, Pixels
+from metarims.rules import GROUPS
 
 
 class AgentOutput(NamedTuple):
@@ -57,6 +59,10 @@ class Agent(eqx.Module):
     policy: Head
     value: Head
 
+    def groups(self) -> dict[str, Any]:
+        """The named parameter groups, as subtrees."""
+        return {"encoder": self.encoder, **self.core.groups(), "policy": self.policy, "value": self.value}
+
     def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> Tables:
         """What ``step`` and ``unroll`` look up; compute it once per call, with the current weights."""
         return self.encoder.tables(mission_tokens)
@@ -93,42 +99,32 @@ def policy_entropy(logits: Float[Array, "*B A"]) -> Float[Array, "*B"]:
     return -(jnp.exp(log_probs) * log_probs).sum(-1)
 
 
-def _make_rims(network: Network, key: PRNGKeyArray) -> RIMCore:
-    net = network
-    return RIMCore(
-        net.feature_dim,
-        net.num_modules,
-        net.num_active,
-        net.module_dim,
-        cell=net.cell,
-        input_heads=net.input_heads,
-        key_dim=net.key_dim,
-        value_dim=net.value_dim,
-        communication_heads=net.communication_heads,
-        communication_dim=net.communication_dim,
-        communication_gate=net.communication_gate,
-        key_init_scale=net.key_init_scale,
-        message_init_scale=net.message_init_scale,
-        router=net.router,
-        key=key,
-    )
+MakeCore = Callable[[Any, int, PRNGKeyArray], Core]
+"""(settings, width of the features, key) -> core."""
 
-
-CORES: dict[str, Callable[[Network, PRNGKeyArray], Core]] = {
-    "rim": _make_rims,
-    "lstm": lambda network, key: LSTMCore(network.feature_dim, network.lstm_dim, key=key),
+_MAKE: dict[type[CoreSettings], MakeCore] = {
+    RIMSettings: lambda settings, input_dim, key: RIMCore(input_dim, settings, key=key),
+    LSTMSettings: lambda settings, input_dim, key: LSTMCore(input_dim, settings.hidden_dim, key=key),
 }
-"""How the core of an agent is made, by the name that rules give it. It reads ``feature_dim`` numbers. A new core is a
-new entry."""
 
 
-def make_agent(network: Network, core: str, *, num_actions: int, num_words: int, key: PRNGKeyArray) -> Agent:
-    """A fresh agent. ``num_words`` is the size of the vocabulary (token 0, padding, not counted).
+def register_core(name: str, settings: type[CoreSettings], make: MakeCore) -> None:
+    """Add a core: rules may then name it, and its settings are flags and part of ``config.json``.
 
-    A core that is not in ``CORES`` is a ``UserError``.
+    ``settings`` is a frozen dataclass of the core's own, each field with a default; ``make(settings, input_dim, key)``
+    makes a fresh core that reads ``input_dim`` features.
     """
-    if core not in CORES:
-        raise unknown_name("core", core, CORES)
+    if name in CORES or settings in _MAKE:
+        raise UserError(
+            f"The core {name} or its settings {settings.__name__} exist already: choose others.", field=name
+        )
+    CORES[name], _MAKE[settings] = settings, make
+
+
+def make_agent(network: Network, core: CoreSettings, *, num_actions: int, num_words: int, key: PRNGKeyArray) -> Agent:
+    """A fresh agent. ``num_words`` is the size of the vocabulary (token 0, padding, not counted)."""
+    if type(core) not in _MAKE:
+        raise unknown_name("settings of a core", type(core).__name__, [kind.__name__ for kind in _MAKE])
     key_encoder, key_core, key_policy, key_value = jax.random.split(key, 4)
     net = network
     encoder = Encoder(
@@ -142,7 +138,8 @@ def make_agent(network: Network, core: str, *, num_actions: int, num_words: int,
         feature_rms_limit=net.feature_rms_limit,
         key=key_encoder,
     )
-    recurrent = CORES[core](net, key_core)
+    recurrent = _MAKE[type(core)](core, net.feature_dim, key_core)
+    _check_groups(recurrent, core)
     return Agent(
         encoder=encoder,
         core=recurrent,
@@ -151,14 +148,32 @@ def make_agent(network: Network, core: str, *, num_actions: int, num_words: int,
     )
 
 
+def _check_groups(core: Core, settings: CoreSettings) -> None:
+    """Raise ``UserError`` unless the core's groups are those of its settings and hold all of its parameters."""
+    name, groups = type(core).__name__, core.groups()
+    if set(groups) != set(settings.groups) or not set(groups) <= {"modules", "attention"}:
+        raise UserError(
+            f"The groups of {name} are {', '.join(groups)}, and of {type(settings).__name__} "
+            f"{', '.join(settings.groups)}: they must be the same, of modules and attention.",
+            field="groups",
+            value=tuple(groups),
+        )
+    if len(_arrays(groups)) != len(_arrays(core)):
+        raise UserError(f"{name}.groups() must hold every parameter of the core, each once.", field="groups")
+
+
+def _arrays(tree: Any) -> list[Array]:
+    return [leaf for leaf in jax.tree.leaves(tree) if eqx.is_array(leaf)]
+
+
 def select_group(agent: Any, group: str) -> Any:
-    """The subtree of an agent (or of a tree of its shape) that holds one named group of parameters."""
-    return getattr(agent.core if group in ("modules", "attention") else agent, group)
+    """The subtree of an agent (or of a tree of its shape) that holds one named group of parameters; None where the
+    agent lacks it (an LSTM has no attention)."""
+    return agent.groups().get(group)
 
 
 def change_group(agent: Any, group: str, change: Callable[[Any], Any]) -> Any:
-    """The agent (or a tree of its shape) with each leaf of one group changed; of a group that it lacks (an LSTM has no
-    attention) nothing."""
+    """The agent (or a tree of its shape) with each leaf of one group changed; without that group it stays as it is."""
     if select_group(agent, group) is None:
         return agent
     return eqx.tree_at(lambda a: select_group(a, group), agent, jax.tree.map(change, select_group(agent, group)))
@@ -174,7 +189,4 @@ def group_mask(agent: Agent, groups: tuple[str, ...]) -> Agent:
 
 def count_parameters(agent: Agent) -> dict[str, int]:
     """Number of parameters in each group."""
-    return {
-        group: sum(leaf.size for leaf in jax.tree.leaves(select_group(agent, group)) if eqx.is_array(leaf))
-        for group in GROUPS
-    }
+    return {group: sum(leaf.size for leaf in _arrays(select_group(agent, group))) for group in GROUPS}

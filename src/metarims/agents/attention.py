@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from metarims.agents.init import init_fan_in
 from metarims.agents.products import multiply
+from metarims.core_settings import RIMSettings
 
 
 class InputAttention(eqx.Module):
@@ -28,24 +29,13 @@ class InputAttention(eqx.Module):
     value: Float[Array, "D hv"]
     num_heads: int = eqx.field(static=True)
 
-    def __init__(
-        self,
-        num_modules: int,
-        module_dim: int,
-        input_dim: int,
-        num_heads: int,
-        key_dim: int,
-        value_dim: int,
-        scale: float = 1.0,
-        *,
-        key: PRNGKeyArray,
-    ):
-        """``scale`` of the first keys: near 0, all modules begin by attending about a half, whatever they see."""
+    def __init__(self, input_dim: int, settings: RIMSettings, *, key: PRNGKeyArray):
+        num_modules, num_heads, key_dim = settings.num_modules, settings.input_heads, settings.key_dim
         key_q, key_b, key_k, key_v = jax.random.split(key, 4)
-        self.query = init_fan_in(key_q, (num_modules, module_dim, num_heads * key_dim))
+        self.query = init_fan_in(key_q, (num_modules, settings.module_dim, num_heads * key_dim))
         self.query_bias = jax.random.normal(key_b, (num_modules, num_heads * key_dim))
-        self.key = init_fan_in(key_k, (input_dim, num_heads * key_dim), scale)
-        self.value = init_fan_in(key_v, (input_dim, num_heads * value_dim))
+        self.key = init_fan_in(key_k, (input_dim, num_heads * key_dim), settings.key_init_scale)
+        self.value = init_fan_in(key_v, (input_dim, num_heads * settings.value_dim))
         self.num_heads = num_heads
 
     def score(self, queries: Float[Array, "M B hk"], keys: Float[Array, "B hk"]) -> Float[Array, "M B heads"]:
@@ -136,25 +126,15 @@ class Communication(eqx.Module):
     gate: Float[Array, "M C H"] | None
     num_heads: int = eqx.field(static=True)
 
-    def __init__(
-        self,
-        num_modules: int,
-        module_dim: int,
-        dim: int,
-        num_heads: int,
-        gated: bool,
-        scale: float = 1.0,
-        *,
-        key: PRNGKeyArray,
-    ):
-        """``scale`` of the first messages."""
+    def __init__(self, settings: RIMSettings, *, key: PRNGKeyArray):
+        num_modules, module_dim, dim = settings.num_modules, settings.module_dim, settings.communication_dim
         key_q, key_k, key_v, key_o, key_g = jax.random.split(key, 5)
         self.query = init_fan_in(key_q, (num_modules, module_dim, dim))
         self.key = init_fan_in(key_k, (num_modules, module_dim, dim))
         self.value = init_fan_in(key_v, (num_modules, module_dim, dim))
-        self.output = init_fan_in(key_o, (num_modules, dim, module_dim), scale)
-        self.gate = init_fan_in(key_g, (num_modules, dim, module_dim)) if gated else None
-        self.num_heads = num_heads
+        self.output = init_fan_in(key_o, (num_modules, dim, module_dim), settings.message_init_scale)
+        self.gate = init_fan_in(key_g, (num_modules, dim, module_dim)) if settings.communication_gate else None
+        self.num_heads = settings.communication_heads
 
     def __call__(self, hidden: Float[Array, "M B H"]) -> tuple[Float[Array, "M B H"], Float[Array, "B M M"]]:
         """What each module hears, and how much it attends to each (mean over heads)."""

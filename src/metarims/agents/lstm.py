@@ -30,7 +30,6 @@ class LSTMCore(eqx.Module):
     """One LSTM over the features. Its parameters are the group ``modules``; it has no attention."""
 
     modules: LSTMModule
-    attention: None = None
 
     def __init__(self, input_dim: int, dim: int, *, key: PRNGKeyArray):
         key_input, key_hidden = jax.random.split(key)
@@ -39,6 +38,9 @@ class LSTMCore(eqx.Module):
             from_hidden=init_fan_in(key_hidden, (dim, 4 * dim)),
             bias=forget_one(dim),
         )
+
+    def groups(self) -> dict[str, LSTMModule]:
+        return {"modules": self.modules}
 
     @property
     def output_dim(self) -> int:

@@ -16,11 +16,8 @@ from metarims.agents.cells import forget_one, step_gru, step_lstm
 from metarims.agents.core import CoreMetrics, zero_where
 from metarims.agents.init import init_fan_in
 from metarims.agents.products import multiply, project
+from metarims.core_settings import RIMSettings
 from metarims.errors import UserError
-
-Router = Literal["attention", "random", "fixed", "all"]
-"""Who acts: the modules that attend most to the input (the method), a set drawn at random, always the same set, or
-all."""
 
 
 class RIMState(NamedTuple):
@@ -67,53 +64,27 @@ class RIMCore(eqx.Module):
     mask_inactive_inputs: bool = eqx.field(static=True)
     """Inactive modules read zeros, so that what is heard of them knows nothing of the input (a public cell's way)."""
 
-    def __init__(
-        self,
-        input_dim: int,
-        num_modules: int,
-        num_active: int,
-        module_dim: int,
-        *,
-        cell: Literal["lstm", "gru"] = "lstm",
-        input_heads: int = 1,
-        key_dim: int = 32,
-        value_dim: int = 64,
-        communication_heads: int = 4,
-        communication_dim: int = 32,
-        communication_gate: bool = False,
-        key_init_scale: float = 1.0,
-        message_init_scale: float = 1.0,
-        mask_inactive_inputs: bool = False,
-        router: Router = "attention",
-        key: PRNGKeyArray,
-    ):
+    def __init__(self, input_dim: int, settings: RIMSettings, *, mask_inactive_inputs: bool = False, key: PRNGKeyArray):
         key_read, key_talk, key_input, key_hidden = jax.random.split(key, 4)
-        gates = 4 if cell == "lstm" else 3
+        num_modules, module_dim, input_heads = settings.num_modules, settings.module_dim, settings.input_heads
+        self.cell, self.mask_inactive_inputs = settings.cell, mask_inactive_inputs
+        gates_dim = (4 if self.cell == "lstm" else 3) * module_dim
         self.modules = RIMModules(
-            from_input=init_fan_in(key_input, (num_modules, input_heads, value_dim, gates * module_dim))
+            from_input=init_fan_in(key_input, (num_modules, input_heads, settings.value_dim, gates_dim))
             * input_heads**-0.5,
-            from_hidden=init_fan_in(key_hidden, (num_modules, module_dim, gates * module_dim)),
-            bias=forget_one(num_modules, module_dim) if cell == "lstm" else jnp.zeros((num_modules, 3 * module_dim)),
+            from_hidden=init_fan_in(key_hidden, (num_modules, module_dim, gates_dim)),
+            bias=forget_one(num_modules, module_dim) if self.cell == "lstm" else jnp.zeros((num_modules, gates_dim)),
         )
         self.attention = RIMAttention(
-            input=InputAttention(
-                num_modules, module_dim, input_dim, input_heads, key_dim, value_dim, key_init_scale, key=key_read
-            ),
-            communication=Communication(
-                num_modules,
-                module_dim,
-                communication_dim,
-                communication_heads,
-                communication_gate,
-                message_init_scale,
-                key=key_talk,
-            )
-            if communication_heads
-            else None,
+            input=InputAttention(input_dim, settings, key=key_read),
+            communication=Communication(settings, key=key_talk) if settings.communication_heads else None,
         )
-        self.num_active = num_modules if router == "all" else num_active
-        self.num_candidates = num_modules if router == "random" else self.num_active
-        self.fixed, self.cell, self.mask_inactive_inputs = router == "fixed", cell, mask_inactive_inputs
+        self.num_active = num_modules if settings.router == "all" else settings.num_active
+        self.num_candidates = num_modules if settings.router == "random" else self.num_active
+        self.fixed = settings.router == "fixed"
+
+    def groups(self) -> dict[str, eqx.Module]:
+        return {"modules": self.modules, "attention": self.attention}
 
     @property
     def num_modules(self) -> int:

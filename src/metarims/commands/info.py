@@ -8,6 +8,7 @@ import tyro
 
 from metarims.commands.common import flag, prepare_jax
 from metarims.config import Config, Network
+from metarims.core_settings import CoreSettings, RIMSettings
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,17 @@ class ParamsCommand:
     env: str = Config.env
     """Environment id; it determines the number of actions and of missions."""
     network: Network = field(default_factory=Network)
-    """Sizes of the agents."""
+    """Sizes of encoder and heads."""
+    core: CoreSettings = field(default_factory=RIMSettings)
+    """Settings of the first agent's core; agents with another core have its defaults."""
 
     def run(self, command: str) -> int:
         from metarims.comparison import compare_costs, print_costs
 
         prepare_jax()
-        print_costs(compare_costs(Config(env=self.env, network=self.network), self.agents))
+        first = self.agents[0] if self.agents else Config.agent
+        config = Config(first, env=self.env, network=self.network, core=self.core)
+        print_costs(compare_costs(config, self.agents))
         return 0
 
 

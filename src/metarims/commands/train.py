@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from metarims.commands.common import conflict, enable_cache, file_name, flag, prepare_jax, program
-from metarims.config import Config
+from metarims.config import Config, for_agent, unused_settings
 from metarims.presets import PRESETS, preset
 from metarims.runtime import share_processor
 
@@ -81,25 +81,24 @@ class TrainCommand:
 
     def _note_unused_settings(self) -> None:
         """Print which of the given settings have no effect."""
-        from metarims.learning.rules import unused_settings
         from metarims.runs.folder import differences
 
         unused = unused_settings(self.config)
-        given = differences(starting_point(self.preset, self.config_from), self.config, may_change=())
+        start = starting_point(self.preset, self.config_from, self.config.agent)
+        given = differences(start, self.config, may_change=())
         names = [name for name in given if name in unused or name.partition(".")[0] in unused]
         if names:
             print(f"Note: without effect for {self.config.agent}: {', '.join(names)}.", file=sys.stderr)
 
 
-def starting_point(name: str, config_from: Path | None) -> Config:
-    """The settings that the flags of ``metarims train`` change: a preset, or those of a run."""
+def starting_point(name: str, config_from: Path | None, agent: str | None = None) -> Config:
+    """The settings that the flags of ``metarims train`` change: a preset, or those of a run; for this agent."""
     from metarims.runs.folder import read_config
 
-    if config_from is None:
-        return preset(name)
-    if name != "default":
+    if config_from and name != "default":
         raise conflict(f"--preset {name}", "--config-from", config_from)
-    return read_config(config_from)
+    start = read_config(config_from) if config_from else preset(name)
+    return for_agent(start, agent or start.agent)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def precompute(
     if "encoder" in groups:
         return spans
     features = agent.encode(agent.tables(mission_tokens), spans.observation)
-    if "modules" in groups or "attention" in groups:
+    if not agent.core.groups().keys().isdisjoint(groups):
         return spans._replace(features=features)
     return spans._replace(core_outputs=unroll_core(agent, features, spans))
 

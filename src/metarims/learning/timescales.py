@@ -1,5 +1,6 @@
 """One timescale's learning: cut experience into spans, and train the groups it owns on them."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,14 +11,14 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from metarims.agents.agent import Agent, change_group, group_mask, select_group
-from metarims.config import GROUPS, PPO, Config, Loop, loops
+from metarims.config import PPO, Config, Loop, loops
 from metarims.errors import UserError
 from metarims.learning.devices import average
 from metarims.learning.guard import Fault, find_fault, no_fault
 from metarims.learning.ppo import LOSS_TERMS, Spans, compute_loss, precompute
 from metarims.learning.returns import compute_advantages
 from metarims.learning.rollout import Rollout
-from metarims.learning.rules import RULES, rate_factors
+from metarims.rules import GROUPS, RULES
 
 
 class _Passes(NamedTuple):
@@ -45,8 +46,8 @@ class Learner:
     groups: tuple[str, ...]
     loop: Loop
     ppo: PPO
-    rate_factors: tuple[tuple[str, float], ...] = ()
-    """Learning rates of single groups, as fractions of the loop's."""
+    lr_multipliers: tuple[tuple[str, float], ...] = ()
+    """Learning rates of groups, as fractions of the loop's, where they are not 1."""
     axes: tuple[str, ...] = ()
     """The mapped axes over which shards of environments meet."""
 
@@ -57,8 +58,8 @@ class Learner:
     @property
     def moving(self) -> tuple[str, ...]:
         """The groups owned but for those that a rate of zero holds where they are."""
-        factors = dict(self.rate_factors)
-        return tuple(group for group in self.groups if factors.get(group, 1))
+        multipliers = dict(self.lr_multipliers)
+        return tuple(group for group in self.groups if multipliers.get(group, 1))
 
     @property
     def moves_policy(self) -> bool:
@@ -164,25 +165,28 @@ class Learner:
 
     def _scale_groups(self, updates: Any, rate: Float[Array, ""] | float) -> Any:
         updates = jax.tree.map(lambda leaf: leaf * rate, updates)
-        for group, factor in self.rate_factors:
-            updates = change_group(updates, group, lambda leaf, f=factor: leaf * f)
+        for group, multiplier in self.lr_multipliers:
+            updates = change_group(updates, group, lambda leaf, m=multiplier: leaf * m)
         return updates
 
 
 def make_learners(config: Config, axes: tuple[str, ...] = ()) -> tuple[Learner, ...]:
     """The learners of an agent's rule, fastest first; ``axes``: those over which shards meet."""
     rule = RULES[config.agent]
-    placed = any("encoder" in timescale.groups for timescale in rule.timescales)
+    multipliers = {
+        group: multiplier * rule.lr_multipliers.get(group, 1.0)
+        for group, multiplier in dataclasses.asdict(config.lr_multipliers).items()
+    }
     learners = []
     for index, (timescale, (name, loop)) in enumerate(zip(rule.timescales, loops(config), strict=True)):
         groups = set(timescale.groups)
-        if not placed and index in {"fast": (0,), "slow": (1,), "both": (0, 1)}[config.encoder_speed]:
+        if not rule.places_encoder and index in {"fast": (0,), "slow": (1,), "both": (0, 1)}[config.encoder_speed]:
             groups.add("encoder")
         ordered = tuple(group for group in GROUPS if group in groups)
         if not ordered:
             raise UserError(f"The timescale {timescale.name} of {config.agent} trains nothing: give it a group.")
-        factors = tuple((group, factor) for group, factor in rate_factors(config) if group in groups)
-        learners.append(Learner(name, ordered, loop, config.ppo, factors, axes))
+        own = tuple((group, multipliers[group]) for group in ordered if multipliers[group] != 1)
+        learners.append(Learner(name, ordered, loop, config.ppo, own, axes))
     return tuple(learners)
 
 

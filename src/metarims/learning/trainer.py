@@ -15,14 +15,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 
 from metarims.agents.agent import Agent, make_agent
-from metarims.config import Config
+from metarims.config import Config, core_settings
 from metarims.errors import UserError
 from metarims.gridworld.registry import make_envs
 from metarims.learning.devices import Layout, is_key, total
 from metarims.learning.diagnostics import Activity, summarize_activity
 from metarims.learning.guard import TERMS, Fault, record_fault
 from metarims.learning.rollout import Actor, Episodes, Rollout, collect_rollout, init_actor, sum_over_time
-from metarims.learning.rules import RULES, network_of
 from metarims.learning.timescales import Learner, append_rollout, last_steps, make_learners
 
 RUN_ONCE = {"xla_backend_optimization_level": 0}
@@ -138,17 +137,17 @@ class Trainer:
         return self.layout.gather(jax.tree.map(lambda leaf: leaf[index], state.agent))
 
     def rate(self, phases: Int[Array, ""]) -> Float[Array, ""] | float:
-        """The learning rates by now, as a fraction of those at the beginning (``PPO.rate_horizon``)."""
-        if not self.config.ppo.rate_horizon:
+        """The learning rates by now, as a fraction of those at the beginning (``PPO.lr_schedule``)."""
+        if self.config.ppo.lr_schedule == "constant":
             return 1.0
         steps_per_phase = self.learners[0].loop.rollout * self.config.ppo.num_envs
-        return jax.lax.rsqrt(1 + phases * (steps_per_phase / self.config.ppo.rate_horizon))
+        return jax.lax.rsqrt(1 + phases * (steps_per_phase / self.config.ppo.lr_decay_steps))
 
     def make_agent(self, key: PRNGKeyArray) -> Agent:
         """A fresh agent for this task."""
         return make_agent(
-            network_of(self.config),
-            RULES[self.config.agent].core,
+            self.config.network,
+            core_settings(self.config),
             num_actions=self.envs.num_actions,
             num_words=len(self.envs.vocabulary),
             key=key,

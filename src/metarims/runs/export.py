@@ -19,11 +19,10 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from metarims.config import Config
+from metarims.config import Config, core_settings
 from metarims.errors import UserError
 from metarims.fields import from_dict
 from metarims.gridworld.missions import VOCABULARY
-from metarims.learning.rules import RULES, network_of
 from metarims.runs.files import describe_error, write_atomic
 from metarims.upgrade import upgrade_config
 
@@ -121,8 +120,8 @@ def _checksum(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
 def _build(config: Config, num_actions: int, num_words: int) -> Any:
     from metarims.agents.agent import make_agent
 
-    core = RULES[config.agent].core
-    return make_agent(network_of(config), core, num_actions=num_actions, num_words=num_words, key=jax.random.key(0))
+    counts = {"num_actions": num_actions, "num_words": num_words}
+    return make_agent(config.network, core_settings(config), **counts, key=jax.random.key(0))
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:

@@ -220,6 +220,8 @@ def differences(one: Any, other: Any, may_change: Sequence[str] = MAY_CHANGE, pr
     names = []
     for field in dataclasses.fields(one):
         name, a, b = prefix + field.name, getattr(one, field.name), getattr(other, field.name)
+        if type(a) is not type(b):  # Other cores, of other agents.
+            continue
         if dataclasses.is_dataclass(a):
             names += differences(a, b, may_change, name + ".")
         elif a != b and name not in may_change:

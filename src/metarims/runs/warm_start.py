@@ -6,7 +6,7 @@ from pathlib import Path
 from metarims import pretrained
 from metarims.config import Config
 from metarims.errors import UserError
-from metarims.learning.rules import RULES
+from metarims.rules import RULES
 from metarims.runs.export import SavedAgent, load_agent, named_arrays, save_agent, shapes_of
 from metarims.runs.files import writing
 from metarims.runs.folder import contrast, differences, load_agents, read_config
@@ -55,7 +55,7 @@ def check_fit(agents: Sequence[SavedAgent], config: Config, num_actions: int, wo
         if saved.vocabulary != words:
             raise _unfit(config, "it knows other words (--words) than this task needs")
         if {name: leaf.shape for name, leaf in named_arrays(saved.agent).items()} != shapes:
-            sizes = [name for name in differences(saved.config, config) if name.startswith("network.")]
+            sizes = [name for name in differences(saved.config, config) if name.startswith(("network.", "core."))]
             raise _unfit(config, contrast(saved.config, config, sizes))
 
 

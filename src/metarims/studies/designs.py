@@ -67,7 +67,7 @@ def sparsity(scale: Scale) -> tuple[Plan, ...]:
     task = (Stage("BabyAI-GoToObj-v0"),)
     numbers = (3, 5) if scale.name == "smoke" else range(1, 6)
     active = tuple(
-        Plan(f"k={k}", "metarims", task, (measures.learning,), {"network.num_modules": 5, "network.num_active": k})
+        Plan(f"k={k}", "metarims", task, (measures.learning,), {"core.num_modules": 5, "core.num_active": k})
         for k in numbers
     )
     fast, ratios = preset(scale.preset).fast, (1, 2, 4, 8)
@@ -115,9 +115,9 @@ def activities(scale: Scale, tasks: Sequence[str], agents: Sequence[str]) -> tup
     paid for trying.
     """
     changes = {
-        "two active": {"network.num_modules": 5, "network.num_active": 2},
-        "drawn": {"network.router": "random"},
-        "fixed": {"network.router": "fixed"},
+        "two active": {"core.num_modules": 5, "core.num_active": 2},
+        "drawn": {"core.router": "random"},
+        "fixed": {"core.router": "fixed"},
     }
     bold = {OBSTACLES: {"ppo.entropy_coef": 0.05}}
     if scale.name == "smoke":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypedDict
 
-from metarims.config import Config
+from metarims.config import Config, for_agent
 from metarims.errors import UserError
 from metarims.fields import from_dict
 from metarims.presets import preset
@@ -114,7 +114,7 @@ class Plan:
     stages: tuple[Stage, ...]
     measures: tuple[Measure, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Changes to the scale's preset, by dotted names: ``{"network.num_active": 2}``."""
+    """Changes to the scale's preset, by dotted names: ``{"core.num_active": 2}``."""
 
     @property
     def name(self) -> str:
@@ -175,7 +175,8 @@ def plans_of(study: Study, scale: Scale) -> dict[str, Plan]:
 
 def change(config: Config, settings: Mapping[str, Any]) -> Config:
     """The configuration with some settings changed, by dotted names; unknown or impossible ones are a ``UserError``."""
-    tree = json.loads(json.dumps(dataclasses.asdict(config)))
+    start = for_agent(config, settings.get("agent", config.agent))
+    tree = json.loads(json.dumps(dataclasses.asdict(start)))
     for name, value in settings.items():
         *path, last = name.split(".")
         branch = tree

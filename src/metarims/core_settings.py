@@ -1,0 +1,101 @@
+"""Settings of the recurrent cores, by the names that rules give the cores.
+
+``agents.agent.register_core`` adds a core; its settings are then flags (``--core.NAME``) and part of ``config.json``.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from metarims.errors import UserError
+from metarims.fields import require_not_negative, require_positive
+
+Router = Literal["attention", "random", "fixed", "all"]
+
+
+@dataclass(frozen=True)
+class CoreSettings:
+    """What the settings dataclass of every core inherits; frozen, each field with a default."""
+
+    groups: ClassVar[tuple[str, ...]] = ("modules",)
+    """The parameter groups of the core: ``modules``, ``attention`` or both."""
+
+    def check(self) -> None:
+        """Raise ``UserError`` for a setting that cannot work."""
+
+    def unused(self) -> tuple[str, ...]:
+        """Fields that change nothing, given the others."""
+        return ()
+
+
+@dataclass(frozen=True)
+class RIMSettings(CoreSettings):
+    """Recurrent independent mechanisms."""
+
+    num_modules: int = 5
+    """N, the number of modules (paper: 5)."""
+    num_active: int = 3
+    """k, how many modules are active at a step (paper: 3)."""
+    module_dim: int = 32
+    """State of one module."""
+    cell: Literal["lstm", "gru"] = "lstm"
+    """The modules' recurrent cell."""
+    input_heads: int = 1
+    """Heads of the input attention."""
+    key_dim: int = 32
+    """Width of the input attention's queries and keys, per head."""
+    value_dim: int = 64
+    """Width of the input attention's values, per head."""
+    communication_heads: int = 4
+    """Heads of the communication attention (0: no communication)."""
+    communication_dim: int = 32
+    """Width of the communication's queries, keys and values, over all heads."""
+    communication_gate: bool = False
+    """Pass messages through sigmoid-gate x tanh, as in the official RIMs code."""
+    router: Router = "attention"
+    """How the active modules are selected: those that attend most to the input, as many drawn at random, always the
+    same ones, or all."""
+    key_init_scale: float = 0.01
+    """Initial scale of the input attention's keys: at first all modules attend about a half. The order of attention,
+    which selects the active modules, does not depend on it."""
+    message_init_scale: float = 0.1
+    """Initial scale of the messages."""
+
+    groups: ClassVar[tuple[str, ...]] = ("modules", "attention")
+
+    def check(self) -> None:
+        sizes = ("num_modules", "num_active", "module_dim", "input_heads", "key_dim", "value_dim", "communication_dim")
+        require_positive("core", self, sizes)
+        require_not_negative("core", self, ("communication_heads", "key_init_scale", "message_init_scale"))
+        if self.num_active > self.num_modules:
+            raise UserError(
+                f"core.num_active is {self.num_active}, but there are only {self.num_modules} modules "
+                "(core.num_modules): at most all of them can be active.",
+                field="core.num_active",
+                value=self.num_active,
+            )
+        if self.communication_heads and self.communication_dim % self.communication_heads:
+            raise UserError(
+                f"core.communication_heads ({self.communication_heads}) does not divide "
+                f"core.communication_dim ({self.communication_dim}).",
+                field="core.communication_heads",
+                value=self.communication_heads,
+            )
+
+    def unused(self) -> tuple[str, ...]:
+        silent = () if self.communication_heads else ("communication_dim", "communication_gate", "message_init_scale")
+        return (("num_active",) if self.router == "all" else ()) + silent
+
+
+@dataclass(frozen=True)
+class LSTMSettings(CoreSettings):
+    """One LSTM."""
+
+    hidden_dim: int = 128
+    """Width of the state."""
+
+    def check(self) -> None:
+        require_positive("core", self, ("hidden_dim",))
+
+
+CORES: dict[str, type[CoreSettings]] = {"rim": RIMSettings, "lstm": LSTMSettings}
+"""The settings dataclass of every core, by the core's name."""
