@@ -80,7 +80,7 @@ def parse(arguments: list[str]) -> Any:
     agent = known.agent if arguments[:1] == ["train"] else None
     start = starting_point(known.preset or "default", known.config_from, agent)
     listed = next((word for word in arguments[1:] if word in RULES), Config.agent)
-    more = {
+    more: dict[str, Any] = {
         "train": {"default": TrainCommand(start)},
         "params": {"default": ParamsCommand(core=Config(listed).core)},
         "study": {"description": "List, run and report studies: the paper's figures and tables."},
