@@ -302,17 +302,10 @@ def anchors(page):
 def flags():
     """Every flag that a command's help lists."""
     listed = io.StringIO()
-    for words in (
-        ["train"],
-        ["evaluate"],
-        ["view"],
-        ["plot"],
-        ["study", "run"],
-        ["study", "list"],
-        ["study", "report"],
-    ):
+    commands = "train", "train --agent vanilla", "evaluate", "view", "plot", "study run", "study list", "study report"
+    for command in commands:
         with pytest.raises(SystemExit), contextlib.redirect_stdout(listed):
-            cli.parse([*words, "--help"])
+            cli.parse([*command.split(), "--help"])
     return set(re.findall(r"--[a-z][\w.-]*", listed.getvalue()))
 
 
