@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from math import nan
@@ -35,25 +36,27 @@ def test_help_imports_no_jax_and_the_package_is_a_program():
     assert done.stdout.startswith("metarims ")
 
 
-def test_the_same_command_resumes_with_the_same_bits(trained_run, tmp_path):
-    """Trained in two parts, in two processes: every file is as from one training."""
-    out = tmp_path / "run"
-    text = succeeds("train", *RUN, "--frames", 1024, "--out", out)
+def test_the_same_command_resumes_with_the_same_bits(trained_run, run_copy):
+    """Trained in two parts, in two processes, as after a kill: every file is as from one training."""
+    agents = [f"agents/{path.name}" for path in sorted((trained_run / "agents").glob("*.safetensors"))]
+    assert len(agents) == 4, "the last and the best of both seeds"
+    *_, last = sorted((run_copy / "checkpoints").iterdir())
+    shutil.rmtree(last)
+    for name in agents:
+        (run_copy / name).unlink()
+    done = spawn("train", *RUN, "--out", run_copy, before=CHECKED)
+    assert done.returncode == 0, done.stderr
     for words in (
         "metarims on BabyAI-GoToRedBallNoDists-v0",
+        "1,024",
         "frames/s",
         "success",
         "fast/value_loss",
-        "Finished: 1,024",
+        "2,048",
     ):
-        assert words in text
-    done = spawn("train", *RUN, "--out", out, before=CHECKED)
-    assert done.returncode == 0, done.stderr
-    assert "1,024" in done.stdout
-    agents = [f"agents/{name}" for name in sorted(path.name for path in (trained_run / "agents").glob("*.safetensors"))]
-    assert len(agents) == 4, "the last and the best of both seeds"
+        assert words in done.stdout
     for name in ("config.json", "metrics.jsonl", *agents):
-        assert (out / name).read_bytes() == (trained_run / name).read_bytes(), name
+        assert (run_copy / name).read_bytes() == (trained_run / name).read_bytes(), name
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def test_a_seed_that_fails_is_reported_and_the_other_is_unchanged(trained_run, b
     done = metarims("train", *RUN, "--out", tmp_path)
     assert done.returncode == 3
     (event,) = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-    assert (event["event"], event["seed"], event["env_steps"]) == ("stop", 1, 0)
+    assert (event["event"], event["seed"], event["env_steps"]) == ("stop", 1, 128)
     agent = "agents/seed-0.safetensors"
     assert (tmp_path / agent).read_bytes() == (trained_run / agent).read_bytes()
     others = [
@@ -156,7 +159,7 @@ def test_a_users_own_task_from_training_to_viewing(users_task):
     text = succeeds(*train, *words)
     assert "1,024" in text
     out = users_task / "runs/vanilla-gems-Flaky-v0"
-    assert f"metarims evaluate {out.relative_to(users_task)} --env gems:Flaky-v0" in text
+    assert f" evaluate {out.relative_to(users_task)} --env gems:Flaky-v0" in text
     assert "--env" in refused("evaluate", out), "files import nothing"
     assert "gems:Flaky-v0" in succeeds("evaluate", out, *env, "--episodes", 3, "--policy", "sampled")
     assert "--backend farama" in refused("evaluate", out, *env, "--backend", "jax")
