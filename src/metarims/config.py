@@ -17,7 +17,7 @@ from metarims.rules import RULES
 
 @dataclass(frozen=True)
 class Network:
-    """Sizes of the encoder and of the heads; the core has settings of its own (``Config.core``)."""
+    """Sizes of the encoder and of the heads."""
 
     image_dim: int = 16
     """Channels per tile after the first convolution (8x8 pixels, stride 8)."""
@@ -26,17 +26,15 @@ class Network:
     mission_dim: int = 64
     """Width of the GRU that reads the mission (0: the agent does not read missions)."""
     fusion: Literal["film", "concat"] = "film"
-    """How the mission meets the image: it modulates the tiles' features (FiLM), or is only appended to them."""
+    """film: the mission scales and shifts the tile features (FiLM). concat: it only enters the dense layer."""
     feature_dim: int = 64
-    """Width of what the core reads."""
+    """Width of the core's input."""
     feature_rms_limit: float = 1.0
-    """What the core reads is damped, so that its root mean square stays below this (0: it is left as it is). Without a
-    limit features may grow until learning stalls."""
+    """Soft limit of the core input's root mean square (0: none); without it learning may stall."""
     mission_init_scale: float = 0.2
-    """Initial scale of the weights from the mission to the features (1: as all others). Small initial scales of
-    mission, attention and messages keep untrained pathways from masking the image."""
+    """Initial scale of the weights from mission to features; a small one does not mask the image at first."""
     head_dim: int = 64
-    """Hidden layer of the policy head and of the value head (0: linear heads)."""
+    """Hidden layer of the policy and value heads (0: linear heads)."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +42,10 @@ class PPO:
     """Proximal policy optimisation (Schulman et al., 2017) with generalised advantages."""
 
     num_envs: int = 8
-    """Environments stepped side by side, per seed."""
+    """Parallel environments per seed."""
     shards: int = 1
-    """Groups of environments that may each have a device of its own (``--devices``). Each learns from as many of its
-    spans in a gradient step, and draws its own levels: results depend on the number of groups, not on the devices."""
+    """Groups of environments that can each run on a device of its own (--devices).
+    Results depend on the number of groups, not of devices: each draws its own levels and minibatches."""
     gamma: float = 0.99
     """Discount (paper: 0.99)."""
     gae_lambda: float = 0.95
@@ -55,25 +53,24 @@ class PPO:
     clip: float = 0.2
     """Clip range of the probability ratio."""
     clip_value: bool = False
-    """Clip the change of the value, by the same range, as in PPO's first code."""
+    """Clip the change of the value by the same range, as in PPO's original code."""
     value_coef: float = 0.5
     """Weight of the value loss (c1)."""
     entropy_coef: float = 0.004
     """Weight of the entropy bonus (c2)."""
     reward_scale: float = 1.0
-    """Rewards are multiplied by this before learning (BabyAI: 20); records always show the plain return."""
+    """Multiply rewards by this before learning (BabyAI: 20); metrics show unscaled returns."""
     normalize_advantages: bool = False
     """Standardise advantages over each minibatch."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
     lr_schedule: Literal["constant", "inverse_sqrt"] = "inverse_sqrt"
-    """Learning rates stay, or fall by 1 / sqrt(1 + steps / ``lr_decay_steps``), steps being environment steps per seed.
-    With constant rates agents may diverge after some millions of steps."""
+    """constant, or inverse_sqrt: decay by 1 / sqrt(1 + env_steps / lr_decay_steps).
+    With a constant rate agents may diverge after some millions of steps."""
     lr_decay_steps: int = 300_000
-    """Environment steps per seed after which learning rates have fallen to 1 / sqrt(2)."""
+    """Environment steps per seed after which learning rates have decayed to 1 / sqrt(2)."""
     target_kl: float = 0.02
-    """An update makes no further pass over its data once one has moved the policy so far from the one that acted (KL
-    divergence; 0: it always makes all ``epochs``)."""
+    """End an update after an epoch whose KL divergence from the acting policy exceeds this (0: never)."""
 
 
 @dataclass(frozen=True)
@@ -81,17 +78,17 @@ class Loop:
     """How one timescale learns from what it collects."""
 
     span: int
-    """Steps through which gradients flow."""
+    """Steps of truncated backpropagation through time."""
     rollout: int
     """Steps per environment that one update learns from; a multiple of the span."""
     epochs: int = 8
-    """Most passes over that data; ``ppo.target_kl`` may end an update earlier."""
+    """Maximum passes over a rollout; ppo.target_kl may end an update earlier."""
     minibatches: int = 4
-    """Parts into which the spans are divided, each one gradient step."""
+    """Gradient steps per epoch; each uses its share of the spans."""
     learning_rate: float = 1e-3
-    """Adam's step size, at the beginning (``ppo.lr_schedule``)."""
+    """Initial step size of Adam (see ppo.lr_schedule)."""
     max_grad_norm: float = 0.5
-    """Gradients of this timescale's groups are clipped to this joint norm."""
+    """Clip the joint gradient norm of this loop's groups to this."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +96,15 @@ class LRMultipliers:
     """Learning rates of the groups of parameters, as fractions of their loop's."""
 
     encoder: float = 1.0
-    """Of the encoder of picture and mission."""
+    """Image and mission encoder."""
     modules: float = 1.0
-    """Of the recurrent modules (of the LSTM, where there are none)."""
+    """Recurrent modules, or the whole LSTM."""
     attention: float = 1.0
-    """Of both attentions."""
+    """Input attention and communication."""
     policy: float = 1.0
-    """Of the policy head."""
+    """Policy head."""
     value: float = 1.0
-    """Of the value head."""
+    """Value head."""
 
 
 @dataclass(frozen=True)
@@ -115,49 +112,44 @@ class Config:
     """One training run."""
 
     agent: str = "metarims"
-    """Which core learns by which rule: metarims, modular, vanilla, metalstm, metaflip, slowlr, random, dense or
-    threespeeds."""
+    """Core and learning rule: metarims, modular, vanilla, metalstm, metaflip, slowlr, random, dense or threespeeds."""
     env: str = "BabyAI-GoToLocal-v0"
-    """Id of the task: one of ours, a mixture ("ID*3+ID"), or any other that Gymnasium knows ("ID", "module:ID")."""
+    """Environment id, a mixture ("ID*3+ID"), or another Gymnasium environment ("ID", "module:ID")."""
     frames: int = 1_000_000
     """Environment steps per seed, over all environments and both loops."""
     seeds: tuple[int, ...] = (0,)
-    """Each seed is an independent agent. An accelerator trains them side by side, a processor one after another, unless
-    ``--devices`` gives them threads. Tasks on the host: always side by side."""
+    """Each seed trains an independent agent: in parallel on an accelerator, one by one on a CPU (see --devices)."""
     init_from: str = ""
-    """Whose weights the agents begin with, all else being fresh: a run's folder (of the agent with the same seed), an
-    agent's .safetensors file, or an agent that comes with the package, such as doorkey (default: fresh weights)."""
+    """Initial weights: a run's folder (agent of the same seed), a .safetensors file, or a pretrained agent."""
     network: Network = field(default_factory=Network)
     core: CoreSettings = None  # pyright: ignore[reportAssignmentType]
-    """Settings of the agent's core: of the dataclass that ``core_settings.CORES`` names for it (default: its
-    defaults)."""
+    """Settings of the agent's core; they depend on the agent."""
     ppo: PPO = field(default_factory=PPO)
     fast: Loop = field(default_factory=lambda: Loop(span=20, rollout=40))
-    """The fast (inner) loop; agents with one loop use this alone."""
+    """The fast (inner) loop; agents with one loop use only this."""
     slow: Loop = field(default_factory=lambda: Loop(span=80, rollout=80))
     """The slow (outer) loop. A third timescale stretches it once more, by ``slow.span`` / ``fast.span``."""
     lr_multipliers: LRMultipliers = field(default_factory=LRMultipliers)
     """Learning rates of single groups."""
     encoder_speed: Literal["fast", "slow", "both"] = "fast"
-    """Which loop trains the encoder (the paper leaves it open)."""
+    """Loop that trains the encoder (the paper does not say which)."""
     slow_data: Literal["fresh", "reuse"] = "reuse"
-    """The slow loop learns from the steps of the fast loop, or from newly sampled ones, on which the fast loop does not
-    learn (Algorithm 1)."""
+    """reuse: the slow loop learns from the fast loop's steps. fresh: from new steps of its own (Algorithm 1)."""
     recurrent_state: Literal["reset", "carry"] = "reset"
-    """The recurrent state at an episode's end: set to zero, or carried through the meta-episode."""
+    """At an episode's end, reset the recurrent state, or carry it to the next episode."""
     words: tuple[str, ...] = ()
-    """Tasks on the host: words of their missions beyond those of Farama's tasks."""
+    """Host environments: mission words beyond those of Farama's environments."""
     max_words: int = 0
-    """Tasks on the host: length of the longest mission (0: judged by some of them)."""
+    """Host environments: words of the longest mission (0: estimated from some missions)."""
     max_missions: int = 0
-    """Tasks on the host: different missions within one update's steps (0: as many as episodes of 16 steps give)."""
+    """Host environments: distinct missions within one update (0: estimated from episodes of 16 steps)."""
     record_every: int = 20_000
-    """Environment steps per seed between two lines of metrics, rounded up to whole updates; the run's chunk."""
+    """Environment steps per seed between two lines of metrics (a chunk), rounded up to whole updates."""
     checkpoint_every: int = 5
-    """Chunks between two checkpoints; a killed run loses at most these."""
+    """Chunks between checkpoints; a killed run loses at most this many."""
     on_nan: Literal["stop", "restart"] = "stop"
-    """What a seed does whose loss becomes NaN or explodes (gradient norm above 1e6): it stops with its last good agent,
-    or goes on from that with other actions drawn, at most 3 times. The other seeds go on either way."""
+    """If a seed's loss is NaN or its gradient norm exceeds 1e6: stop it, or restart it from its last good state.
+    A restart draws other actions, at most 3 times. The other seeds continue either way."""
 
     def __post_init__(self):
         object.__setattr__(self, "core", _coerce_core(self.core, _core_type(self.agent), self.agent))

@@ -52,11 +52,9 @@ class RIMSettings(CoreSettings):
     communication_gate: bool = False
     """Pass messages through sigmoid-gate x tanh, as in the official RIMs code."""
     router: Router = "attention"
-    """How the active modules are selected: those that attend most to the input, as many drawn at random, always the
-    same ones, or all."""
+    """Active modules: those that attend most to the input, a random set, always the same set, or all."""
     key_init_scale: float = 0.01
-    """Initial scale of the input attention's keys: at first all modules attend about a half. The order of attention,
-    which selects the active modules, does not depend on it."""
+    """Initial scale of the input attention's keys; with a small one all modules first attend about one half."""
     message_init_scale: float = 0.1
     """Initial scale of the messages."""
 
