@@ -58,7 +58,7 @@ def work(task: str) -> dict[str, int]:
         outcome = (
             task_rules.step_with_bits(level, world, action, words) if moves else task_rules.step(level, world, action)
         )
-        return outcome, obs.observe(level, outcome.world).codes
+        return outcome, obs.observe(level, outcome.state).codes
 
     closed, shapes = jax.make_jaxpr(step, return_shape=True)(world, jax.ShapeDtypeStruct((), jnp.int32), words)
     size = lambda tree: sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))  # noqa: E731

@@ -50,7 +50,7 @@ def ours(cell: argparse.Namespace) -> dict:
 
     level = make(cell.task)
     if cell.max_steps:
-        level = dataclasses.replace(level, rule=level.rule._replace(max_steps=cell.max_steps))
+        level = dataclasses.replace(level, rules=level.rules._replace(max_steps=cell.max_steps))
     vector, length = VecEnv(level, cell.num_envs), length_of(cell, 2**18)
 
     def one(carry, action):

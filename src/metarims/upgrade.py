@@ -34,6 +34,9 @@ ARRAYS = (
 )
 """Patterns of names of arrays in checkpoints of version 0.1, and today's names; the first that fits counts."""
 
+CROPPED = "training.actor.env.buffer.bits."
+"""Arrays of this name had columns that nobody read, after those of today."""
+
 
 def upgrade_array_name(name: str) -> str:
     """Today's name of an array in a checkpoint."""

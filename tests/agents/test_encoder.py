@@ -96,7 +96,7 @@ def test_real_farama_frames_give_the_features_of_our_codes(encode):
     frames, codes, mission_tokens = [], [], []
     draw = np.random.default_rng(0)
     for env_id in ("BabyAI-GoToLocal-v0", "MiniGrid-DoorKey-6x6-v0"):
-        batch, observe = FaramaBatch(env_id, 3), jax.jit(partial(obs.view, make(env_id).rule))
+        batch, observe = FaramaBatch(env_id, 3), jax.jit(partial(obs.observe_codes, make(env_id).rules))
         pixels, _ = batch.reset([1, 2, 3])
         for _ in range(25):
             frames.append(pixels.image.copy())

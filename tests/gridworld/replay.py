@@ -72,10 +72,10 @@ def replay(level, history: Record) -> tuple[np.ndarray, Any]:
         is_first, start, action, moved = inputs
         world = jax.tree.map(lambda new, old: jnp.where(is_first, new, old), start, world)
         result = task_rules.advance(
-            level.rule, world, action, partial(_follow, moved=moved) if level.num_obstacles else None
+            level.rules, world, action, partial(_follow, moved=moved) if level.num_obstacles else None
         )
-        observation = obs.observe(level, result.world)
-        return result.world, (observation, result.reward, result.terminated, result.truncated)
+        observation = obs.observe(level, result.state)
+        return result.state, (observation, result.reward, result.terminated, result.truncated)
 
     start = jax.tree.map(jnp.asarray, history.start)
     first = jax.tree.map(lambda leaf: leaf[0], start)
@@ -86,7 +86,7 @@ def replay(level, history: Record) -> tuple[np.ndarray, Any]:
 
 def _follow(world: EnvState, moved: jax.Array) -> EnvState:
     """The obstacles go where Farama's went."""
-    return obstacles.put(world, moved.astype(jnp.int16))
+    return obstacles.set_obstacles(world, moved.astype(jnp.int16))
 
 
 def mismatches(level, num_steps: int, seed: int, rgb_every: int = 10) -> dict[str, int]:

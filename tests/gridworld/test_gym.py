@@ -1,4 +1,4 @@
-"""Both doors to Gymnasium: ours as its environments, its environments behind our interface."""
+"""Our environments for Gymnasium, and Gymnasium's behind our interface."""
 
 import warnings
 
@@ -19,7 +19,14 @@ from metarims.gridworld.listing import entries
 from metarims.gridworld.mission_table import BABYAI_VOCABULARY, MissionTable
 from metarims.gridworld.missions import LONGEST_MISSION
 
+pytestmark = pytest.mark.usefixtures("quick_module")
+
 ID = "BabyAI-GoToObjS4-v0"
+
+
+@pytest.fixture(scope="module")
+def envs():
+    return gymnasium.make_vec(f"metarims/{ID}", num_envs=3)
 
 
 @pytest.mark.parametrize("rgb", [False, True])
@@ -30,8 +37,8 @@ def test_gymnasiums_checker_accepts_one_environment(rgb: bool) -> None:
         check_env(gymnasium.make(f"metarims/{ID}", rgb=rgb, render_mode="rgb_array").unwrapped)
 
 
-def test_a_batch_is_what_its_spaces_say() -> None:
-    envs = gymnasium.make_vec(f"metarims/{ID}", num_envs=5)
+def test_a_batch_is_what_its_spaces_say(envs) -> None:
+    """Also behind the wrapper of episode statistics that CleanRL's loops use."""
     assert isinstance(envs.unwrapped, GymVectorEnv)
     observation, info = envs.reset(seed=3)
     assert envs.observation_space.contains(observation)
@@ -40,11 +47,11 @@ def test_a_batch_is_what_its_spaces_say() -> None:
     for name, values in observation.items():
         np.testing.assert_array_equal(values, again[name])
     envs.action_space.seed(0)
-    ended = 0
-    for _ in range(40):
-        observation, reward, terminated, truncated, info = envs.step(envs.action_space.sample())
+    wrapped, ended, returns, paid = RecordEpisodeStatistics(envs), 0, [], 0.0
+    for _ in range(60):
+        observation, reward, terminated, truncated, info = wrapped.step(envs.action_space.sample())
         assert envs.observation_space.contains(observation)
-        assert (reward.shape, terminated.dtype, truncated.dtype) == ((5,), bool, bool)
+        assert (reward.shape, terminated.dtype, truncated.dtype) == ((3,), bool, bool)
         over = terminated | truncated
         assert ("final_obs" in info) == over.any()
         for index in np.flatnonzero(over):
@@ -53,19 +60,20 @@ def test_a_batch_is_what_its_spaces_say() -> None:
                 {**info["final_obs"][index], "direction": int(info["final_obs"][index]["direction"])}
             )
             assert info["_final_obs"][index]
-    assert ended > 5
+            returns.append(info["episode"]["r"][index])
+            paid += reward[index]
+    assert len(returns) == ended > 5
+    assert sum(returns) == pytest.approx(paid)
 
 
-def test_at_an_episodes_end_info_has_the_form_of_gymnasiums_own_vector_environments() -> None:
-    ours = gymnasium.make_vec(f"metarims/{ID}", num_envs=3)
+def test_at_an_episodes_end_info_has_the_form_of_gymnasiums_own_vector_environments(envs) -> None:
     same_step = {"autoreset_mode": AutoresetMode.SAME_STEP}
-    theirs = gymnasium.make_vec(f"metarims/{ID}", 3, vectorization_mode="sync", vector_kwargs=same_step)
-    for envs in (ours, theirs):
-        envs.reset(seed=0)
+    theirs = gymnasium.make_vec("BabyAI-GoToObjS4-v0", 3, vectorization_mode="sync", vector_kwargs=same_step)
     found = []
-    for envs in (ours, theirs):
+    for one in (envs, theirs):
+        one.reset(seed=0)
         while True:
-            _, _, terminated, truncated, info = envs.step(np.full(3, 6))
+            _, _, terminated, truncated, info = one.step(np.full(3, 6))
             if (over := terminated | truncated).any():
                 break
             assert info == {}
@@ -76,49 +84,28 @@ def test_at_an_episodes_end_info_has_the_form_of_gymnasiums_own_vector_environme
     assert found[0] == found[1]
 
 
-def test_code_in_the_style_of_cleanrl_can_train_on_it() -> None:
-    """The loop of its recurrent PPO: batched environments, episode statistics, a buffer of whole observations."""
-    envs = RecordEpisodeStatistics(gymnasium.make_vec(f"metarims/{ID}", num_envs=4))
-    next_obs, _ = envs.reset(seed=1)
-    num_steps, returns = 32, []
-    images = np.zeros((num_steps, 4, 7, 7, 3), np.uint8)
-    rewards, dones = np.zeros((num_steps, 4)), np.zeros((num_steps, 4))
-    for step in range(num_steps):
-        images[step] = next_obs["image"]
-        action = np.array([envs.single_action_space.sample() for _ in range(4)])
-        next_obs, rewards[step], terminated, truncated, infos = envs.step(action)
-        dones[step] = terminated | truncated
-        if "episode" in infos:
-            returns += infos["episode"]["r"][infos["_episode"]].tolist()
-    assert len(returns) == dones.sum() > 0
-    assert sum(returns) == pytest.approx(rewards[dones > 0].sum())
-
-
-def test_wrong_actions_and_seeds_are_sentences() -> None:
-    envs = GymVectorEnv(ID, 2)
-    with pytest.raises(UserError, match="before reset"):
-        envs.step([0, 0])
+def test_wrong_actions_and_seeds_are_user_errors(envs) -> None:
+    one, batch = GymEnv(ID), GymVectorEnv(ID, 2)
+    for env, action in ((one, 0), (one, 9), (batch, [0, 0])):
+        with pytest.raises(UserError):  # before reset
+            env.step(action)
     envs.reset(seed=0)
-    for actions in ([0, 7], [0, -1], [0, 0, 0], [0, 0.5], ["left", "right"], None):
-        with pytest.raises(UserError, match="2 whole numbers from 0 to 6"):
+    for actions in ([0, 7, 0], [0, -1, 0], [0, 0], [0, 0.5, 0], ["left", "right", "left"], None):
+        with pytest.raises(UserError) as error:
             envs.step(actions)
-    with pytest.raises(UserError, match="give a number"):
+        assert error.value.field == "actions"
+    with pytest.raises(UserError):
         envs.reset(seed=[1, 2])
-    one = GymEnv(ID)
-    with pytest.raises(UserError, match="before reset"):
-        one.step(0)
-    with pytest.raises(UserError, match="Action 9"):
-        one.step(9)
-    with pytest.raises(UserError, match="num_envs is 0"):
+    with pytest.raises(UserError):
         GymVectorEnv(ID, 0)
     for env in (one, envs):
-        with pytest.raises(gymnasium.error.Error, match="greater or equal to zero"):
+        with pytest.raises(gymnasium.error.Error):
             env.reset(seed=-1)
-    with pytest.raises(gymnasium.error.Error, match="Seed must be a python integer"):
+    with pytest.raises(gymnasium.error.Error):
         envs.reset(seed="seven")
-    with pytest.raises(UserError, match="Did you mean BabyAI-GoToObjS4-v0"):
+    with pytest.raises(UserError):
         GymVectorEnv("BabyAI-GoToObjS4-v9", 2)
-    with pytest.raises(gymnasium.error.Error, match="GoToObjS4"):
+    with pytest.raises(gymnasium.error.Error):
         gymnasium.make("metarims/BabyAI-GoToObjS4-v9")
 
 
@@ -168,15 +155,15 @@ def test_codes_read_from_symbols_are_those_we_draw() -> None:
     assert held > 0
 
 
-def test_what_cannot_be_read_is_a_sentence() -> None:
-    floor = np.ones((7, 7, 3), np.uint8) * (3, 2, 0)
-    with pytest.raises(UserError, match="type 3, colour 2, state 0"):
-        codes_from_symbols(floor)
-    with pytest.raises(UserError, match="7 x 7 x 3"):
+def test_what_cannot_be_read_is_a_user_error() -> None:
+    with pytest.raises(UserError):
+        codes_from_symbols(np.ones((7, 7, 3), np.uint8) * (3, 2, 0))  # a floor tile
+    with pytest.raises(UserError):
         codes_from_symbols(np.zeros((5, 5, 3), np.uint8))
-    with pytest.raises(UserError, match="has words that are not in the vocabulary"):
+    with pytest.raises(UserError) as error:
         HostVector("BabyAI-OpenDoor-v0", 1, MissionTable(("go", "to"), 9, 64)).reset(0)
-    with pytest.raises(UserError, match="num_envs is 0"):
+    assert error.value.field == "words"
+    with pytest.raises(UserError):
         HostVector(ID, 0, MissionTable((), 9, 64))
 
 

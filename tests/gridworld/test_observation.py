@@ -7,9 +7,12 @@ import pytest
 from minigrid.core.grid import Grid
 from minigrid.core.world_object import Wall
 
-from metarims.gridworld import make, tiles
 from metarims.gridworld import observation as obs
+from metarims.gridworld import tiles
 from metarims.gridworld.bridge import draw_atlas
+from metarims.gridworld.observation import observe_codes
+from metarims.gridworld.state import new_state
+from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.types import VIEW
 
 pytestmark = pytest.mark.usefixtures("quick_module")
@@ -33,7 +36,7 @@ def compare(number: int, seed: int) -> None:
 
 
 def test_visibility_on_random_grids() -> None:
-    compare(2_000, seed=0)
+    compare(1_000, seed=0)
 
 
 @pytest.mark.slow
@@ -64,7 +67,7 @@ def test_symbols_are_unique_but_for_the_agents_own_cell() -> None:
 
 def test_pictures_put_each_tile_in_its_place() -> None:
     codes = np.random.default_rng(0).integers(0, tiles.NUM_TILES, (2, 3, VIEW, VIEW)).astype(np.uint8)
-    image = np.asarray(obs.render(jnp.asarray(codes)))
+    image = np.asarray(jax.jit(obs.render)(codes))
     assert image.shape == (2, 3, 56, 56, 3)
     np.testing.assert_array_equal(image, obs.render_host(codes))
     np.testing.assert_array_equal(
@@ -72,21 +75,41 @@ def test_pictures_put_each_tile_in_its_place() -> None:
     )  # row y = 1, column x = 5
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (5,), (2, 3)])
+@pytest.mark.parametrize("shape", [(), (2, 3)])
 def test_pictures_are_the_same_one_by_one_and_all_at_once(shape: tuple[int, ...]) -> None:
     """On CPU they are drawn one by one, on accelerators all at once."""
     codes = np.random.default_rng(1).integers(0, tiles.NUM_TILES, (*shape, VIEW, VIEW)).astype(np.uint8)
     expected = obs.render_host(codes)
-    np.testing.assert_array_equal(obs.render(jnp.asarray(codes)), expected)
-    at_once = np.asarray(obs._strips(jnp.asarray(codes.reshape(-1, VIEW, VIEW))))
+    np.testing.assert_array_equal(jax.jit(obs.render)(codes), expected)
+    at_once = np.asarray(jax.jit(obs._strips)(codes.reshape(-1, VIEW, VIEW)))
     np.testing.assert_array_equal(at_once.reshape(expected.shape), expected)
 
 
-def test_a_batch_sees_what_each_world_sees_alone() -> None:
-    level = make("MiniGrid-MultiRoom-N4-S5-v1")
-    worlds = jax.jit(jax.vmap(level.reset))(jax.random.split(jax.random.key(0), 6))
-    whole = obs.observe(level, worlds)
-    alone = jax.vmap(lambda world: obs.observe(level, world))(worlds)
-    squares = obs.observe(level, jax.tree.map(lambda leaf: leaf.reshape(2, 3, *leaf.shape[1:]), worlds))
-    np.testing.assert_array_equal(whole.codes, alone.codes)
-    np.testing.assert_array_equal(whole.codes, squares.codes.reshape(6, VIEW, VIEW))
+def test_a_batch_sees_what_each_environment_sees_alone() -> None:
+    """In any grid, also where the window reaches beyond it."""
+    rng = np.random.default_rng(2)
+    grids = rng.integers(1, tiles.AGENT, (6, 9, 8)).astype(np.uint8)
+    states = [
+        new_state(jnp.asarray(grid), x, y, x % 4)
+        for grid, x, y in zip(grids, range(6), (1, 0, 7, 3, 4, 5), strict=True)
+    ]
+    states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    rules = TaskRules(max_steps=9, doors=True, walled=False)
+    look = jax.jit(lambda states: observe_codes(rules, states))
+    whole, squares = look(states), look(jax.tree.map(lambda leaf: leaf.reshape(2, 3, *leaf.shape[1:]), states))
+    for index, codes in enumerate(whole):
+        np.testing.assert_array_equal(codes, look(jax.tree.map(lambda leaf, i=index: leaf[i], states)))
+    np.testing.assert_array_equal(whole, squares.reshape(6, VIEW, VIEW))
+
+
+def test_light_climbs_round_a_walls_end() -> None:
+    """A quirk of Farama's: the cell behind the wall ahead is seen from beside it."""
+    codes = np.full((7, 7), tiles.EMPTY, np.uint8)
+    codes[3, 5] = tiles.WALL
+    assert np.asarray(jax.jit(obs.visible)(codes[None]))[0, 3, 4]
+
+
+def test_the_agents_own_cell_hides_what_it_stands_on() -> None:
+    grid = jnp.full((3, 3), tiles.door_code("yellow", "open"), jnp.uint8)
+    codes = jax.jit(lambda state: observe_codes(TaskRules(max_steps=9, doors=True), state))(new_state(grid, 1, 1, 0))
+    assert int(codes[3, 6]) == tiles.AGENT

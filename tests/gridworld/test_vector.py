@@ -1,173 +1,139 @@
-"""Automatic resets: new levels each time, nothing lost of the old ones, seeds apart."""
+"""Automatic resets: each drawn level is played once and in order, final observations stay, seeds do not mix."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tests.gridworld.toys import numbered, numbers_in_order
 
 from metarims.errors import UserError
 from metarims.gridworld import VecEnv, make, task_rules
 from metarims.gridworld import observation as obs
-from metarims.gridworld.physics import FORWARD, LEFT, TOGGLE
-from metarims.gridworld.state import EnvState
-from metarims.gridworld.tiles import EMPTY, GOAL, TARGET
+from metarims.gridworld.physics import FORWARD, LEFT
+from metarims.gridworld.state import new_state
 
 pytestmark = pytest.mark.usefixtures("quick_module")
 
-GO_TO = make("BabyAI-GoToLocal-v0")
+BATCH = 4
 
 
-def play(vector: VecEnv, key, num_steps: int):
-    """Random play: [T, B] worlds before each step, and the time steps."""
+def play(envs: VecEnv, key, num_steps: int):
+    """Random play: the first state, the last, and [T, B] of states before, time steps, actions and states after."""
     key_reset, key_act = jax.random.split(key)
-    state, _ = vector.reset(key_reset)
-    actions = jax.random.randint(key_act, (num_steps, vector.num_envs), 0, vector.num_actions)
+    start, _ = envs.reset(key_reset)
+    actions = jax.random.randint(key_act, (num_steps, envs.num_envs), 0, envs.num_actions)
 
     def one(state, action):
-        after, step = vector.step(state, action)
+        after, step = envs.step(state, action)
         return after, (state.env, step, action, after.env)
 
-    return jax.lax.scan(one, state, actions)
+    end, history = jax.lax.scan(one, start, actions)
+    return start, end, history
 
 
 @pytest.fixture(scope="module")
-def played():
-    vector = VecEnv(GO_TO, 32)
-    state, history = jax.jit(lambda key: play(vector, key, 300))(jax.random.key(0))
-    return vector, state, jax.tree.map(np.asarray, history)
+def envs():
+    """Half of the levels are thrown away."""
+    return VecEnv(numbered(), 6, BATCH)
 
 
-def test_every_reset_draws_another_level(played) -> None:
-    _, _, (_, step, _, after) = played
-    ended = step.terminated | step.truncated
-    levels = np.concatenate([after.grid[ended].reshape(ended.sum(), -1), after.x[ended][:, None]], 1)
-    assert len(levels) > 100
-    assert len(np.unique(levels, axis=0)) == len(levels)
-    assert (after.step_count[ended] == 0).all()
-    assert (after.carrying[ended] == EMPTY).all()
+@pytest.fixture(scope="module")
+def alone(envs):
+    """Four seeds, each by itself."""
+    run = jax.jit(lambda key: play(envs, key, 60))
+    return [jax.tree.map(np.asarray, run(key)) for key in jax.random.split(jax.random.key(7), 4)]
 
 
-def flat(tree):
-    """[T, B] as one axis, on the device."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])), tree)
+def test_every_level_that_is_kept_is_played_once_and_in_order(envs, alone) -> None:
+    for start, end, (_, step, _, after) in alone:
+        ended = step.terminated | step.truncated
+        played = [*start.env.mission.tolist(), *after.mission[ended].tolist()]
+        assert len(played) > 60
+        assert played == numbers_in_order(envs.level, jnp.asarray(end.buffer.seed), BATCH, len(played))
+        # No more batches are drawn than are needed: about half of the levels are kept, one batch may lie in stock.
+        assert len(played) <= int(end.buffer.batch[0]) * BATCH <= (len(played) + 2 * BATCH) / 0.4
 
 
-def test_the_final_observation_is_kept(played) -> None:
-    vector, _, (before, step, action, after) = played
-    result = jax.jit(jax.vmap(lambda w, a: task_rules.step(vector.level, w, a)))(flat(before), flat(action))
-    look = jax.jit(lambda world: obs.observe(vector.level, world))
-    for name, expected in (("final_observation", look(result.world)), ("observation", look(flat(after)))):
-        seen = flat(getattr(step, name))
-        for ours, theirs in zip(seen, expected, strict=True):
+def test_an_ended_episode_begins_anew_and_a_running_one_goes_on(alone) -> None:
+    for _, _, (before, step, _, after) in alone:
+        ended = step.terminated | step.truncated
+        assert step.terminated.any()
+        assert (step.truncated & ~step.terminated).any()
+        np.testing.assert_array_equal(after.step_count, np.where(ended, 0, before.step_count + 1))
+        np.testing.assert_array_equal(after.mission[~ended], before.mission[~ended])
+        assert before.step_count.max() == 5
+
+
+def test_the_final_observation_is_that_of_the_step_and_the_next_that_of_the_new_level(envs, alone) -> None:
+    flat = lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf.reshape(-1, *leaf.shape[2:])), tree)  # noqa: E731
+    before, step, action, after = alone[0][2]
+    result = jax.jit(jax.vmap(lambda state, action: task_rules.step(envs.level, state, action)))(
+        flat(before), flat(action)
+    )
+    look = jax.jit(lambda state: obs.observe(envs.level, state))
+    for name, expected in (("final_observation", look(result.state)), ("observation", look(flat(after)))):
+        for ours, theirs in zip(flat(getattr(step, name)), expected, strict=True):
             np.testing.assert_array_equal(ours, theirs)
-    np.testing.assert_array_equal(result.reward, step.reward.reshape(-1))
-    running = ~(step.terminated | step.truncated)
-    np.testing.assert_array_equal(step.observation.codes[running], step.final_observation.codes[running])
-    assert (step.observation.codes[~running] != step.final_observation.codes[~running]).any()
+    for name in ("reward", "terminated", "truncated"):
+        np.testing.assert_array_equal(getattr(result, name), flat(getattr(step, name)))
+    ended = step.terminated | step.truncated
+    assert (step.observation.codes[ended] != step.final_observation.codes[ended]).any()
 
 
-def corner(goal_ahead: bool, step_count: int) -> EnvState:
-    """Empty 5x5: the agent faces the goal, or the wall."""
-    level = make("MiniGrid-Empty-5x5-v0")
-    world = jax.jit(level.reset)(jax.random.key(0))
-    pose = {"x": jnp.int8(2 if goal_ahead else 1), "y": jnp.int8(3 if goal_ahead else 1)}
-    return world._replace(**pose, direction=jnp.int8(0 if goal_ahead else 3), step_count=jnp.int16(step_count))
-
-
-@pytest.mark.parametrize(
-    ("goal_ahead", "step_count", "terminated", "truncated", "reward"),
-    [
-        (True, 9, True, False, 1 - 0.9 * 10 / 100),
-        (False, 99, False, True, 0.0),
-        (True, 99, True, True, 0.1),
-        (False, 9, False, False, 0.0),
-    ],
-)
-def test_terminated_and_truncated_are_two_things(goal_ahead, step_count, terminated, truncated, reward) -> None:
-    vector = VecEnv(make("MiniGrid-Empty-5x5-v0"), 1)
-    state, _ = jax.jit(vector.reset)(jax.random.key(0))
-    world = jax.tree.map(lambda leaf: leaf[None], corner(goal_ahead, step_count))
-    state, step = jax.jit(vector.step)(state._replace(env=world), jnp.array([FORWARD]))
-    assert (bool(step.terminated[0]), bool(step.truncated[0])) == (terminated, truncated)
-    assert float(step.reward[0]) == pytest.approx(reward, abs=1e-6)
-    assert int(state.env.step_count[0]) == (0 if terminated or truncated else step_count + 1)
-
-
-def test_seeds_trained_together_see_what_they_see_alone() -> None:
-    vector = VecEnv(make("BabyAI-GoToLocalS5N2-v0"), 16)
-    keys = lambda: jax.random.split(jax.random.key(7), 3)  # noqa: E731
-    together = jax.jit(jax.vmap(lambda key: play(vector, key, 150)[1]))(keys())
-    alone = jax.jit(lambda key: play(vector, key, 150)[1])
-    for seed, key in enumerate(keys()):
-        for ours, theirs in zip(jax.tree.leaves(together), jax.tree.leaves(alone(key)), strict=True):
+@pytest.mark.parametrize("shape", [(4,), (2, 2)])
+def test_seeds_and_their_shards_see_together_what_they_see_alone(envs, alone, shape) -> None:
+    run = lambda key: play(envs, key, 60)  # noqa: E731
+    for _ in shape:
+        run = jax.vmap(run)
+    together = jax.jit(run)(jax.random.split(jax.random.key(7), shape))
+    # How many levels lie in stock may differ, not which come next.
+    together = jax.tree.map(lambda leaf: np.asarray(leaf).reshape(4, *leaf.shape[len(shape) :]), together[2])
+    for seed, (*_, history) in enumerate(alone):
+        for ours, theirs in zip(jax.tree.leaves(together), jax.tree.leaves(history), strict=True):
             np.testing.assert_array_equal(ours[seed], theirs)
 
 
-def test_shards_of_seeds_see_what_they_see_alone() -> None:
-    vector = VecEnv(make("BabyAI-GoToLocalS5N2-v0"), 8)
-    keys = lambda: jax.random.split(jax.random.key(7), (3, 2))  # noqa: E731
-    together = jax.jit(jax.vmap(jax.vmap(lambda key: play(vector, key, 100)[1])))(keys())
-    alone = jax.jit(lambda key: play(vector, key, 100)[1])
-    for seed, shards in enumerate(keys()):
-        for shard, key in enumerate(shards):
-            for ours, theirs in zip(jax.tree.leaves(together), jax.tree.leaves(alone(key)), strict=True):
-                np.testing.assert_array_equal(ours[seed, shard], theirs)
-
-
 def test_all_episodes_may_end_at_once() -> None:
-    """More ends than the pool holds: it is filled as often as needed."""
-    vector = VecEnv(make("BabyAI-PickupLoc-v0"), 40, batch=8)
-    state, _ = jax.jit(vector.reset)(jax.random.key(3))
-    late = state._replace(env=state.env._replace(step_count=jnp.full(40, 63, jnp.int16)))
-    after, step = jax.jit(vector.step)(late, jnp.full(40, LEFT))
+    """More ends than the buffer holds: it is refilled as often as needed, and still in order."""
+    envs = VecEnv(numbered(), 40, BATCH)
+    state, _ = jax.jit(envs.reset)(jax.random.key(3))
+    late = state._replace(env=state.env._replace(step_count=jnp.full(40, 5, jnp.int16)))
+    after, step = jax.jit(envs.step)(late, jnp.full(40, LEFT))
     assert step.truncated.all()
-    assert (after.env.step_count == 0).all()
-    grids = np.concatenate([np.asarray(state.env.grid), np.asarray(after.env.grid)]).reshape(80, -1)
-    assert len(np.unique(grids, axis=0)) == 80
+    played = [*state.env.mission.tolist(), *after.env.mission.tolist()]
+    assert played == numbers_in_order(envs.level, after.buffer.seed, BATCH, 80)
 
 
-def test_levels_come_in_batches_at_the_rate_of_ends(played) -> None:
-    """No more levels are drawn than ends need, up to one batch in stock and those that are thrown away."""
-    vector, state, (_, step, _, _) = played
-    needed = vector.num_envs + int((step.terminated | step.truncated).sum())
-    drawn = int(state.buffer.batch[0]) * 8
-    assert needed <= drawn <= (needed + 2 * 8) / 0.75
+def test_terminated_and_truncated_are_two_things() -> None:
+    envs = VecEnv(numbered(max_steps=100), 4)
+    state, _ = jax.jit(envs.reset)(jax.random.key(0))
+    at_goal, at_wall = (new_state(state.env.grid[0], 2, 3, 0), new_state(state.env.grid[0], 1, 1, 3))
+    poses = jax.tree.map(lambda *leaves: jnp.stack(leaves), at_goal, at_wall, at_goal, at_wall)
+    clock = jnp.array([9, 99, 99, 9], jnp.int16)
+    state, step = jax.jit(envs.step)(state._replace(env=poses._replace(step_count=clock)), jnp.full(4, FORWARD))
+    assert step.terminated.tolist() == [True, False, True, False]
+    assert step.truncated.tolist() == [False, True, True, False]
+    assert step.reward.tolist() == pytest.approx([1 - 0.9 * 10 / 100, 0, 0.1, 0], abs=1e-6)
+    assert state.env.step_count.tolist() == [0, 0, 0, 10]
 
 
-def test_obstacles_wander_anew_at_every_step() -> None:
-    vector = VecEnv(make("MiniGrid-Dynamic-Obstacles-16x16-v0"), 4)
-    _, (worlds, _, _, _) = jax.jit(lambda key: play(vector, key, 20))(jax.random.key(1))
-    moved = (worlds.obstacles[1:] != worlds.obstacles[:-1]).mean()
-    assert moved > 0.8
+def test_obstacles_move_anew_at_every_step_and_in_every_environment() -> None:
+    envs = VecEnv(make("MiniGrid-Dynamic-Obstacles-5x5-v0"), 4)
+    still = lambda state, _: (envs.step(state, jnp.full(4, LEFT))[0], state.env.obstacles)  # noqa: E731
+    state, _ = jax.jit(envs.reset)(jax.random.key(1))
+    _, cells = jax.lax.scan(still, state, None, 30)
+    moved = np.asarray(cells[1:] != cells[:-1])
+    assert moved.mean() > 0.7
+    assert (cells[10:] != cells[10:, :1]).any((0, 2))[1:].all()
 
 
-@pytest.mark.parametrize(
-    ("num_envs", "batch", "sentence"),
-    [(0, None, "num_envs is 0"), (-2, None, "num_envs is -2: it must be at least 1"), (4, 0, "batch is 0")],
-)
-def test_a_wrong_size_is_a_sentence(num_envs, batch, sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence):
-        VecEnv(GO_TO, num_envs, batch)
-
-
-def test_a_wrong_number_of_actions_is_a_sentence() -> None:
-    vector = VecEnv(make("MiniGrid-Empty-5x5-v0"), 3)
-    state, _ = jax.eval_shape(vector.reset, jax.random.key(0))
-    with pytest.raises(UserError, match=r"shape \(2,\): 3 are needed"):
-        jax.eval_shape(vector.step, state, jnp.zeros(2, jnp.int32))
-
-
-@pytest.mark.parametrize("id", ["BabyAI-GoToLocl-v0", "MiniGrid-DoorKey-7x7-v0", ""])
-def test_an_unknown_id_is_a_sentence(id: str) -> None:
-    with pytest.raises(UserError, match=f"Unknown environment '{id}'. (Did you mean|.*lists them all)"):
-        make(id)
-
-
-def test_flags_never_reach_the_eye() -> None:
-    vector = VecEnv(make("MiniGrid-MemoryS7-v0"), 4)
-    state, observation = jax.jit(vector.reset)(jax.random.key(0))
-    assert ((state.env.grid & TARGET) != 0).any()
-    assert int(observation.codes.max()) < 60
-    _, step = jax.jit(vector.step)(state, jnp.full(4, TOGGLE))
-    assert int(step.observation.codes.max()) < 60
-    assert (np.asarray(state.env.grid) != GOAL).all()
+def test_wrong_sizes_are_user_errors() -> None:
+    for num_envs, batch, field, value in ((0, None, "num_envs", 0), (-2, None, "num_envs", -2), (4, 0, "batch", 0)):
+        with pytest.raises(UserError) as error:
+            VecEnv(numbered(), num_envs, batch)
+        assert (error.value.field, error.value.value) == (field, value)
+    envs = VecEnv(numbered(), 3)
+    state, _ = jax.eval_shape(envs.reset, jax.random.key(0))
+    with pytest.raises(UserError) as error:
+        jax.eval_shape(envs.step, state, jnp.zeros(2, jnp.int32))
+    assert error.value.field == "actions"

@@ -93,7 +93,7 @@ def counting_agent(odds):
 
 def short_level(max_steps):
     level = make("BabyAI-GoToObjS4-v0")
-    return dataclasses.replace(level, rule=level.rule._replace(max_steps=max_steps))
+    return dataclasses.replace(level, rules=level.rules._replace(max_steps=max_steps))
 
 
 def small_config(agent="metarims", **changes):

@@ -187,7 +187,7 @@ class JaxStage:
 
     def step(self, actions: Int[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         self.key, outcome, self.observation = _step(self.level, self.world, jnp.asarray(actions), self.key)
-        self.world = outcome.world
+        self.world = outcome.state
         return np.asarray(outcome.reward), np.asarray(outcome.terminated), np.asarray(outcome.truncated)
 
 
@@ -203,7 +203,7 @@ def _step(level, world, actions, key):
     key, key_world = jax.random.split(key)
     keys = jax.random.split(key_world, len(actions))
     outcome = jax.vmap(lambda w, a, k: task_rules.step(level, w, a, k))(world, actions, keys)
-    return key, outcome, jax.vmap(lambda w: obs.observe(level, w))(outcome.world)
+    return key, outcome, jax.vmap(lambda w: obs.observe(level, w))(outcome.state)
 
 
 class FaramaStage:

@@ -93,5 +93,7 @@ def _code(thing: Any) -> int:
         return EMPTY
     symbol = tuple(map(int, thing.encode()))
     if symbol not in _CODE_OF:
-        raise UserError(f"The world holds a {thing.type} (type, colour, state {symbol}), which no tile code means.")
+        raise UserError(
+            f"The environment holds a {thing.type} (type, colour, state {symbol}), which no tile code means."
+        )
     return _CODE_OF[symbol]

@@ -1,4 +1,4 @@
-"""Our worlds as Gymnasium environments: ``gymnasium.make_vec("metarims/BabyAI-GoToLocal-v0", num_envs=...)``.
+"""Our environments for Gymnasium: ``gymnasium.make_vec("metarims/BabyAI-GoToLocal-v0", num_envs=...)``.
 
 Importing this module registers the ids. A mission is its tokens, padded with 0 (``metarims.gridworld.VOCABULARY``).
 """
@@ -34,40 +34,44 @@ class GymEnv(gymnasium.Env):
     def __init__(self, level: str, rgb: bool = False, render_mode: str | None = None):
         self.level, self.rgb, self.render_mode = make(level), rgb, render_mode
         self.observation_space, self.action_space = _spaces(self.level, rgb)
-        self._observe = jax.jit(lambda world: obs.observe(self.level, world))
-        self._step = jax.jit(lambda world, action, key: task_rules.step(self.level, world, action, key))
+        self._observe = jax.jit(lambda state: obs.observe(self.level, state))
+        self._step = jax.jit(lambda state, action, key: task_rules.step(self.level, state, action, key))
         self._reset = jax.jit(self.level.reset)
-        self._world: EnvState | None = None
+        self._state: EnvState | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """A new level; ``seed`` begins a new stream of random numbers."""
         super().reset(seed=seed, options=options)
-        self._world = self._reset(self._key())
+        self._state = self._reset(self._key())
         return self._observation(), {}
 
     def step(self, action: Any):
         """One step."""
         if not self.action_space.contains(action):
-            raise UserError(f"Action {action} is not one of the {self.level.num_actions} of {self.level.id}.")
-        if self._world is None:
+            raise UserError(
+                f"Action {action} is not one of the {self.level.num_actions} of {self.level.id}.",
+                field="action",
+                value=action,
+            )
+        if self._state is None:
             raise UserError("step was called before reset: call reset first.")
-        result = self._step(self._world, jnp.int32(action), self._key())
-        self._world = result.world
+        result = self._step(self._state, jnp.int32(action), self._key())
+        self._state = result.state
         ended = bool(result.terminated), bool(result.truncated)
         return self._observation(), float(result.reward), *ended, {}
 
     def render(self):
         """What the agent sees, as pixels."""
-        if self.render_mode != "rgb_array" or self._world is None:
+        if self.render_mode != "rgb_array" or self._state is None:
             return None
-        return obs.render_host(np.asarray(self._observe(self._world).codes))
+        return obs.render_host(np.asarray(self._observe(self._state).codes))
 
     def _key(self) -> jax.Array:
         return jax.random.key(int(self.np_random.integers(2**31)))
 
     def _observation(self) -> dict[str, Any]:
-        assert self._world is not None
-        batched = _present(self.level, jax.tree.map(np.asarray, self._observe(self._world)), self.rgb)
+        assert self._state is not None
+        batched = _present(self.level, jax.tree.map(np.asarray, self._observe(self._state)), self.rgb)
         return {**batched, "direction": int(batched["direction"])}
 
 
@@ -91,7 +95,7 @@ class GymVectorEnv(VectorEnv):
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None):
         """New levels for all."""
         if isinstance(seed, list | tuple):
-            raise UserError("One seed serves the whole batch: give a number, not a list.")
+            raise UserError("One seed serves the whole batch: give a number, not a list.", field="seed", value=seed)
         super().reset(seed=seed, options=options)
         key = jax.random.key(int(self.np_random.integers(2**31)))
         self._state, observation = self._jit_reset(key)
@@ -105,7 +109,11 @@ class GymVectorEnv(VectorEnv):
         whole = np.issubdtype(actions.dtype, np.integer) and actions.shape == (self.num_envs,)
         if not whole or actions.min() < 0 or actions.max() >= self.level.num_actions:
             limit = self.level.num_actions - 1
-            raise UserError(f"Actions must be {self.num_envs} whole numbers from 0 to {limit} for {self.level.id}.")
+            raise UserError(
+                f"Actions must be {self.num_envs} whole numbers from 0 to {limit} for {self.level.id}.",
+                field="actions",
+                value=actions,
+            )
         self._state, step = self._jit_step(self._state, jnp.asarray(actions, jnp.int32))
         terminated, truncated = np.asarray(step.terminated), np.asarray(step.truncated)
         ended, info = terminated | truncated, {}
@@ -123,8 +131,8 @@ class GymVectorEnv(VectorEnv):
 
 def _spaces(level: Level, rgb: bool) -> tuple[Dict, Discrete]:
     shape = (VIEW * TILE, VIEW * TILE, 3) if rgb else (VIEW, VIEW, 3)
-    words = MultiDiscrete(np.full(MAX_WORDS, len(VOCABULARY) + 1))
-    space = Dict({"image": Box(0, 255, shape, np.uint8), "direction": Discrete(4), "mission": words})
+    mission = MultiDiscrete(np.full(MAX_WORDS, len(VOCABULARY) + 1))
+    space = Dict({"image": Box(0, 255, shape, np.uint8), "direction": Discrete(4), "mission": mission})
     return space, Discrete(level.num_actions)
 
 

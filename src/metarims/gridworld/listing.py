@@ -96,14 +96,14 @@ def _host(id: str) -> Entry:
 
 
 def _missions(space: Any) -> tuple[int, int, str] | None:
-    """Number of missions, number of words, and an example, where MiniGrid's mission space says what can be said."""
+    """Number of missions, number of words, and an example, where MiniGrid's mission space lists them."""
     mission = space["mission"]
     function = getattr(mission, "mission_func", None)
     blanks = getattr(mission, "ordered_placeholders", None) or []
     if function is None or type(mission).__name__ == "BabyAIMissionSpace":
         return None
     longest = max((len(choices) for choices in blanks), default=1)
-    # Each round fills every blank with its next choice, so that each choice is heard once.
+    # Each round fills every blank with its next choice, so that each choice occurs.
     said = [function(*(choices[index % len(choices)] for choices in blanks)) for index in range(longest)]
     return math.prod(len(choices) for choices in blanks), _count_words(said), said[0]
 

@@ -1,4 +1,4 @@
-"""Instructions: the words, and the sentences that each family of levels speaks."""
+"""Missions: the words, and the missions of each family of levels."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

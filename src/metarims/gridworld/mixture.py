@@ -18,7 +18,7 @@ from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import WALL
 
 STATIC = ("doors", "walled")
-"""Fields of a rule that are one Python value for the whole mixture."""
+"""Fields of ``TaskRules`` that are one Python value for the whole mixture."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,42 +52,42 @@ class Mixture(Level):
         row = {mission: index for index, mission in enumerate(self.missions)}
         return tuple(np.array([row[mission] for mission in level.missions], np.int16) for level in self.levels)
 
-    def rules_of(self, world: EnvState) -> TaskRules:
-        """The rule of each world's own task."""
+    def rules_of(self, state: EnvState) -> TaskRules:
+        """The rules of each environment's own task."""
 
         def pick(table):
-            return table[0] if len(set(table)) == 1 else jnp.asarray(table)[world.task]
+            return table[0] if len(set(table)) == 1 else jnp.asarray(table)[state.task]
 
-        fixed = {name: getattr(self.rule, name) for name in STATIC}
+        fixed = {name: getattr(self.rules, name) for name in STATIC}
         names = [name for name in TaskRules._fields if name not in fixed]
         return TaskRules(
-            **{name: pick([getattr(level.rule, name) for level in self.levels]) for name in names}, **fixed
+            **{name: pick([getattr(level.rules, name) for level in self.levels]) for name in names}, **fixed
         )
 
-    def adopt(self, source: int, world: EnvState) -> EnvState:
+    def embed(self, source: int, state: EnvState) -> EnvState:
         """Pad the grid with walls, and renumber the mission and the obstacles' cells."""
         level = self.levels[source]
         beyond = (0, self.width - level.width), (0, self.height - level.height)
-        x, y = world.obstacles // level.height, world.obstacles % level.height
+        x, y = state.obstacles // level.height, state.obstacles % level.height
         absent = jnp.full(self.num_obstacles - level.num_obstacles, -1, jnp.int16)
-        return world._replace(
-            grid=jnp.pad(world.grid, beyond, constant_values=WALL),
-            mission=jnp.asarray(self.mission_rows[source])[world.mission],
+        return state._replace(
+            grid=jnp.pad(state.grid, beyond, constant_values=WALL),
+            mission=jnp.asarray(self.mission_rows[source])[state.mission],
             task=jnp.uint8(source),
             obstacles=jnp.concatenate([x * self.height + y, absent]).astype(jnp.int16),
         )
 
     def reset(self, key: PRNGKeyArray) -> EnvState:
-        """A new world of a task drawn by weight."""
+        """A new level of a task drawn by weight."""
         key_task, key_level = jax.random.split(key)
         source = jax.random.choice(key_task, len(self.levels), p=jnp.asarray(self.shares) / sum(self.shares))
 
         def draw(index: int) -> Any:
-            return lambda words: self.adopt(index, self.levels[index].reset(jax.random.wrap_key_data(words)))
+            return lambda bits: self.embed(index, self.levels[index].reset(jax.random.wrap_key_data(bits)))
 
-        # Plain words, since under ``vmap`` a switch takes all ways, which jax's check counts as using a key twice.
-        words = jax.random.key_data(key_level)
-        return jax.lax.switch(source, [draw(index) for index in range(len(self.levels))], words)
+        # Plain bits, since under ``vmap`` a switch takes all ways, which jax's check counts as using a key twice.
+        bits = jax.random.key_data(key_level)
+        return jax.lax.switch(source, [draw(index) for index in range(len(self.levels))], bits)
 
 
 def mix(levels: Sequence[Level], weights: Sequence[float] | None = None, id: str = "") -> Mixture:
@@ -95,21 +95,24 @@ def mix(levels: Sequence[Level], weights: Sequence[float] | None = None, id: str
     weights = tuple(weights) if weights is not None else (1.0,) * len(levels)
     names = [level.id for level in levels]
     if not levels:
-        raise UserError("A mixture needs at least one level.")
+        raise UserError("A mixture needs at least one level.", field="env")
     if len(weights) != len(levels):
-        raise UserError(f"A mixture of {len(levels)} levels has {len(weights)} weights: give one each.")
+        raise UserError(f"A mixture of {len(levels)} levels has {len(weights)} weights: give one each.", field="env")
     for name, weight in zip(names, weights, strict=True):
         if not 0 < weight < math.inf:
-            raise UserError(f"The weight of {name} is {weight}: it must be greater than zero and finite.")
+            raise UserError(
+                f"The weight of {name} is {weight}: it must be greater than zero and finite.", field="env", value=weight
+            )
         if names.count(name) > 1:
-            raise UserError(f"{name} occurs twice in the mixture: name it once, with a greater weight.")
-    rules = [level.rule for level in levels]
+            raise UserError(
+                f"{name} occurs twice in the mixture: name it once, with a greater weight.", field="env", value=name
+            )
+    rules = [level.rules for level in levels]
     return Mixture(
         id=id or "+".join(f"{name}*{weight:g}" for name, weight in zip(names, weights, strict=True)),
         width=max(level.width for level in levels),
         height=max(level.height for level in levels),
-        rule=TaskRules(max_steps=0, doors=any(r.doors for r in rules), walled=all(r.walled for r in rules)),
-        num_words=0,
+        rules=TaskRules(max_steps=0, doors=any(r.doors for r in rules), walled=all(r.walled for r in rules)),
         missions=tuple(dict.fromkeys(mission for level in levels for mission in level.missions)),
         num_actions=max(level.num_actions for level in levels),
         num_obstacles=max(level.num_obstacles for level in levels),

@@ -1,4 +1,4 @@
-"""What the agent sees: a 7x7 egocentric window with occlusion, as tile codes, Farama's symbols, or pixels."""
+"""Observations: a 7x7 egocentric view with occlusion, as tile codes, Farama's symbols, or pixels."""
 
 from functools import partial
 from typing import Any
@@ -18,44 +18,44 @@ HALF = VIEW // 2
 _FULL = (1 << VIEW) - 1
 
 
-def observe(env: Any, world: EnvState) -> Observation:
+def observe(env: Any, state: EnvState) -> Observation:
     """The observations of one environment of level ``env``, or of a batch of them."""
-    return Observation(view(env.rules_of(world), world), world.direction, world.mission)
+    return Observation(observe_codes(env.rules_of(state), state), state.direction, state.mission)
 
 
-def view(rule: TaskRules, world: EnvState) -> UInt8[Array, "*B 7 7"]:
+def observe_codes(rules: TaskRules, state: EnvState) -> UInt8[Array, "*B 7 7"]:
     """Tile codes [i, j] of the window: the agent is at (3, 6) and looks towards j = 0."""
-    codes = window(world, rule.walled)
-    if rule.see_through is not True:
-        seen = visible(codes, rule.doors)
-        if rule.see_through is not False:
-            seen |= jnp.asarray(rule.see_through)[..., None, None]
+    codes = window(state, rules.walled)
+    if rules.see_through is not True:
+        seen = visible(codes, rules.doors)
+        if rules.see_through is not False:
+            seen |= jnp.asarray(rules.see_through)[..., None, None]
         codes = jnp.where(seen, codes, jnp.uint8(UNSEEN))
-    carried = world.carrying & CODE
+    carried = state.carrying & CODE
     own = jnp.where(carried == EMPTY, jnp.uint8(AGENT), carried + (AGENT - 4))
     return codes.at[..., HALF, VIEW - 1].set(own)
 
 
-def window(world: EnvState, walled: bool) -> UInt8[Array, "*B 7 7"]:
-    """Codes of the world cells under the window, whatever hides them; outside the grid is wall."""
+def window(state: EnvState, walled: bool) -> UInt8[Array, "*B 7 7"]:
+    """Codes of the grid's cells under the window, whatever hides them; outside the grid is wall."""
     look = partial(_window, walled=walled)
-    for _ in world.x.shape:
+    for _ in state.x.shape:
         look = jax.vmap(look)
-    return look(world)
+    return look(state)
 
 
-def _window(world: EnvState, walled: bool) -> UInt8[Array, "7 7"]:
-    """World cell of view cell (i, j): position + d (6 - j) + r (i - 3), d the heading and r = (-d_y, d_x)."""
-    width, height = world.grid.shape
-    dx, dy = heading(world.direction)
+def _window(state: EnvState, walled: bool) -> UInt8[Array, "7 7"]:
+    """Grid cell of view cell (i, j): position + d (6 - j) + r (i - 3), d the heading and r = (-d_y, d_x)."""
+    width, height = state.grid.shape
+    dx, dy = heading(state.direction)
     ahead = (VIEW - 1 - jnp.arange(VIEW, dtype=jnp.int8))[None, :]
     aside = (jnp.arange(VIEW, dtype=jnp.int8) - HALF)[:, None]
-    x = world.x + dx * ahead - dy * aside
-    y = world.y + dy * ahead + dx * aside
+    x = state.x + dx * ahead - dy * aside
+    y = state.y + dy * ahead + dx * aside
     # A negative coordinate wraps to a large unsigned one, so one minimum clips both sides.
     cx = jnp.minimum(x.astype(jnp.uint8), width - 1).astype(jnp.int32)
     cy = jnp.minimum(y.astype(jnp.uint8), height - 1).astype(jnp.int32)
-    codes = world.grid.reshape(-1).at[cx * height + cy].get(mode="promise_in_bounds") & CODE
+    codes = state.grid.reshape(-1).at[cx * height + cy].get(mode="promise_in_bounds") & CODE
     if walled:  # what lies outside is then the same as the border that the clipping hit
         return codes
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)

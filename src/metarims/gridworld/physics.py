@@ -1,4 +1,4 @@
-"""What each action does to the world, whatever the task."""
+"""What each action does to an environment, whatever the task."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
 
 
 class ActionResult(NamedTuple):
-    """What an action came to."""
+    """What an action did."""
 
     entered: UInt8[Array, ""]
     """Code of the cell just entered; ``EMPTY`` where none was."""
@@ -24,29 +24,31 @@ class ActionResult(NamedTuple):
 
 
 def act(
-    world: EnvState, action: Int[Array, ""], doors: bool = True, stain: Any = False
+    state: EnvState, action: Int[Array, ""], doors: bool = True, keep_landmark: Any = False
 ) -> tuple[EnvState, ActionResult]:
     """Turn, move, pick up, drop or toggle, and advance the clock.
 
-    ``doors`` False leaves out the arithmetic of doors; with ``stain`` a box toggled away leaves its ``LANDMARK``.
+    ``doors`` False leaves out the arithmetic of doors; with ``keep_landmark`` a box toggled away leaves its flag.
     """
-    width, height = world.grid.shape
-    dx, dy = heading(world.direction)
-    fx, fy = world.x + dx, world.y + dy
-    front = cell_at(world, fx, fy)
+    width, height = state.grid.shape
+    dx, dy = heading(state.direction)
+    fx, fy = state.x + dx, state.y + dy
+    front = cell_at(state, fx, fy)
     code = front & CODE
-    carried = world.carrying & CODE
+    carried = state.carrying & CODE
 
     can_enter = (code == EMPTY) | (code == GOAL) | (code == LAVA)
     # Farama keeps nothing inside boxes here, so toggling one deletes it.
-    left_behind = EMPTY if stain is False else jnp.where(stain, EMPTY | (front & LANDMARK), EMPTY).astype(jnp.uint8)
+    left_behind = EMPTY
+    if keep_landmark is not False:
+        left_behind = jnp.where(keep_landmark, EMPTY | (front & LANDMARK), EMPTY).astype(jnp.uint8)
     toggled = jnp.where((code >= BOX) & (code < DOOR), jnp.uint8(left_behind), front)
     if doors:
         is_door = code >= DOOR
-        color, state = door_parts(code)
-        can_enter |= is_door & (state == 0)
+        color, door_state = door_parts(code)
+        can_enter |= is_door & (door_state == 0)
         unlocked = jnp.where(carried == KEY + color, front - 2, front)  # the key is kept
-        swung = jnp.where(state == 0, front + 1, jnp.where(state == 1, front - 1, unlocked))
+        swung = jnp.where(door_state == 0, front + 1, jnp.where(door_state == 1, front - 1, unlocked))
         toggled = jnp.where(is_door, swung, toggled)
 
     moves = (action == FORWARD) & can_enter
@@ -55,18 +57,18 @@ def act(
     dropped = (action == DROP) & (code == EMPTY) & ~empty_handed
 
     changed = jnp.where(picked, jnp.uint8(EMPTY), front)
-    changed = jnp.where(dropped, world.carrying, changed)
+    changed = jnp.where(dropped, state.carrying, changed)
     changed = jnp.where(action == TOGGLE, toggled, changed)
     at_x = jnp.arange(width, dtype=jnp.int8)[:, None] == fx
     at_y = jnp.arange(height, dtype=jnp.int8)[None, :] == fy
     turn = (action == RIGHT).astype(jnp.int8) - (action == LEFT).astype(jnp.int8)
-    after = world._replace(
-        grid=jnp.where(at_x & at_y, changed, world.grid),
-        x=jnp.where(moves, fx, world.x),
-        y=jnp.where(moves, fy, world.y),
-        direction=(world.direction + turn) & jnp.int8(3),
-        carrying=jnp.where(picked, front, jnp.where(dropped, jnp.uint8(EMPTY), world.carrying)),
-        step_count=world.step_count + jnp.int16(1),
+    after = state._replace(
+        grid=jnp.where(at_x & at_y, changed, state.grid),
+        x=jnp.where(moves, fx, state.x),
+        y=jnp.where(moves, fy, state.y),
+        direction=(state.direction + turn) & jnp.int8(3),
+        carrying=jnp.where(picked, front, jnp.where(dropped, jnp.uint8(EMPTY), state.carrying)),
+        step_count=state.step_count + jnp.int16(1),
     )
     return after, ActionResult(jnp.where(moves, code, jnp.uint8(EMPTY)), picked, dropped, front)
 
@@ -78,13 +80,13 @@ def door_parts(code: UInt8[Array, "*n"]) -> tuple[UInt8[Array, "*n"], UInt8[Arra
     return color.astype(jnp.uint8), (door - 3 * color).astype(jnp.uint8)
 
 
-def cell_at(world: EnvState, x: Int[Array, ""], y: Int[Array, ""]) -> UInt8[Array, ""]:
+def cell_at(state: EnvState, x: Int[Array, ""], y: Int[Array, ""]) -> UInt8[Array, ""]:
     """The cell (x, y), flags included."""
-    index = x.astype(jnp.int32) * world.grid.shape[1] + y
-    return world.grid.reshape(-1).at[index].get(mode="clip")
+    index = x.astype(jnp.int32) * state.grid.shape[1] + y
+    return state.grid.reshape(-1).at[index].get(mode="clip")
 
 
-def front_cell(world: EnvState) -> UInt8[Array, ""]:
+def front_cell(state: EnvState) -> UInt8[Array, ""]:
     """The cell before the agent, flags included."""
-    dx, dy = heading(world.direction)
-    return cell_at(world, world.x + dx, world.y + dy)
+    dx, dy = heading(state.direction)
+    return cell_at(state, state.x + dx, state.y + dy)

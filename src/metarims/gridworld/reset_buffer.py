@@ -73,8 +73,8 @@ class ResetBuffer:
     def blank(self, number: int) -> ResetState:
         """Arrays for ``number`` environments."""
         source = self.level.sources[0]
-        env = jax.eval_shape(source.attempt, jax.ShapeDtypeStruct((source.num_words,), jnp.uint32))[0]
-        env = jax.eval_shape(lambda state: self.level.adopt(0, state), env)
+        env = jax.eval_shape(source.draw, jax.ShapeDtypeStruct((source.num_draws,), jnp.uint32))[0]
+        env = jax.eval_shape(lambda state: self.level.embed(0, state), env)
         env = jax.tree.map(lambda leaf: jnp.zeros((number, *leaf.shape), leaf.dtype), env)
         return ResetState(env, jnp.zeros((number, VIEW, VIEW), jnp.uint8), jnp.zeros(number, jnp.uint8))
 
@@ -132,13 +132,13 @@ class ResetBuffer:
 
     def _draw(self, source: int, bits: UInt32[Array, "R n"]) -> tuple[ResetState, Bool[Array, "R"]]:
         """A batch of one source from its random bits, and which of its levels are kept."""
-        env, kept = jax.vmap(self.level.sources[source].attempt)(bits[:, 1:])
-        env = jax.vmap(lambda state: self.level.adopt(source, state))(env)
+        env, kept = jax.vmap(self.level.sources[source].draw)(bits[:, 1:])
+        env = jax.vmap(lambda state: self.level.embed(source, state))(env)
         return ResetState(env, obs.observe(self.level, env).codes, self.draw_sources(bits[:, 0])), kept
 
     def _draw_bits(self, seed: UInt32[Array, "2"], source: int, batch: Any) -> UInt32[Array, "R n"]:
         """The random bits of one batch of one source."""
-        shape = self.batch_sizes[source], self.level.sources[source].num_words + 1
+        shape = self.batch_sizes[source], self.level.sources[source].num_draws + 1
         return random_bits(seed, len(self.batch_sizes) * batch + source, shape)
 
     def _hand_out(self, buffer: BufferState, playing: ResetState, waiting: Bool[Array, "B"]):

@@ -31,7 +31,7 @@ class EnvState(NamedTuple):
 def new_state(
     grid: UInt8[Array, "W H"], x: Any, y: Any, direction: Any, mission: Any = 0, obstacles: Any = ()
 ) -> EnvState:
-    """A world at the start of an episode: empty hands, clock at zero."""
+    """The state at the start of an episode: empty hands, clock at zero."""
     return EnvState(
         grid=grid,
         x=jnp.asarray(x, jnp.int8),

@@ -1,4 +1,4 @@
-"""The rules: when an episode ends, and what it pays."""
+"""A task's rules: when an episode ends, and what it pays."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -28,93 +28,96 @@ class TaskRules(NamedTuple):
     """The level may hold doors."""
     walled: bool = True
     """The outermost cells are all walls."""
-    reach: Any = False
+    reach_goal: Any = False
     """Goal squares end the episode with success, lava without."""
-    face: Any = False
+    go_to: Any = False
     """Success when a target stands in front of the agent (BabyAI's "go to")."""
-    pick: Any = False
+    pick_up: Any = False
     """Success when a target is picked up (BabyAI's "pick up")."""
     fetch: Any = False
     """The first object picked up ends the episode; a target with success."""
-    near: Any = False
+    put_near: Any = False
     """The target must be dropped at most one cell, also diagonally, from the landmark. Any other pick-up fails, and any
     attempt to drop ends the episode, even one that is blocked."""
-    next_to: Any = False
+    put_next: Any = False
     """Success when the target is dropped beside the landmark, not diagonally (BabyAI's "put next to")."""
-    recall: Any = False
+    memory: Any = False
     """Entering the target cell succeeds, entering the landmark cell fails; pick-up toggles instead (Memory)."""
-    bump: Any = False
+    collision_ends: Any = False
     """Moving into what stood in front of the agent costs -1 and ends the episode; other actions than the three moves
     turn left (Dynamic-Obstacles)."""
 
 
 class StepResult(NamedTuple):
-    """Where a step led."""
+    """What one step led to."""
 
-    world: EnvState
+    state: EnvState
     reward: Float[Array, ""]
     terminated: Bool[Array, ""]
     truncated: Bool[Array, ""]
 
 
-def step(env: Any, world: EnvState, action: Int[Array, ""], key: PRNGKeyArray | None = None) -> StepResult:
+def step(env: Any, state: EnvState, action: Int[Array, ""], key: PRNGKeyArray | None = None) -> StepResult:
     """One step of one environment (to be vmapped) of level ``env``; ``key`` only counts where obstacles move."""
     if key is None or not env.num_obstacles:
-        return advance(env.rules_of(world), world, action)
-    return step_with_bits(env, world, action, jax.random.bits(key, (env.num_obstacles,)))
+        return advance(env.rules_of(state), state, action)
+    return step_with_bits(env, state, action, jax.random.bits(key, (env.num_obstacles,)))
 
 
-def step_with_bits(env: Any, world: EnvState, action: Int[Array, ""], words: UInt32[Array, "N"]) -> StepResult:
-    """One step of a world in which obstacles move, from one random word for each."""
-    return advance(env.rules_of(world), world, action, lambda world: obstacles.wander(world, words))
+def step_with_bits(env: Any, state: EnvState, action: Int[Array, ""], bits: UInt32[Array, "N"]) -> StepResult:
+    """One step where obstacles move, from one random number for each."""
+    return advance(env.rules_of(state), state, action, lambda state: obstacles.move_obstacles(state, bits))
 
 
 def advance(
-    rule: TaskRules, world: EnvState, action: Int[Array, ""], wander: Callable[[EnvState], EnvState] | None = None
+    rules: TaskRules,
+    state: EnvState,
+    action: Int[Array, ""],
+    move_obstacles: Callable[[EnvState], EnvState] | None = None,
 ) -> StepResult:
-    """One step by ``rule``: obstacles move (``wander``), then the agent acts, then the task judges."""
-    if rule.recall is not False:
-        action = jnp.where(rule.recall & (action == PICKUP), TOGGLE, action)
-    bumps = jnp.bool_(False)
-    if rule.bump is not False:
-        action = jnp.where(rule.bump & (action > FORWARD), LEFT, action)
-        faced = front_cell(world) & CODE  # before the obstacles move: walls count as well
-        bumps = (action == FORWARD) & (faced != EMPTY) & (faced != GOAL) & rule.bump
-    if wander is not None:
-        world = wander(world)
-    after, result = act(world, action, rule.doors, rule.near)
-    success, failure = judge(rule, world, after, action, result)
+    """One step by ``rules``: obstacles move (``move_obstacles``), then the agent acts, then the task is judged."""
+    if rules.memory is not False:
+        action = jnp.where(rules.memory & (action == PICKUP), TOGGLE, action)
+    collides = jnp.bool_(False)
+    if rules.collision_ends is not False:
+        action = jnp.where(rules.collision_ends & (action > FORWARD), LEFT, action)
+        faced = front_cell(state) & CODE  # before the obstacles move: walls count as well
+        collides = (action == FORWARD) & (faced != EMPTY) & (faced != GOAL) & rules.collision_ends
+    if move_obstacles is not None:
+        state = move_obstacles(state)
+    after, result = act(state, action, rules.doors, rules.put_near)
+    success, failure = judge(rules, state, after, action, result)
     count = after.step_count
-    earned = 1 - 0.9 * (count.astype(jnp.float32) / rule.max_steps)
-    reward = jnp.where(bumps, -1.0, jnp.where(success, earned, 0.0))
-    return StepResult(after, reward, success | failure | bumps, count >= rule.max_steps)
+    earned = 1 - 0.9 * (count.astype(jnp.float32) / rules.max_steps)
+    reward = jnp.where(collides, -1.0, jnp.where(success, earned, 0.0))
+    return StepResult(after, reward, success | failure | collides, count >= rules.max_steps)
 
 
 def judge(
-    rule: TaskRules, before: EnvState, after: EnvState, action: Int[Array, ""], result: ActionResult
+    rules: TaskRules, before: EnvState, after: EnvState, action: Int[Array, ""], result: ActionResult
 ) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
     """Has the task succeeded, has it failed?"""
     success, failure = jnp.bool_(False), jnp.bool_(False)
-    if rule.reach is not False:
-        success |= (result.entered == GOAL) & rule.reach
-        failure |= (result.entered == LAVA) & rule.reach
-    if rule.face is not False:
-        success |= ((front_cell(after) & TARGET) != 0) & rule.face
-    if rule.pick is not False:
-        success |= result.picked & _has(result.front, TARGET) & rule.pick
-    if rule.fetch is not False:
-        success |= _has(after.carrying, TARGET) & rule.fetch
-        failure |= ((after.carrying & CODE) != EMPTY) & rule.fetch
-    if rule.near is not False or rule.next_to is not False:
+    if rules.reach_goal is not False:
+        success |= (result.entered == GOAL) & rules.reach_goal
+        failure |= (result.entered == LAVA) & rules.reach_goal
+    if rules.go_to is not False:
+        success |= ((front_cell(after) & TARGET) != 0) & rules.go_to
+    if rules.pick_up is not False:
+        success |= result.picked & _has(result.front, TARGET) & rules.pick_up
+    if rules.fetch is not False:
+        success |= _has(after.carrying, TARGET) & rules.fetch
+        failure |= ((after.carrying & CODE) != EMPTY) & rules.fetch
+    if rules.put_near is not False or rules.put_next is not False:
         dropped_target = result.dropped & _has(before.carrying, TARGET)
         across, beside = _landmark_around(before)  # what is dropped may cover it
-        success |= dropped_target & ((across & rule.near) | (beside & rule.next_to))
+        success |= dropped_target & ((across & rules.put_near) | (beside & rules.put_next))
         wrong = (action == PICKUP) & ((after.carrying & CODE) != EMPTY) & ~_has(after.carrying, TARGET)
-        failure |= (wrong | ((action == DROP) & ((before.carrying & CODE) != EMPTY))) & rule.near
-    if rule.recall is not False:
+        failure |= (wrong | ((action == DROP) & ((before.carrying & CODE) != EMPTY))) & rules.put_near
+    if rules.memory is not False:
         cell = cell_at(after, after.x, after.y)
-        success |= _has(cell, TARGET) & rule.recall
-        failure |= _has(cell, LANDMARK) & rule.recall
+        success |= _has(cell, TARGET) & rules.memory
+        failure |= _has(cell, LANDMARK) & rules.memory
     return success, failure
 
 
@@ -122,12 +125,12 @@ def _has(cell: UInt8[Array, ""], flag: int) -> Bool[Array, ""]:
     return (cell & flag) != 0
 
 
-def _landmark_around(world: EnvState) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
+def _landmark_around(state: EnvState) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
     """Is a landmark within one cell of the one in front, counting diagonals; and straight beside it?"""
-    dx, dy = heading(world.direction)
-    width, height = world.grid.shape
-    away_x = jnp.abs(jnp.arange(width, dtype=jnp.int8) - (world.x + dx))[:, None]
-    away_y = jnp.abs(jnp.arange(height, dtype=jnp.int8) - (world.y + dy))[None, :]
-    marked = (world.grid & LANDMARK) != 0
+    dx, dy = heading(state.direction)
+    width, height = state.grid.shape
+    away_x = jnp.abs(jnp.arange(width, dtype=jnp.int8) - (state.x + dx))[:, None]
+    away_y = jnp.abs(jnp.arange(height, dtype=jnp.int8) - (state.y + dy))[None, :]
+    marked = (state.grid & LANDMARK) != 0
     across = (marked & (away_x <= 1) & (away_y <= 1)).any()
     return across, (marked & (away_x + away_y == 1)).any()

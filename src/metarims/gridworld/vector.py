@@ -74,10 +74,10 @@ class VecEnv:
                 value=actions.shape,
             )
         result = self._advance(state, actions)
-        final = obs.observe(self.level, result.world)
+        final = obs.observe(self.level, result.state)
         ended = result.terminated | result.truncated
         buffer, playing = self._buffer.take(
-            state.buffer, ResetState(result.world, final.codes, state.next_source), ended
+            state.buffer, ResetState(result.state, final.codes, state.next_source), ended
         )
         time_step = TimeStep(_observation(playing), result.reward, result.terminated, result.truncated, final)
         return VecEnvState(playing.env, buffer, playing.next_source, state.seed, state.moves + 1), time_step

@@ -28,7 +28,7 @@ from metarims.errors import UserError, one_line
 from metarims.learning.devices import is_key
 from metarims.runs.files import describe_error, sync_folder, sync_tree, write_atomic
 from metarims.runs.schema import check_schema
-from metarims.upgrade import upgrade_array_name
+from metarims.upgrade import CROPPED, upgrade_array_name
 
 KEEP = 2
 """Checkpoints kept: the last, and one to fall back on."""
@@ -178,11 +178,17 @@ def _load(path: Path, template: Any, held: dict[str, str]) -> Any:
     arrays = _arrays(template)
     written = {upgrade_array_name(name): name for name in held}
     there, wanted = {name: held[old] for name, old in written.items()}, _kinds(arrays)
-    for name in sorted(there.keys() | wanted.keys()):
+    crops = {name for name in written if name.startswith(CROPPED) and name in wanted and there[name] != wanted[name]}
+    for name in sorted((there.keys() | wanted.keys()) - crops):
         if (kind := there.get(name, "absent")) != (now := wanted.get(name, "absent")):
             raise _misfit(path, f"{name} is {kind} there and {now} here")
+    ordered = {name: arrays[name] for name in sorted(written, key=written.__getitem__)}
+    for name in crops:
+        dtype, shape = there[name].rstrip("]").split("[")
+        ordered[name] = jax.ShapeDtypeStruct(tuple(map(int, shape.split(","))), dtype)
     try:
-        loaded = _divide(read_joined(path), {name: arrays[name] for name in sorted(written, key=written.__getitem__)})
+        loaded = _divide(read_joined(path), ordered)
+        loaded |= {name: loaded[name][tuple(map(slice, arrays[name].shape))] for name in crops}
     except Exception as error:
         raise _misfit(path, describe_error(error)) from error
     leaves, treedef = jax.tree_util.tree_flatten_with_path(template)

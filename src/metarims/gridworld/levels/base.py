@@ -1,4 +1,4 @@
-"""What a level is: static data, and how to draw a world of it."""
+"""What a level is: static data, and how to draw its initial state."""
 
 import dataclasses
 from functools import cached_property
@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, PRNGKeyArray, UInt32
 
 from metarims.gridworld.missions import tokenize
 from metarims.gridworld.physics import ACTIONS
+from metarims.gridworld.prng import RandomStream
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import EMPTY, WALL
@@ -16,15 +17,13 @@ from metarims.gridworld.tiles import EMPTY, WALL
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """A task: everything static about it. Hashable; subclasses add their sizes and ``attempt``."""
+    """A task: everything static about it. Hashable; subclasses add their settings and ``attempt``."""
 
     id: str
     """Farama's id."""
     width: int
     height: int
-    rule: TaskRules
-    num_words: int
-    """Random words that one attempt at a level uses."""
+    rules: TaskRules
     missions: tuple[str, ...] = dataclasses.field(compare=False, repr=False)
     """Every instruction the level can give; ``EnvState.mission`` is a row of it."""
     num_actions: int = dataclasses.field(default=len(ACTIONS), kw_only=True)
@@ -34,21 +33,21 @@ class Level:
     @property
     def max_steps(self) -> int:
         """Steps after which an episode is truncated."""
-        return self.rule.max_steps
+        return self.rules.max_steps
 
     @cached_property
     def mission_tokens(self) -> np.ndarray:
         """[num_missions, 13] the missions as tokens, 0 = padding."""
         return np.stack([tokenize(text) for text in self.missions])
 
-    def rules_of(self, world: EnvState) -> TaskRules:
-        """The rules that govern this world."""
-        del world
-        return self.rule
+    def rules_of(self, state: EnvState) -> TaskRules:
+        """The rules by which this environment is played."""
+        del state
+        return self.rules
 
     @property
     def sources(self) -> "tuple[Level, ...]":
-        """The levels that worlds are drawn from: itself, or the parts of a mixture."""
+        """The levels that are drawn: itself, or the parts of a mixture."""
         return (self,)
 
     @property
@@ -56,26 +55,37 @@ class Level:
         """How often each source is drawn."""
         return (1.0,)
 
-    def adopt(self, source: int, world: EnvState) -> EnvState:
-        """A world of one of the sources as a world of this level."""
+    def embed(self, source: int, state: EnvState) -> EnvState:
+        """The state of a level of one of the sources as a state of this level."""
         del source
-        return world
+        return state
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
-        """Draw a world; False where Farama would throw the whole level away and begin again."""
+    def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
+        """Draw a level; False where Farama would throw the whole level away and begin again."""
         raise NotImplementedError
 
+    @cached_property
+    def num_draws(self) -> int:
+        """Random numbers (of 32 bits) that one attempt uses, counted by tracing it."""
+        stream = RandomStream(None)
+        jax.eval_shape(lambda: self.attempt(stream))
+        return stream.used
+
+    def draw(self, bits: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
+        """One attempt from ``num_draws`` random numbers."""
+        return self.attempt(RandomStream(bits))
+
     def reset(self, key: PRNGKeyArray) -> EnvState:
-        """A new world, drawn with Farama's distribution: attempts until one is kept."""
+        """A new level, drawn with Farama's distribution: attempts until one is kept."""
 
         def again(carry):
             key, _, _ = carry
             key, key_level = jax.random.split(key)
-            return key, *self.attempt(jax.random.bits(key_level, (self.num_words,)))
+            return key, *self.draw(jax.random.bits(key_level, (self.num_draws,)))
 
         first = again((key, None, None))
-        _, world, _ = jax.lax.while_loop(lambda carry: ~carry[2], again, first)
-        return world
+        _, state, _ = jax.lax.while_loop(lambda carry: ~carry[2], again, first)
+        return state
 
 
 def walled_room(width: int, height: int) -> np.ndarray:

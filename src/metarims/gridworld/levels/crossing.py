@@ -3,7 +3,7 @@
 import dataclasses
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, UInt32
+from jaxtyping import Array, Bool
 
 from metarims.gridworld.levels.base import Level, walled_room
 from metarims.gridworld.levels.placing import distinct, place
@@ -21,9 +21,9 @@ class Crossing(Level):
     num_rivers: int = 1
     material: int = LAVA
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
+    def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
         """Every level is kept."""
-        stream, size, number = RandomStream(words), self.width, self.num_rivers
+        size, number = self.width, self.num_rivers
         half = (size - 3) // 2  # rivers per orientation
         rivers = jnp.sort(distinct(stream.take(number), 2 * half))
         upright = (rivers < half).sum(dtype=jnp.int32)
@@ -45,9 +45,9 @@ class Crossing(Level):
 
         column, row = jnp.int32(0), jnp.int32(0)
         for done in range(number):
-            eastward = stream.below(number - done) < upright - column  # a uniformly shuffled path
-            free_x = columns[column] + 1 + stream.below(columns[column + 1] - columns[column] - 1)
-            free_y = rows[row] + 1 + stream.below(rows[row + 1] - rows[row] - 1)
+            eastward = stream.randint(number - done) < upright - column  # a uniformly shuffled path
+            free_x = columns[column] + 1 + stream.randint(columns[column + 1] - columns[column] - 1)
+            free_y = rows[row] + 1 + stream.randint(rows[row + 1] - rows[row] - 1)
             open_x = jnp.where(eastward, columns[column + 1], free_x)
             open_y = jnp.where(eastward, free_y, rows[row + 1])
             grid = place(grid, open_x, open_y, jnp.int32(EMPTY))
@@ -58,6 +58,6 @@ class Crossing(Level):
 def crossing(id: str, size: int, num_rivers: int, lava: bool) -> Crossing:
     """A crossing of side ``size``."""
     missions = LAVA_CROSSING if lava else SIMPLE_CROSSING
-    rule = TaskRules(max_steps=4 * size**2, reach=True)
+    rules = TaskRules(max_steps=4 * size**2, reach_goal=True)
     material = LAVA if lava else WALL
-    return Crossing(id, size, size, rule, 4 * num_rivers, missions, num_rivers=num_rivers, material=material)
+    return Crossing(id, size, size, rules, missions, num_rivers=num_rivers, material=material)

@@ -3,7 +3,7 @@
 import dataclasses
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, UInt32
+from jaxtyping import Array, Bool
 
 from metarims.gridworld.levels.base import Level, walled_room
 from metarims.gridworld.levels.placing import distinct, place
@@ -18,14 +18,14 @@ from metarims.gridworld.tiles import GOAL, WALL, door_code, object_code
 class DoorKey(Level):
     """A wall splits the room; the agent and the yellow key are left of it, the goal is bottom right."""
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
+    def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
         """Every layout is kept; the door is never in the bottom row."""
-        stream, size = RandomStream(words), self.width
-        split = 2 + stream.below(size - 4)
+        size = self.width
+        split = 2 + stream.randint(size - 4)
         rows = size - 2
         agent, key = distinct(stream.take(2), (split - 1) * rows)
-        direction = stream.below(4)
-        door_y = 1 + stream.below(size - 3)
+        direction = stream.randint(4)
+        door_y = 1 + stream.randint(size - 3)
 
         room = walled_room(size, size)
         room[size - 2, size - 2] = GOAL
@@ -37,4 +37,4 @@ class DoorKey(Level):
 
 def door_key(id: str, size: int) -> DoorKey:
     """DoorKey of side ``size``."""
-    return DoorKey(id, size, size, TaskRules(max_steps=10 * size**2, doors=True, reach=True), 5, DOOR_KEY)
+    return DoorKey(id, size, size, TaskRules(max_steps=10 * size**2, doors=True, reach_goal=True), DOOR_KEY)

@@ -1,9 +1,9 @@
-"""A room with a goal in its corner: Empty, and Dynamic-Obstacles with balls that wander about."""
+"""A room with a goal in its corner: Empty, and Dynamic-Obstacles with balls that move about."""
 
 import dataclasses
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, UInt32
+from jaxtyping import Array, Bool
 
 from metarims.gridworld.levels.base import Level, walled_room
 from metarims.gridworld.levels.placing import distinct, place_all
@@ -21,34 +21,34 @@ class GoalRoom(Level):
 
     random_start: bool = False
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
+    def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
         """Every level is kept."""
-        stream, side = RandomStream(words), self.width - 2
+        side = self.width - 2
         num_free = side * side - 1  # the goal is the last cell
         agent, direction = jnp.int32(0), jnp.int32(0)
         if self.random_start:
-            agent, direction = stream.below(num_free), stream.below(4)
+            agent, direction = stream.randint(num_free), stream.randint(4)
         room = walled_room(self.width, self.height)
         room[side, side] = GOAL
         cells = distinct(stream.take(self.num_obstacles), num_free - 1)
         cells += cells >= agent
         x, y = cells // side + 1, cells % side + 1
         grid = place_all(jnp.asarray(room), x, y, jnp.full_like(x, OBSTACLE))
-        world = new_state(grid, agent // side + 1, agent % side + 1, direction, 0, x * self.height + y)
-        return world, jnp.bool_(True)
+        state = new_state(grid, agent // side + 1, agent % side + 1, direction, 0, x * self.height + y)
+        return state, jnp.bool_(True)
 
 
 def empty(id: str, size: int, random_start: bool = False) -> GoalRoom:
     """Empty of side ``size``."""
-    rule = TaskRules(max_steps=4 * size**2, see_through=True, reach=True)
-    return GoalRoom(id, size, size, rule, 2, GOAL_SQUARE, random_start=random_start)
+    rules = TaskRules(max_steps=4 * size**2, see_through=True, reach_goal=True)
+    return GoalRoom(id, size, size, rules, GOAL_SQUARE, random_start=random_start)
 
 
 def dynamic_obstacles(id: str, size: int, num_obstacles: int, random_start: bool = False) -> GoalRoom:
     """Dynamic-Obstacles of side ``size``; three actions."""
-    rule = TaskRules(max_steps=4 * size**2, see_through=True, reach=True, bump=True)
+    rules = TaskRules(max_steps=4 * size**2, see_through=True, reach_goal=True, collision_ends=True)
     return GoalRoom(
-        *(id, size, size, rule, 2 + num_obstacles, GOAL_SQUARE),
+        *(id, size, size, rules, GOAL_SQUARE),
         random_start=random_start,
         num_actions=3,
         num_obstacles=num_obstacles,

@@ -3,7 +3,7 @@
 import dataclasses
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, UInt32
+from jaxtyping import Array, Bool
 
 from metarims.gridworld.levels.base import Level, walled_room
 from metarims.gridworld.levels.placing import distinct, place_all
@@ -20,21 +20,21 @@ class Fetch(Level):
 
     num_objects: int = 0
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
+    def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
         """Every level is kept."""
-        stream, side = RandomStream(words), self.width - 2
+        side = self.width - 2
         places = distinct(stream.take(self.num_objects + 1), side * side)
         cells, agent = places[:-1], places[-1]
         things = stream.randints(self.num_objects, 12)
-        wanted = things[stream.below(self.num_objects)]
+        wanted = things[stream.randint(self.num_objects)]
         values = (KEY + things) | jnp.where(things == wanted, TARGET, 0)
         room = jnp.asarray(walled_room(self.width, self.height))
         grid = place_all(room, cells // side + 1, cells % side + 1, values)
-        mission = 12 * stream.below(5) + wanted
-        return new_state(grid, agent // side + 1, agent % side + 1, stream.below(4), mission), jnp.bool_(True)
+        mission = 12 * stream.randint(5) + wanted
+        return new_state(grid, agent // side + 1, agent % side + 1, stream.randint(4), mission), jnp.bool_(True)
 
 
 def fetch(id: str, size: int, num_objects: int) -> Fetch:
     """Fetch of side ``size``."""
-    rule = TaskRules(max_steps=5 * size**2, see_through=True, fetch=True)
-    return Fetch(id, size, size, rule, 2 * num_objects + 4, FETCH, num_objects=num_objects)
+    rules = TaskRules(max_steps=5 * size**2, see_through=True, fetch=True)
+    return Fetch(id, size, size, rules, FETCH, num_objects=num_objects)

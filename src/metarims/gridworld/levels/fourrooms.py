@@ -3,7 +3,7 @@
 import dataclasses
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, UInt32
+from jaxtyping import Array, Bool
 
 from metarims.gridworld.levels.base import Level, walled_room
 from metarims.gridworld.levels.placing import nth, place
@@ -18,29 +18,29 @@ from metarims.gridworld.tiles import EMPTY, GOAL, WALL
 class FourRooms(Level):
     """One gap in each half of the two middle walls; the agent may start in a gap."""
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
+    def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
         """Every level is kept."""
-        stream, size = RandomStream(words), self.width
+        size = self.width
         middle = size // 2
         room = walled_room(size, size)
         room[middle, :] = WALL
         room[:, middle] = WALL
         grid = jnp.asarray(room)
         near, far = middle - 1, size - 2 - middle
-        grid = place(grid, middle, 1 + stream.below(near), jnp.int32(EMPTY))
-        grid = place(grid, 1 + stream.below(near), middle, jnp.int32(EMPTY))
-        grid = place(grid, middle + 1 + stream.below(far), middle, jnp.int32(EMPTY))
-        grid = place(grid, middle, middle + 1 + stream.below(far), jnp.int32(EMPTY))
+        grid = place(grid, middle, 1 + stream.randint(near), jnp.int32(EMPTY))
+        grid = place(grid, 1 + stream.randint(near), middle, jnp.int32(EMPTY))
+        grid = place(grid, middle + 1 + stream.randint(far), middle, jnp.int32(EMPTY))
+        grid = place(grid, middle, middle + 1 + stream.randint(far), jnp.int32(EMPTY))
         num_free = int((room == EMPTY).sum()) + 4
-        agent = stream.below(num_free)
-        goal = stream.below(num_free - 1)
+        agent = stream.randint(num_free)
+        goal = stream.randint(num_free - 1)
         goal += goal >= agent
         free = (grid == EMPTY).reshape(-1)
         agent, goal = nth(free, agent), nth(free, goal)
         grid = place(grid, goal // size, goal % size, jnp.int32(GOAL))
-        return new_state(grid, agent // size, agent % size, stream.below(4)), jnp.bool_(True)
+        return new_state(grid, agent // size, agent % size, stream.randint(4)), jnp.bool_(True)
 
 
 def four_rooms(id: str, size: int = 19) -> FourRooms:
     """FourRooms; Farama's time limit is 100 whatever the size."""
-    return FourRooms(id, size, size, TaskRules(max_steps=100, reach=True), 7, FOUR_ROOMS)
+    return FourRooms(id, size, size, TaskRules(max_steps=100, reach_goal=True), FOUR_ROOMS)

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int32, UInt32
+from jaxtyping import Array, Bool, Int32
 
 from metarims.gridworld.levels.base import Level, walled_room
 from metarims.gridworld.levels.placing import all_reachable, place_all, spread_out
@@ -28,9 +28,9 @@ class GoTo(Level):
     grey: bool = False
     """The objects beside the red ball are grey."""
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
+    def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
         """Agent anywhere; objects one by one, neither under nor beside it; kept if all of them can be reached."""
-        stream, side = RandomStream(words), self.width - 2
+        side = self.width - 2
         agent, direction = stream.randint_pair(side * side, 4)
         cells, codes, target = self._objects(stream, agent)
         matches = codes == target
@@ -40,9 +40,9 @@ class GoTo(Level):
         grid = place_all(room, cells // side + 1, cells % side + 1, values)
         by_name = target - KEY + 18 * several
         mission = several & (len(self.missions) > 1) if self.goal == "red ball" else by_name
-        world = new_state(grid, agent // side + 1, agent % side + 1, direction, mission)
+        state = new_state(grid, agent // side + 1, agent % side + 1, direction, mission)
         kept = all_reachable(cells, agent, side) if self.num_objects > 1 else jnp.bool_(True)
-        return world, kept
+        return state, kept
 
     def _objects(
         self, stream: RandomStream, agent: Int32[Array, ""]
@@ -54,23 +54,21 @@ class GoTo(Level):
         codes = GREY_KEY + 6 * things if self.grey else KEY + things
         if self.goal == "red ball":
             return cells, codes.at[0].set(RED_BALL), jnp.int32(RED_BALL)
-        return cells, codes, codes[stream.below(number)]
+        return cells, codes, codes[stream.randint(number)]
 
 
 def go_to_local(id: str, room_size: int = 8, num_dists: int = 8) -> GoTo:
     """Go to one of ``num_dists`` objects."""
     missions = GO_TO if num_dists > 1 else GO_TO[:18]
-    words = 2 + num_dists
-    return GoTo(id, room_size, room_size, _rule(room_size), words, missions, num_objects=num_dists)
+    return GoTo(id, room_size, room_size, _rules(room_size), missions, num_objects=num_dists)
 
 
 def go_to_red_ball(id: str, num_dists: int = 7, grey: bool = False) -> GoTo:
     """Go to the red ball, among ``num_dists`` others."""
     red_ball = GO_TO[RED_BALL - KEY], GO_TO[RED_BALL - KEY + 18]
     missions = red_ball[:1] if grey or not num_dists else red_ball
-    words = 2 + num_dists
-    return GoTo(id, 8, 8, _rule(8), words, missions, num_objects=num_dists + 1, goal="red ball", grey=grey)
+    return GoTo(id, 8, 8, _rules(8), missions, num_objects=num_dists + 1, goal="red ball", grey=grey)
 
 
-def _rule(room_size: int) -> TaskRules:
-    return TaskRules(max_steps=room_size**2, face=True)
+def _rules(room_size: int) -> TaskRules:
+    return TaskRules(max_steps=room_size**2, go_to=True)

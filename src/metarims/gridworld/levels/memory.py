@@ -3,7 +3,7 @@
 import dataclasses
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, UInt32
+from jaxtyping import Array, Bool
 
 from metarims.gridworld.levels.base import Level, walled_room
 from metarims.gridworld.levels.placing import place
@@ -22,12 +22,12 @@ class Memory(Level):
 
     random_length: bool = False
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
+    def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
         """Every level is kept."""
-        stream, size = RandomStream(words), self.width
+        size = self.width
         middle = size // 2
-        end = 4 + stream.below(size - 6) if self.random_length else jnp.int32(size - 3)
-        agent_x = 1 + stream.below(end)
+        end = 4 + stream.randint(size - 6) if self.random_length else jnp.int32(size - 3)
+        agent_x = 1 + stream.randint(end)
         x, y = jnp.arange(size)[:, None], jnp.arange(size)[None, :]
         beside = (y == middle - 1) | (y == middle + 1)
         room = ((x >= 1) & (x <= 4) & ((y == middle - 2) | (y == middle + 2))) | ((x == 4) & beside)
@@ -35,7 +35,7 @@ class Memory(Level):
         crossway = ((x == end) & (y != middle)) | (x == end + 2)
         grid = jnp.where(room | hallway | crossway, jnp.uint8(WALL), jnp.asarray(walled_room(size, size)))
 
-        cue, top = stream.below(2), stream.below(2)
+        cue, top = stream.randint(2), stream.randint(2)
         grid = place(grid, 1, middle - 1, _object(cue))
         grid = place(grid, end + 1, middle - 2, _object(top))
         grid = place(grid, end + 1, middle + 2, _object(1 - top))
@@ -51,5 +51,5 @@ def _object(choice):
 
 def memory(id: str, size: int, random_length: bool = False) -> Memory:
     """Memory of side ``size``."""
-    rule = TaskRules(max_steps=5 * size**2, recall=True)
-    return Memory(id, size, size, rule, 4, MEMORY, random_length=random_length)
+    rules = TaskRules(max_steps=5 * size**2, memory=True)
+    return Memory(id, size, size, rules, MEMORY, random_length=random_length)

@@ -41,11 +41,10 @@ class MultiRoom(Level):
     num_rooms: int = 2
     max_size: int = 10
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
+    def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
         """Kept if the chain reaches its full length (Farama throws shorter ones away)."""
-        stream = RandomStream(words)
-        left, top = stream.below(self.width - 2), stream.below(self.width - 2)
-        sizes = MIN_SIZE + stream.below(self.max_size - 3), MIN_SIZE + stream.below(self.max_size - 3)
+        left, top = stream.randint(self.width - 2), stream.randint(self.width - 2)
+        sizes = MIN_SIZE + stream.randint(self.max_size - 3), MIN_SIZE + stream.randint(self.max_size - 3)
         first = Room(left, top, *sizes, jnp.int32(2), left, top)
         order = jnp.arange(self.num_rooms)
 
@@ -92,8 +91,8 @@ class MultiRoom(Level):
 
         def build(carry, item):
             grid, color = carry
-            room, index, word = item
-            other = multiply_high(word, jnp.where(index == 1, 6, 5))
+            room, index, bits = item
+            other = multiply_high(bits, jnp.where(index == 1, 6, 5))
             color = jnp.where(index == 1, other, other + (other >= color))
             grid = _walls(grid, room)
             door_x = jnp.where(index > 0, room.door_x, -1)  # the first room has no entry
@@ -105,12 +104,12 @@ class MultiRoom(Level):
         x, y = _cell(stream, Room(*(leaf[0] for leaf in rooms)))
         goal_x, goal_y = _cell(stream, Room(*(leaf[-1] for leaf in rooms)))
         grid = place(grid, goal_x, goal_y, jnp.int32(GOAL))
-        return new_state(grid, x, y, stream.below(4))
+        return new_state(grid, x, y, stream.randint(4))
 
 
 def _cell(stream: RandomStream, room: Room):
     """A uniform cell inside the walls of a room."""
-    cell = stream.below((room.width - 2) * (room.height - 2))
+    cell = stream.randint((room.width - 2) * (room.height - 2))
     inner = room.height - 2
     return room.left + 1 + cell // inner, room.top + 1 + cell % inner
 
@@ -133,6 +132,5 @@ def _overlap(a: Room, b: Room) -> Bool[Array, "*n"]:
 
 def multi_room(id: str, num_rooms: int, max_size: int = 10) -> MultiRoom:
     """MultiRoom on Farama's 25 x 25 cells."""
-    rule = TaskRules(max_steps=20 * num_rooms, doors=True, walled=False, reach=True)
-    words = 7 + num_rooms + (num_rooms - 1) * TRIES * DRAWS
-    return MultiRoom(id, 25, 25, rule, words, MULTI_ROOM, num_rooms=num_rooms, max_size=max_size)
+    rules = TaskRules(max_steps=20 * num_rooms, doors=True, walled=False, reach_goal=True)
+    return MultiRoom(id, 25, 25, rules, MULTI_ROOM, num_rooms=num_rooms, max_size=max_size)

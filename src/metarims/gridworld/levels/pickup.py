@@ -4,7 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int32, UInt8, UInt32
+from jaxtyping import Array, Bool, Int32, UInt8
 
 from metarims.gridworld.levels.base import Level, walled_room
 from metarims.gridworld.levels.placing import all_reachable, distinct, nth, place_all, spread_out
@@ -30,9 +30,9 @@ class PickupLevel(Level):
         side = self.width - 2
         middle = self.width // 2 - 1
         cells = spread_out(stream.take(self.num_objects), jnp.int32(middle * side + middle), side)
-        return cells, self._lay(jnp.asarray(walled_room(self.width, self.height)), cells, KEY + things)
+        return cells, self._place(jnp.asarray(walled_room(self.width, self.height)), cells, KEY + things)
 
-    def _lay(self, grid: UInt8[Array, "W H"], cells: Int32[Array, "n"], values: Int32[Array, "n"]):
+    def _place(self, grid: UInt8[Array, "W H"], cells: Int32[Array, "n"], values: Int32[Array, "n"]):
         side = self.width - 2
         return place_all(grid, cells // side + 1, cells % side + 1, values)
 
@@ -42,7 +42,7 @@ class PickupLevel(Level):
         bare = grid < KEY  # nothing here, or a wall
         ahead = [bare[2:, 1:-1], bare[1:-1, 2:], bare[:-2, 1:-1], bare[1:-1, :-2]]
         valid = (jnp.stack(ahead, -1) & (grid[1:-1, 1:-1] == EMPTY)[..., None]).reshape(-1)
-        pose = nth(valid, stream.below(valid.sum(dtype=jnp.int32)))
+        pose = nth(valid, stream.randint(valid.sum(dtype=jnp.int32)))
         return pose // 4, pose % 4, side
 
 
@@ -50,15 +50,14 @@ class PickupLevel(Level):
 class PickupDist(PickupLevel):
     """Five different objects, one described by kind, by colour, or by both."""
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
+    def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
         """Every level is kept."""
-        stream = RandomStream(words)
         things = distinct(stream.take(self.num_objects), 18)
         _, grid = self._objects(stream, things)
         agent, direction, side = self._agent(stream, grid)
-        thing = things[stream.below(self.num_objects)]
+        thing = things[stream.randint(self.num_objects)]
         kind, color = thing // 6, thing % 6
-        select_by = stream.below(3)
+        select_by = stream.randint(3)
         matches = _matches(grid, jnp.where(select_by == 1, -1, kind), jnp.where(select_by == 2, -1, color))
         several = matches.sum() > 1
         by_kind = 18 + 3 * several + kind
@@ -72,9 +71,8 @@ class PickupDist(PickupLevel):
 class PickupLoc(PickupLevel):
     """Eight objects, one described by kind and perhaps by colour and by where it lies as seen from the start."""
 
-    def attempt(self, words: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
+    def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
         """Kept if every object can be reached."""
-        stream = RandomStream(words)
         things = stream.randints(self.num_objects, 18)
         cells, grid = self._objects(stream, things)
         agent, direction, side = self._agent(stream, grid)
@@ -84,9 +82,9 @@ class PickupLoc(PickupLevel):
         # Farama draws descriptions until one fits: no place 1/2, each of the four places 1/8.
         weights = jnp.where(fits.any(0), jnp.tile(jnp.array([4, 1, 1, 1, 1]), 21), 0)
         order = jnp.cumsum(weights, dtype=jnp.int32)
-        chosen = (order <= stream.below(order[-1])).sum()
+        chosen = (order <= stream.randint(order[-1])).sum()
         matching = fits[:, chosen]
-        grid = self._lay(grid, cells, jnp.where(matching, (KEY + things) | TARGET, KEY + things))
+        grid = self._place(grid, cells, jnp.where(matching, (KEY + things) | TARGET, KEY + things))
         mission = chosen + 105 * (matching.sum() > 1)
         return new_state(grid, x + 1, y + 1, direction, mission), all_reachable(cells, agent, side)
 
@@ -112,9 +110,9 @@ def _matches(grid: UInt8[Array, "W H"], kind, color) -> Bool[Array, "W H"]:
 
 def pickup_dist(id: str) -> PickupDist:
     """PickupDist in its room of 7."""
-    return PickupDist(id, 7, 7, TaskRules(max_steps=49, pick=True), 13, PICKUP_DIST, num_objects=5)
+    return PickupDist(id, 7, 7, TaskRules(max_steps=49, pick_up=True), PICKUP_DIST, num_objects=5)
 
 
 def pickup_loc(id: str) -> PickupLoc:
     """PickupLoc in its room of 8."""
-    return PickupLoc(id, 8, 8, TaskRules(max_steps=64, pick=True), 18, PICKUP_LOC, num_objects=8)
+    return PickupLoc(id, 8, 8, TaskRules(max_steps=64, pick_up=True), PICKUP_LOC, num_objects=8)

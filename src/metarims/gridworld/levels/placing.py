@@ -21,19 +21,19 @@ def nth_free(rank: Number, taken: Int32[Array, "n"], exists: Any = True) -> Int3
     return rank + (exists & (taken - before <= rank)).sum(dtype=jnp.int32)
 
 
-def distinct(words: UInt32[Array, "n"], bound: Any, kinds: int = 1) -> Any:
-    """Different integers below ``bound``, one per word, every order equally likely.
+def distinct(bits: UInt32[Array, "n"], bound: Any, kinds: int = 1) -> Any:
+    """Different integers below ``bound``, one per random number, every order equally likely.
 
     Draw k is a rank r_k among those left; it is counted back through the earlier draws, latest first: those at or above
-    r_j move up by one (a Lehmer code). With ``kinds`` also an independent integer below ``kinds`` from each word.
+    r_j move up by one (a Lehmer code). With ``kinds`` also an independent integer below ``kinds`` from each.
     """
-    order = jnp.arange(words.shape[0])
-    both = multiply_high(words, (bound - order) * kinds).astype(jnp.uint32)
+    order = jnp.arange(bits.shape[0])
+    both = multiply_high(bits, (bound - order) * kinds).astype(jnp.uint32)
     ranks, kind = (both // kinds).astype(jnp.int32), (both % kinds).astype(jnp.int32)
 
     def count_back(item):
         index, value = item
-        for earlier in reversed(range(words.shape[0] - 1)):
+        for earlier in reversed(range(bits.shape[0] - 1)):
             value += (index > earlier) & (value >= ranks[earlier])
         return value
 
@@ -49,13 +49,13 @@ def around(cell: Number, side: int) -> tuple[Int32[Array, "5"], Bool[Array, "5"]
     return cells, jnp.stack([x > 0, y > 0, x >= 0, y < side - 1, x < side - 1])
 
 
-def spread_out(words: UInt32[Array, "n"], agent: Number, side: int, kinds: int = 1) -> Any:
+def spread_out(bits: UInt32[Array, "n"], agent: Number, side: int, kinds: int = 1) -> Any:
     """Different cells of a side x side room, one by one and uniform, none of them the agent's or beside it.
 
     With ``kinds`` also an independent integer below ``kinds`` for each.
     """
     near, inside = around(agent, side)
-    drawn = distinct(words, side * side - inside.sum(dtype=jnp.int32), kinds)
+    drawn = distinct(bits, side * side - inside.sum(dtype=jnp.int32), kinds)
     ranks = drawn if kinds == 1 else drawn[0]
     cells = jax.lax.map(lambda rank: nth_free(rank, near, inside), ranks)
     return cells if kinds == 1 else (cells, drawn[1])

@@ -1,0 +1,41 @@
+"""Levels that compile in a moment and can be told apart."""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from metarims.gridworld.levels.base import Level, walled_room
+from metarims.gridworld.prng import multiply_high, random_bits
+from metarims.gridworld.state import new_state
+from metarims.gridworld.task_rules import TaskRules
+from metarims.gridworld.tiles import GOAL
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbered(Level):
+    """A room of 5 x 5 with the goal in the corner. Each level has a number, its ``mission``; so many of 16 are kept."""
+
+    kept: int = 16
+
+    def attempt(self, stream):
+        number, keep = stream.randint(2**15), stream.randint(16) < self.kept
+        room = walled_room(5, 5)
+        room[3, 3] = GOAL
+        return new_state(jnp.asarray(room), 1 + number % 2, 1, number % 4, number), keep
+
+
+def numbered(kept: int = 8, max_steps: int = 6, id: str = "Numbered-v0") -> Numbered:
+    """Short episodes."""
+    rules = TaskRules(max_steps=max_steps, reach_goal=True)
+    return Numbered(id, 5, 5, rules, ("get to the green goal square",), kept=kept)
+
+
+def numbers_in_order(level: Numbered, seed, batch: int, count: int) -> list[int]:
+    """The numbers of the levels that are kept of one after another of the batches that a seed determines."""
+    found: list[int] = []
+    for block in range(100):
+        _, number, keep = random_bits(seed, block, (batch, 3)).T
+        found += multiply_high(number, 2**15)[multiply_high(keep, 16) < level.kept].tolist()
+        if len(found) >= count:
+            return found[:count]
+    raise AssertionError("so many levels are not drawn")
