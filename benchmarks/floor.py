@@ -54,10 +54,7 @@ def work(task: str) -> dict[str, int]:
     words = jax.ShapeDtypeStruct((level.num_obstacles,), jnp.uint32)
 
     def step(world, action, words):
-        moves = level.num_obstacles > 0
-        outcome = (
-            task_rules.step_with_bits(level, world, action, words) if moves else task_rules.step(level, world, action)
-        )
+        outcome = task_rules.step(level, world, action, words)
         return outcome, obs.observe(level, outcome.state).codes
 
     closed, shapes = jax.make_jaxpr(step, return_shape=True)(world, jax.ShapeDtypeStruct((), jnp.int32), words)

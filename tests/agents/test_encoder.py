@@ -19,7 +19,8 @@ from metarims.agents.encoder import (
 )
 from metarims.gridworld import VOCABULARY, make
 from metarims.gridworld import observation as obs
-from metarims.gridworld.farama import FaramaBatch, state_from_farama
+from metarims.gridworld.bridge import state_from_farama
+from metarims.gridworld.farama import FaramaBatch
 from metarims.gridworld.tiles import TILE_ATLAS
 from metarims.gridworld.types import Observation, Pixels
 

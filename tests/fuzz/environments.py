@@ -180,11 +180,11 @@ def play_host(odd: dict[str, Any]) -> None:
     with gymnasium_kwargs("Strange-v0", odd):
         envs: Any = make_envs("Strange-v0", 2)
         promised = [(leaf.dtype, leaf.shape) for leaf in jax.tree.leaves(envs._shapes(1))]
-        state, found = envs._reset_host(np.array([5]))
+        state, found = envs._guard(envs._reset_host, np.array([5]))
         for _ in range(STEPS):
             given = [(leaf.dtype, leaf.shape) for leaf in jax.tree.leaves((state, found))]
             assert given == promised, f"{given}, not {promised}"
-            state, found = envs._step_host(state.clock, np.zeros((1, 2), np.int32))
+            state, found = envs._guard(envs._step_host, state.clock, np.zeros((1, 2), np.int32))
         envs.check()
 
 

@@ -14,6 +14,7 @@ from metarims.gridworld import obstacles, task_rules
 from metarims.gridworld.bridge import state_from_farama
 from metarims.gridworld.farama import make_farama, quiet_reset
 from metarims.gridworld.state import EnvState
+from metarims.gridworld.tiles import SYMBOLS
 
 UNBIASED = np.array([0.15, 0.15, 0.3, 0.15, 0.1, 0.1, 0.05])
 AT_AN_OBJECT = np.array([0.05, 0.05, 0.2, 0.35, 0.05, 0.3, 0.0])
@@ -96,7 +97,7 @@ def mismatches(level, num_steps: int, seed: int, rgb_every: int = 10) -> dict[st
     codes = observation.codes
     rendered = obs.render_host(codes[list(images)])
     return {
-        "image": int((obs.SYMBOLS[codes] != history.image).any((1, 2, 3)).sum()),
+        "image": int((SYMBOLS[codes] != history.image).any((1, 2, 3)).sum()),
         "direction": int((observation.direction != history.direction).sum()),
         "mission": int((observation.mission != history.mission).sum()),
         "reward": int((np.abs(reward - history.reward) > 1e-6).sum()),

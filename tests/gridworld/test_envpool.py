@@ -7,7 +7,7 @@ from tests.gridworld.replay import replay
 from tests.gridworld.selection import ALL
 
 from metarims.gridworld import make
-from metarims.gridworld import observation as obs
+from metarims.gridworld.tiles import SYMBOLS
 
 
 @pytest.mark.slow
@@ -18,7 +18,7 @@ def test_steps_equal_envpools(id: str) -> None:
     level = make(id)
     history = record_envpool(level, 2_000, seed=4)
     observation, reward, terminated, truncated = replay(level, history)
-    np.testing.assert_array_equal(obs.SYMBOLS[observation.codes], history.image)
+    np.testing.assert_array_equal(SYMBOLS[observation.codes], history.image)
     np.testing.assert_array_equal(observation.direction, history.direction)
     np.testing.assert_array_equal(observation.mission, history.mission)
     np.testing.assert_allclose(reward, history.reward, atol=1e-6)

@@ -36,7 +36,7 @@ def run(env, states, actions, bits):
     """Rewards, ends and views of many environments."""
 
     def one(states, inputs):
-        result = jax.vmap(lambda s, a, r: task_rules.step_with_bits(env, s, a, r))(states, *inputs)
+        result = jax.vmap(partial(task_rules.step, env))(states, *inputs)
         return result.state, (*result[1:], obs.observe(env, result.state).codes)
 
     return jax.lax.scan(one, states, (actions, bits))[1]

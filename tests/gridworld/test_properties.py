@@ -32,7 +32,7 @@ def player(id: str):
     def one(carry, action):
         state, key = carry
         key, key_step = jax.random.split(key)
-        result = task_rules.step(level, state, action, key_step)
+        result = task_rules.step(level, state, action, jax.random.bits(key_step, (level.num_obstacles,)))
         return (result.state, key), (result, obs.observe(level, result.state).codes)
 
     @jax.jit

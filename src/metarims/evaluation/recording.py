@@ -1,6 +1,7 @@
 """Playing episodes with everything kept that the viewer shows."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -202,7 +203,8 @@ def _begin(level, numbers, key):
 def _step(level, world, actions, key):
     key, key_world = jax.random.split(key)
     keys = jax.random.split(key_world, len(actions))
-    outcome = jax.vmap(lambda w, a, k: task_rules.step(level, w, a, k))(world, actions, keys)
+    bits = jax.vmap(lambda key: jax.random.bits(key, (level.num_obstacles,)))(keys)
+    outcome = jax.vmap(partial(task_rules.step, level))(world, actions, bits)
     return key, outcome, jax.vmap(lambda w: obs.observe(level, w))(outcome.state)
 
 

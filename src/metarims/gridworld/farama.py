@@ -20,8 +20,6 @@ from metarims.gridworld.registry import check_registered, describe_failure
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.types import TILE, VIEW, Pixels, check_positive
 
-__all__ = ["EpisodeStats", "FaramaBatch", "FaramaStep", "make_farama", "play", "state_from_farama"]
-
 
 class FaramaStep(NamedTuple):
     """What a step of the batch returns; ended environments wait for their next ``begin`` and report zeros meanwhile."""

@@ -20,6 +20,7 @@ from metarims.gridworld.levels.base import Level
 from metarims.gridworld.missions import MAX_WORDS, VOCABULARY
 from metarims.gridworld.registry import ids, make
 from metarims.gridworld.state import EnvState
+from metarims.gridworld.tiles import SYMBOLS
 from metarims.gridworld.types import TILE, VIEW, Observation
 from metarims.gridworld.vector import VecEnv, VecEnvState
 
@@ -35,7 +36,7 @@ class GymEnv(gymnasium.Env):
         self.level, self.rgb, self.render_mode = make(level), rgb, render_mode
         self.observation_space, self.action_space = _spaces(self.level, rgb)
         self._observe = jax.jit(lambda state: obs.observe(self.level, state))
-        self._step = jax.jit(lambda state, action, key: task_rules.step(self.level, state, action, key))
+        self._step = jax.jit(self._step_with_key)
         self._reset = jax.jit(self.level.reset)
         self._state: EnvState | None = None
 
@@ -65,6 +66,9 @@ class GymEnv(gymnasium.Env):
         if self.render_mode != "rgb_array" or self._state is None:
             return None
         return obs.render_host(np.asarray(self._observe(self._state).codes))
+
+    def _step_with_key(self, state: EnvState, action: Any, key: jax.Array) -> task_rules.StepResult:
+        return task_rules.step(self.level, state, action, jax.random.bits(key, (self.level.num_obstacles,)))
 
     def _key(self) -> jax.Array:
         return jax.random.key(int(self.np_random.integers(2**31)))
@@ -140,7 +144,7 @@ def _present(level: Level, observation: Any, rgb: bool) -> dict[str, Any]:
     """Host arrays as Gymnasium's spaces want them."""
     codes = observation.codes
     return {
-        "image": obs.render_host(codes) if rgb else obs.symbolic_host(codes),
+        "image": obs.render_host(codes) if rgb else SYMBOLS[codes],
         "direction": observation.direction.astype(np.int64),
         "mission": level.mission_tokens[observation.mission].astype(np.int64),
     }

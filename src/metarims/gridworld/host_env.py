@@ -5,7 +5,7 @@ so that the same compiled trainer learns on them: a step is one call out of the 
 """
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -242,7 +242,8 @@ class HostVecEnv:
 
     def _compiled(self, function: Callable[..., Any]) -> Any:
         """A function of host arrays with an axis of seeds as an operation for one seed, or many under ``vmap``."""
-        return with_batch_rule(lambda *args: io_callback(function, self._shapes(len(args[0])), *args))
+        guarded = partial(self._guard, function)
+        return with_batch_rule(lambda *args: io_callback(guarded, self._shapes(len(args[0])), *args))
 
     def _shapes(self, num_seeds: int) -> tuple[HostState, TimeStep]:
         def shape(dtype: Any, *dims: int) -> Any:
@@ -254,33 +255,28 @@ class HostVecEnv:
         state = HostState(shape(jnp.int32), shape(jnp.int32, self.max_missions, self.max_words), shape(jnp.bool_))
         return state, TimeStep(seen, shape(jnp.float32, batch), ends, ends, seen)
 
-    def _reset_host(self, seeds: Any) -> tuple[HostState, TimeStep]:
-        return self._guard(self._begin, np.asarray(seeds))
-
-    def _step_host(self, clocks: Any, actions: Any) -> tuple[HostState, TimeStep]:
-        return self._guard(self._advance, np.asarray(clocks), np.asarray(actions))
-
-    def _guard(self, function: Callable[..., Any], *args: np.ndarray) -> tuple[HostState, TimeStep]:
+    def _guard(self, function: Callable[..., Any], *args: Any) -> tuple[HostState, TimeStep]:
         """Run ``function`` and keep what it raises: an error would leave the compiled program with a page of traces."""
         try:
             if self.error is None:
                 with naming_failures(self.id):
-                    return function(*args)
+                    return function(*map(np.asarray, args))
         except UserError as error:
             self.error = error
-        blank = self._shapes(len(args[0]))
-        return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), blank)
+        return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._shapes(len(args[0])))
 
-    def _begin(self, seeds: np.ndarray) -> tuple[HostState, TimeStep]:
+    def _reset_host(self, seeds: np.ndarray) -> tuple[HostState, TimeStep]:
         if len(self._vectors) != len(seeds):
-            self._vectors = [HostVector(self.id, self.num_envs, self._table()) for _ in seeds]
+            vocabulary = self.vocabulary if self.missions_change else None
+            table = partial(MissionTable, vocabulary, self.max_words, self.max_missions, self.keep)
+            self._vectors = [HostVector(self.id, self.num_envs, table()) for _ in seeds]
         self._clock, self._lengths = 0, [np.zeros(self.num_envs, np.int64) for _ in seeds]
         seen = [vector.reset(int(seed)) for vector, seed in zip(self._vectors, seeds, strict=True)]
         reward: Any = np.zeros(self.num_envs, np.float32)
         ended: Any = np.zeros(self.num_envs, bool)
         return self._gather([TimeStep(one, reward, ended, ended, one) for one in seen])
 
-    def _advance(self, clocks: np.ndarray, actions: np.ndarray) -> tuple[HostState, TimeStep]:
+    def _step_host(self, clocks: np.ndarray, actions: np.ndarray) -> tuple[HostState, TimeStep]:
         if (clocks != self._clock).any():
             raise UserError("A state of environments on the host was stepped twice: they cannot go back. Reset first.")
         self._clock += 1
@@ -308,7 +304,3 @@ class HostVecEnv:
             np.array([table.take_change() for table in tables]),
         )
         return HostState(*arrays), jax.tree.map(lambda *leaves: np.stack(leaves), *steps)
-
-    def _table(self) -> MissionTable:
-        vocabulary = self.vocabulary if self.missions_change else None
-        return MissionTable(vocabulary, self.max_words, self.max_missions, self.keep)

@@ -39,7 +39,7 @@ class MissionTable:
         if self.vocabulary is None:
             return 0
         if mission not in self._rows:
-            tokens = self._tokenize(mission, self.vocabulary)
+            tokens = tokenize(mission, self.vocabulary, self.max_words)
             row = self._free_row(now)
             self.tokens[row] = tokens
             self._rows[mission], self._changed = row, True
@@ -63,22 +63,3 @@ class MissionTable:
                 value=self.capacity,
             )
         return self._rows.pop(oldest)
-
-    def _tokenize(self, mission: str, vocabulary: Sequence[str]) -> np.ndarray:
-        words = mission.lower().replace(",", " ").split()
-        strange = list(dict.fromkeys(word for word in words if word not in vocabulary))
-        if strange:
-            raise UserError(
-                f"The mission '{mission}' has words that are not in the vocabulary: name them with "
-                f"--words {' '.join(strange)} (and every other word of your own missions).",
-                field="words",
-                value=mission,
-            )
-        if len(words) > self.max_words:
-            raise UserError(
-                f"The mission '{mission}' has {len(words)} words, but max_words is {self.max_words}: "
-                f"set --max-words {len(words)} or more.",
-                field="max_words",
-                value=self.max_words,
-            )
-        return tokenize(mission, vocabulary, self.max_words)

@@ -38,17 +38,23 @@ _TOKEN = {word: 1 + index for index, word in enumerate(VOCABULARY)}
 
 
 def tokenize(text: str, vocabulary: Sequence[str] = VOCABULARY, max_words: int = MAX_WORDS) -> np.ndarray:
-    """A mission as tokens [max_words], padded with 0; an unknown word is a ``UserError`` that names it."""
+    """A mission as tokens [max_words], padded with 0; unknown words, and too many, are a ``UserError``."""
     words = text.lower().replace(",", " ").split()
     token = _TOKEN if vocabulary is VOCABULARY else {word: 1 + index for index, word in enumerate(vocabulary)}
-    for word in words:
-        if word not in token:
-            raise UserError(
-                f"The mission '{text}' contains the word '{word}', which is not in the vocabulary: an agent knows the "
-                "words of Farama's tasks, and those with which it was trained (--words)."
-            )
+    if strange := list(dict.fromkeys(word for word in words if word not in token)):
+        raise UserError(
+            f"The mission '{text}' has words that are not in the vocabulary: name them with "
+            f"--words {' '.join(strange)} (and every other word of your own missions).",
+            field="words",
+            value=text,
+        )
     if len(words) > max_words:
-        raise UserError(f"The mission '{text}' has {len(words)} words; at most {max_words} fit.")
+        raise UserError(
+            f"The mission '{text}' has {len(words)} words, but max_words is {max_words}: "
+            f"set --max-words {len(words)} or more.",
+            field="max_words",
+            value=max_words,
+        )
     tokens = np.zeros(max_words, np.int32)
     tokens[: len(words)] = [token[word] for word in words]
     return tokens

@@ -1,4 +1,4 @@
-"""Observations: a 7x7 egocentric view with occlusion, as tile codes, Farama's symbols, or pixels."""
+"""Observations: a 7x7 egocentric view with occlusion, as tile codes or as pixels."""
 
 from functools import partial
 from typing import Any
@@ -11,16 +11,16 @@ from jaxtyping import Array, Bool, UInt8
 from metarims.gridworld.physics import door_parts
 from metarims.gridworld.state import EnvState, heading
 from metarims.gridworld.task_rules import TaskRules
-from metarims.gridworld.tiles import AGENT, CODE, DOOR, EMPTY, SYMBOLS, TILE_ATLAS, UNSEEN, WALL
+from metarims.gridworld.tiles import AGENT, CODE, DOOR, EMPTY, TILE_ATLAS, UNSEEN, WALL
 from metarims.gridworld.types import TILE, VIEW, Observation
 
 HALF = VIEW // 2
 _FULL = (1 << VIEW) - 1
 
 
-def observe(env: Any, state: EnvState) -> Observation:
-    """The observations of one environment of level ``env``, or of a batch of them."""
-    return Observation(observe_codes(env.rules_of(state), state), state.direction, state.mission)
+def observe(level: Any, state: EnvState) -> Observation:
+    """The observation of one environment of ``level``, or of a batch of them."""
+    return Observation(observe_codes(level.rules_of(state), state), state.direction, state.mission)
 
 
 def observe_codes(rules: TaskRules, state: EnvState) -> UInt8[Array, "*B 7 7"]:
@@ -95,11 +95,6 @@ def visible(codes: UInt8[Array, "*B 7 7"], doors: bool = True) -> Bool[Array, "*
     return (seen & 1) != 0
 
 
-def symbolic(codes: UInt8[Array, "*B 7 7"]) -> UInt8[Array, "*B 7 7 3"]:
-    """Farama's symbolic image: (type, colour, state) per cell."""
-    return jnp.asarray(SYMBOLS)[codes]
-
-
 def render(codes: UInt8[Array, "*B 7 7"]) -> UInt8[Array, "*B 56 56 3"]:
     """Farama's RGB image of the view [row, column, channel], from minigrid's own pictures of the tiles.
 
@@ -122,8 +117,3 @@ def render_host(codes: np.ndarray) -> np.ndarray:
     """``render`` for arrays on the host."""
     tiles = TILE_ATLAS[np.swapaxes(codes, -1, -2)]
     return np.moveaxis(tiles, -3, -4).reshape(*codes.shape[:-2], VIEW * TILE, VIEW * TILE, 3)
-
-
-def symbolic_host(codes: np.ndarray) -> np.ndarray:
-    """``symbolic`` for arrays on the host."""
-    return SYMBOLS[codes]

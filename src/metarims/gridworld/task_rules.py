@@ -1,11 +1,11 @@
 """A task's rules: when an episode ends, and what it pays."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 
 from metarims.gridworld import obstacles
 from metarims.gridworld.physics import DROP, FORWARD, LEFT, PICKUP, TOGGLE, ActionResult, act, cell_at, front_cell
@@ -57,16 +57,10 @@ class StepResult(NamedTuple):
     truncated: Bool[Array, ""]
 
 
-def step(env: Any, state: EnvState, action: Int[Array, ""], key: PRNGKeyArray | None = None) -> StepResult:
-    """One step of one environment (to be vmapped) of level ``env``; ``key`` only counts where obstacles move."""
-    if key is None or not env.num_obstacles:
-        return advance(env.rules_of(state), state, action)
-    return step_with_bits(env, state, action, jax.random.bits(key, (env.num_obstacles,)))
-
-
-def step_with_bits(env: Any, state: EnvState, action: Int[Array, ""], bits: UInt32[Array, "N"]) -> StepResult:
-    """One step where obstacles move, from one random number for each."""
-    return advance(env.rules_of(state), state, action, lambda state: obstacles.move_obstacles(state, bits))
+def step(level: Any, state: EnvState, action: Int[Array, ""], bits: UInt32[Array, "N"] | None = None) -> StepResult:
+    """One step of one environment (to be vmapped) of ``level``; ``bits``: a random number for each obstacle."""
+    move = None if bits is None or not level.num_obstacles else partial(obstacles.move_obstacles, bits=bits)
+    return advance(level.rules_of(state), state, action, move)
 
 
 def advance(

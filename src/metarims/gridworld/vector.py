@@ -1,6 +1,7 @@
 """Many environments of one level, or of a mixture, stepped together in one compiled program."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -73,7 +74,10 @@ class VecEnv:
                 field="actions",
                 value=actions.shape,
             )
-        result = self._advance(state, actions)
+        bits = None
+        if self.level.num_obstacles:  # In one call for all.
+            bits = random_bits(state.seed, state.moves, (self.num_envs, self.level.num_obstacles))
+        result = jax.vmap(partial(task_rules.step, self.level))(state.env, actions, bits)
         final = obs.observe(self.level, result.state)
         ended = result.terminated | result.truncated
         buffer, playing = self._buffer.take(
@@ -100,14 +104,6 @@ class VecEnv:
     def checked(self, program: Callable[..., Any]) -> Callable[..., Any]:
         """``program`` itself: nothing goes wrong in a compiled environment."""
         return program
-
-    def _advance(self, state: VecEnvState, actions: Int[Array, "B"]) -> task_rules.StepResult:
-        """The step itself; random bits are drawn, in one call for all, only where obstacles move."""
-        if not self.level.num_obstacles:
-            return jax.vmap(lambda w, a: task_rules.step(self.level, w, a))(state.env, actions)
-        bits = random_bits(state.seed, state.moves, (self.num_envs, self.level.num_obstacles))
-        step = jax.vmap(lambda w, a, r: task_rules.step_with_bits(self.level, w, a, r))
-        return step(state.env, actions, bits)
 
 
 def _observation(playing: ResetState) -> Observation:
