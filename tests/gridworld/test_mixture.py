@@ -72,7 +72,7 @@ def test_each_task_keeps_its_rules(mixture) -> None:
 
 
 def test_episodes_follow_the_weights_even_where_levels_are_thrown_away() -> None:
-    mixture = mix([numbered(4, id="A"), numbered(16, id="B")], [3, 1])
+    mixture = mix([numbered(4, id="A"), numbered(16, id="B")], [3.0, 1.0])
     envs = VecEnv(mixture, 64)
     late = lambda state: state._replace(  # noqa: E731
         env=state.env._replace(step_count=jnp.full(64, 1000, jnp.int16))

@@ -65,7 +65,7 @@ def test_an_ended_episode_begins_anew_and_a_running_one_goes_on(alone) -> None:
 
 
 def test_the_final_observation_is_that_of_the_step_and_the_next_that_of_the_new_level(envs, alone) -> None:
-    flat = lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf.reshape(-1, *leaf.shape[2:])), tree)  # noqa: E731
+    flat = lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf.reshape(60 * 6, *leaf.shape[2:])), tree)  # noqa: E731
     before, step, action, after = alone[0][2]
     result = jax.jit(jax.vmap(lambda state, action: task_rules.step(envs.level, state, action)))(
         flat(before), flat(action)
@@ -107,7 +107,7 @@ def test_all_episodes_may_end_at_once() -> None:
 def test_terminated_and_truncated_are_two_things() -> None:
     envs = VecEnv(numbered(max_steps=100), 4)
     state, _ = jax.jit(envs.reset)(jax.random.key(0))
-    at_goal, at_wall = (new_state(state.env.grid[0], 2, 3, 0), new_state(state.env.grid[0], 1, 1, 3))
+    at_goal, at_wall = (new_state(state.env.grid[0], 2, 1, 0), new_state(state.env.grid[0], 1, 1, 3))
     poses = jax.tree.map(lambda *leaves: jnp.stack(leaves), at_goal, at_wall, at_goal, at_wall)
     clock = jnp.array([9, 99, 99, 9], jnp.int16)
     state, step = jax.jit(envs.step)(state._replace(env=poses._replace(step_count=clock)), jnp.full(4, FORWARD))

@@ -13,14 +13,14 @@ from metarims.gridworld.tiles import GOAL
 
 @dataclasses.dataclass(frozen=True)
 class Numbered(Level):
-    """A room of 5 x 5 with the goal in the corner. Each level has a number, its ``mission``; so many of 16 are kept."""
+    """A room of 5 x 5 with the goal in a corner. Each level has a number, its ``mission``; so many of 16 are kept."""
 
     kept: int = 16
 
     def attempt(self, stream):
         number, keep = stream.randint(2**15), stream.randint(16) < self.kept
         room = walled_room(5, 5)
-        room[3, 3] = GOAL
+        room[3, 1] = GOAL
         return new_state(jnp.asarray(room), 1 + number % 2, 1, number % 4, number), keep
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from gymnasium.wrappers import TimeLimit
 from jax.experimental import io_callback
-from jaxtyping import Array, Bool, Int, Int32, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Int, Int32, PRNGKeyArray
 
 from metarims.errors import UserError, format_value
 from metarims.gridworld.batching import with_batch_rule
@@ -23,7 +23,7 @@ from metarims.gridworld.farama import make_farama, naming_failures, quiet_reset
 from metarims.gridworld.mission_table import BABYAI_VOCABULARY, MissionTable
 from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS
 from metarims.gridworld.tiles import AGENT, EMPTY, KEY, SYMBOLS
-from metarims.gridworld.types import VIEW, Observation, TimeStep, check_positive
+from metarims.gridworld.types import VIEW, Observation, TimeStep, VectorEnv, check_positive
 
 FIRST_EVALUATION_SEED = 1_000_000_000
 """Level seeds from here on are for evaluations (``evaluation.evaluate.FIRST_FARAMA_SEED``)."""
@@ -162,8 +162,8 @@ class HostState(NamedTuple):
     """Whether the last step wrote a row of it."""
 
 
-class HostVecEnv:
-    """A ``VectorEnv`` of a Gymnasium id: ``num_envs`` environments per seed, all stepped by one call.
+class HostVecEnv(VectorEnv):
+    """Environments of a Gymnasium id, ``num_envs`` per seed, all stepped by one call.
 
     An error in an environment does not stop the compiled program: from then on steps return zeros; ``check`` raises it.
     """
@@ -208,21 +208,13 @@ class HostVecEnv:
         return state, time_step.observation
 
     def step(self, state: HostState, actions: Int[Array, "B"]) -> tuple[HostState, TimeStep]:
-        """One step of each; ended environments begin a new level at once."""
         return self._step(state.clock, actions.astype(jnp.int32))
 
     def mission_tokens(self, state: HostState | None = None) -> Int32[Array, "R L"]:
-        """The table of missions."""
         return jnp.zeros((self.max_missions, self.max_words), jnp.int32) if state is None else state.missions
 
     def missions_changed(self, state: HostState) -> Bool[Array, ""]:
-        """Whether the last step wrote a row of it."""
         return state.changed
-
-    def task(self, state: HostState) -> UInt8[Array, "B"]:
-        """All play the same."""
-        del state
-        return jnp.zeros(self.num_envs, jnp.uint8)
 
     def check(self) -> None:
         """Raise the first error of an environment, if there was one."""
@@ -230,8 +222,6 @@ class HostVecEnv:
             raise self.error
 
     def checked(self, program: Callable[..., Any]) -> Callable[..., Any]:
-        """``program``, with ``check`` after every call."""
-
         @wraps(program)
         def run(*args: Any) -> Any:
             output = jax.block_until_ready(program(*args))

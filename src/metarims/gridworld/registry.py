@@ -105,19 +105,10 @@ def make(id: str, otherwise: str = "name it as the env of a run, or make it with
     return _make_mixture(id) if kind == "mixture" else _make_level(id)
 
 
-def make_envs(
-    id: str,
-    num_envs: int,
-    *,
-    words: tuple[str, ...] = (),
-    max_words: int = 0,
-    max_missions: int = 0,
-    keep: int = 100,
-    reads: bool = True,
-) -> VectorEnv:
+def make_envs(id: str, num_envs: int, *, words: tuple[str, ...] = (), **host: Any) -> VectorEnv:
     """``num_envs`` environments of any id: our own levels are compiled, all others are stepped on the host.
 
-    The other arguments are for the host alone (see ``HostVecEnv``).
+    ``words`` and ``host`` are for the host alone (see ``HostVecEnv``).
     """
     if resolve(id) != "host":
         if words:

@@ -4,6 +4,7 @@ New levels are drawn a batch at a time. Environments whose episode ended take fr
 it has too few. A level that Farama would reject and draw again is left out of the buffer, so nobody waits for it.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -59,7 +60,9 @@ class ResetBuffer:
         self.level, self.batch_sizes = level, batch_sizes
         self._starts = np.concatenate([[0], 2 * np.cumsum(batch_sizes)])
         """Where each source's part of the slots begins."""
-        self.take = with_batch_rule(self._take_groups, self._take_one)
+        parts = self._refill, self._is_short, self._hand_out
+        # Of several buffers all are refilled when one must be, so that no level drawn is thrown away.
+        self.take = with_batch_rule(partial(_take, *map(jax.vmap, parts)), partial(_take, *parts))
         """(buffer, playing, waiting [B]) -> (buffer, playing): a new level for each environment that waits."""
 
     def init(self, seed: UInt32[Array, "2"]) -> BufferState:
@@ -83,13 +86,6 @@ class ResetBuffer:
         shares = np.cumsum(self.level.weights)[:-1] / np.sum(self.level.weights)
         bounds = np.minimum(np.floor(shares * 2.0**32), 2**32 - 1).astype(np.uint32)
         return (bits[:, None] >= bounds).sum(1, dtype=jnp.uint8)
-
-    def _take_one(self, buffer: BufferState, playing: ResetState, waiting: Bool[Array, "B"]):
-        return _take(self._refill, self._is_short, self._hand_out, buffer, playing, waiting)
-
-    def _take_groups(self, *args: Any) -> tuple[BufferState, ResetState]:
-        """The same for several buffers: all are refilled when one must be, so that no level drawn is thrown away."""
-        return _take(jax.vmap(self._refill), jax.vmap(self._is_short), jax.vmap(self._hand_out), *args)
 
     def _is_short(self, buffer: BufferState, playing: ResetState, waiting: Bool[Array, "B"]) -> Bool[Array, ""]:
         """Do more wait than there are levels, and is there room for another batch of them?"""

@@ -6,8 +6,9 @@ pictures are indexed [row, column].
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 from metarims.errors import UserError
@@ -47,8 +48,7 @@ class TimeStep(NamedTuple):
     """The view that the step itself led to: where no episode ended, the same as ``observation``."""
 
 
-@runtime_checkable
-class VectorEnv(Protocol):
+class VectorEnv:
     """``num_envs`` environments that are stepped together: ``VecEnv`` (compiled), ``HostVecEnv`` (any of Gymnasium's).
 
     ``reset`` and ``step`` are for jit, scan and ``vmap`` over seeds. Ended environments begin a new level at once.
@@ -62,29 +62,37 @@ class VectorEnv(Protocol):
     """The ids of the tasks that are played: several in a mixture."""
     vocabulary: tuple[str, ...]
     """The words of missions; token = 1 + index, 0 is padding."""
-    can_checkpoint: bool
+    can_checkpoint: bool = True
     """Whether a state holds all there is. If not, environments live outside of it: it cannot be saved, stepped twice or
     divided among devices, and all seeds are stepped by one call."""
-    missions_change: bool
+    missions_change: bool = False
     """Whether steps may rewrite rows of the table of missions."""
 
-    def reset(self, key: PRNGKeyArray) -> tuple[Any, Observation]: ...
-    def step(self, state: Any, actions: Int[Array, "B"]) -> tuple[Any, TimeStep]: ...
+    def reset(self, key: PRNGKeyArray) -> tuple[Any, Observation]:
+        """New levels for all, and what the agents observe."""
+        raise NotImplementedError
+
+    def step(self, state: Any, actions: Int[Array, "B"]) -> tuple[Any, TimeStep]:
+        """One step of each."""
+        raise NotImplementedError
+
     def mission_tokens(self, state: Any = None) -> Int[Array, "num_missions L"]:
         """The table of missions that observations in this state refer to; None: some table of this shape."""
-        ...
+        raise NotImplementedError
 
     def missions_changed(self, state: Any) -> Bool[Array, ""]:
         """Whether the step that led to this state rewrote rows of the table."""
-        ...
+        del state
+        return jnp.bool_(False)
 
     def task(self, state: Any) -> UInt8[Array, "B"]:
         """Which of ``tasks`` each environment plays."""
-        ...
+        del state
+        return jnp.zeros(self.num_envs, jnp.uint8)
 
     def checked(self, program: Callable[..., Any]) -> Callable[..., Any]:
         """``program``, which steps these environments; an error in one of them is raised at the end of a call."""
-        ...
+        return program
 
 
 def check_positive(field: str, value: int) -> None:

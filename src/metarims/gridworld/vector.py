@@ -1,12 +1,11 @@
 """Many environments of one level, or of a mixture, stepped together in one compiled program."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, PRNGKeyArray, UInt8, UInt32
+from jaxtyping import Array, Int, PRNGKeyArray, UInt8, UInt32
 
 from metarims.errors import UserError
 from metarims.gridworld import observation as obs
@@ -16,7 +15,7 @@ from metarims.gridworld.missions import VOCABULARY
 from metarims.gridworld.prng import random_bits
 from metarims.gridworld.reset_buffer import BufferState, ResetBuffer, ResetState
 from metarims.gridworld.state import EnvState
-from metarims.gridworld.types import Observation, TimeStep, check_positive
+from metarims.gridworld.types import Observation, TimeStep, VectorEnv, check_positive
 
 
 class VecEnvState(NamedTuple):
@@ -32,16 +31,14 @@ class VecEnvState(NamedTuple):
     moves: UInt32[Array, ""]
 
 
-class VecEnv:
-    """A ``VectorEnv`` of one level; ``reset`` and ``step`` are pure functions for jit, vmap and scan.
+class VecEnv(VectorEnv):
+    """Environments of one level; ``reset`` and ``step`` are pure functions for jit, vmap and scan.
 
     Under ``vmap`` over seeds each seed sees exactly what it would see alone. The level may be a mixture of several: the
     task of each environment is then ``state.env.task``.
     """
 
     vocabulary: tuple[str, ...] = VOCABULARY
-    can_checkpoint = True
-    missions_change = False
 
     def __init__(self, level: Level, num_envs: int, batch: int | None = None):
         """``batch``: how many levels are drawn at a time (default: a quarter of the environments, at least 4)."""
@@ -56,7 +53,6 @@ class VecEnv:
         )
 
     def reset(self, key: PRNGKeyArray) -> tuple[VecEnvState, Observation]:
-        """New levels for all, and what the agents observe."""
         key_moves, key_levels, key_sources = jax.random.split(key, 3)
         # Plain bits: jax's check for reused keys cannot look inside ``custom_vmap``.
         buffer = self._buffer.init(jax.random.key_data(key_levels))
@@ -67,7 +63,6 @@ class VecEnv:
         return VecEnvState(playing.env, buffer, playing.next_source, seed, jnp.uint32(0)), _observation(playing)
 
     def step(self, state: VecEnvState, actions: Int[Array, "B"]) -> tuple[VecEnvState, TimeStep]:
-        """One step of each; ended environments begin a new level at once."""
         if actions.shape != (self.num_envs,):
             raise UserError(
                 f"Actions have the shape {actions.shape}: {self.num_envs} are needed, one per environment.",
@@ -92,18 +87,8 @@ class VecEnv:
         tokens = self.level.mission_tokens
         return jnp.asarray(tokens[:, : int((tokens > 0).sum(axis=1).max())])
 
-    def missions_changed(self, state: VecEnvState) -> Bool[Array, ""]:
-        """They never do."""
-        del state
-        return jnp.bool_(False)
-
     def task(self, state: VecEnvState) -> UInt8[Array, "B"]:
-        """Which of ``tasks`` each environment plays."""
         return state.env.task
-
-    def checked(self, program: Callable[..., Any]) -> Callable[..., Any]:
-        """``program`` itself: nothing goes wrong in a compiled environment."""
-        return program
 
 
 def _observation(playing: ResetState) -> Observation:
