@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 
 from metarims.gridworld.levels.base import Level, walled_room
@@ -32,10 +33,6 @@ def numbered(kept: int = 8, max_steps: int = 6, id: str = "Numbered-v0") -> Numb
 
 def numbers_in_order(level: Numbered, seed, batch: int, count: int) -> list[int]:
     """The numbers of the levels that are kept of one after another of the batches that a seed determines."""
-    found: list[int] = []
-    for block in range(100):
-        _, number, keep = random_bits(seed, block, (batch, 3)).T
-        found += multiply_high(number, 2**15)[multiply_high(keep, 16) < level.kept].tolist()
-        if len(found) >= count:
-            return found[:count]
-    raise AssertionError("so many levels are not drawn")
+    blocks = jax.jit(jax.vmap(lambda block: random_bits(seed, block, (batch, 3))))(jnp.arange(200, dtype=jnp.uint32))
+    _, number, keep = blocks.reshape(-1, 3).T
+    return multiply_high(number, 2**15)[multiply_high(keep, 16) < level.kept].tolist()[:count]
