@@ -19,7 +19,7 @@ def draw_atlas() -> np.ndarray:
 
 
 def draw_tile(code: int, size: int, lit: bool) -> np.ndarray:
-    """[size, size, 3] one tile as minigrid draws it; ``lit`` is what the agent sees, and the agent itself faces up."""
+    """[size, size, 3] one tile as minigrid draws it; ``lit``: in the agent's view; the agent itself faces up."""
     thing = WorldObj.decode(*map(int, SYMBOLS[code]))
     facing, lit = 3 if code >= AGENT else None, lit and code != UNSEEN
     tile = Grid.render_tile(thing, agent_dir=facing, highlight=lit, tile_size=size)

@@ -1,4 +1,4 @@
-"""Real Farama environments in lockstep on the host: where trained agents are evaluated."""
+"""A batch of Farama's own environments on the host, for evaluating trained agents."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ from metarims.gridworld.types import TILE, VIEW, Pixels, check_positive
 
 
 class FaramaStep(NamedTuple):
-    """What a step of the batch returns; ended environments wait for their next ``begin`` and report zeros meanwhile."""
+    """What a step of the batch returns; ended environments report zeros until their next ``begin``."""
 
     pixels: Pixels
     reward: np.ndarray
@@ -71,7 +71,7 @@ class FaramaBatch:
         self.missions = [""] * num_envs
         self.mission_tokens = np.zeros((num_envs, mission_format.max_words), np.int32)
         self.active = np.zeros(num_envs, bool)
-        """Environments whose episode goes on."""
+        """Environments whose episode is running."""
 
     def reset(self, seeds: Sequence[int]) -> tuple[Pixels, np.ndarray]:
         """Begin a level in each environment; returns the views and the missions [B, L]."""

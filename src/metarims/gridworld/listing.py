@@ -1,4 +1,4 @@
-"""What there is to play, as data for the command line: our levels, and Gymnasium's others on the host."""
+"""All tasks as data for the command line: our levels, and Gymnasium's others on the host."""
 
 import math
 import warnings
@@ -9,7 +9,7 @@ from metarims.gridworld.registry import ids, make, registered_ids
 
 
 class Entry(NamedTuple):
-    """One id. What only playing would tell is None."""
+    """One id. Facts that only playing would show are None."""
 
     id: str
     native: bool

@@ -25,7 +25,7 @@ STATIC = ("doors", "walled")
 class Mixture(Level):
     """Each episode plays one of ``levels``, drawn by ``shares``; smaller grids are padded with walls.
 
-    Missions are rows of one table without repeats; ``EnvState.task`` tells which level an environment plays.
+    Missions are rows of one table without repeats; ``EnvState.task`` is the level that an environment plays.
     """
 
     levels: tuple[Level, ...] = ()
@@ -55,13 +55,13 @@ class Mixture(Level):
     def rules_of(self, state: EnvState) -> TaskRules:
         """The rules of each environment's own task."""
 
-        def pick(table):
+        def select(table):
             return table[0] if len(set(table)) == 1 else jnp.asarray(table)[state.task]
 
         fixed = {name: getattr(self.rules, name) for name in STATIC}
         names = [name for name in TaskRules._fields if name not in fixed]
         return TaskRules(
-            **{name: pick([getattr(level.rules, name) for level in self.levels]) for name in names}, **fixed
+            **{name: select([getattr(level.rules, name) for level in self.levels]) for name in names}, **fixed
         )
 
     def embed(self, source: int, state: EnvState) -> EnvState:

@@ -95,7 +95,7 @@ def resolve(id: str) -> Kind:
 def make(id: str, otherwise: str = "name it as the env of a run, or make it with Gymnasium") -> Level:
     """The level of a Farama id, or a mixture: ``ID+ID`` or, by weight, ``ID*3+ID*1``.
 
-    An id that is unknown or only Gymnasium's is a ``UserError``; ``otherwise`` tells what to do with the latter.
+    An id that is unknown or only Gymnasium's is a ``UserError``; ``otherwise``: the advice for the latter.
     """
     kind = resolve(id)
     if kind == "host":
@@ -120,7 +120,7 @@ def make_envs(id: str, num_envs: int, *, words: tuple[str, ...] = (), **host: An
         return VecEnv(make(id), num_envs)
     from metarims.gridworld.host_env import HostVecEnv
 
-    return HostVecEnv(id, num_envs, words=words, max_words=max_words, max_missions=max_missions, keep=keep, reads=reads)
+    return HostVecEnv(id, num_envs, words=words, **host)
 
 
 def ids() -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Levels drawn ahead of time, so that the cost of automatic resets follows the rate at which episodes end.
 
 New levels are drawn a batch at a time. Environments whose episode ended take from the buffer; it is refilled only when
-it has too few. A level that Farama would reject and draw again is left out of the buffer, so nobody waits for it.
+it has too few. A level that Farama would reject and draw again is left out, so that no environment waits for it.
 """
 
 from functools import partial
@@ -32,7 +32,7 @@ class ResetState(NamedTuple):
 class BufferState(NamedTuple):
     """One queue, first in, first out, for each of the K sources of levels, all in one array.
 
-    Each source has room for two batches in ``slots``; its queue holds the slots of the levels that were kept.
+    Each source has room for two batches in ``slots``; its queue holds the slots of the levels that were accepted.
     """
 
     slots: ResetState
@@ -43,8 +43,8 @@ class BufferState(NamedTuple):
     size: Int32[Array, "K"]
     """How many levels are left in each queue."""
     latest: Int32[Array, "K"]
-    """How many levels of each source's latest batch were kept. While a queue is longer than this, levels of the batch
-    before are in it, whose slots the next batch would take."""
+    """How many levels of each source's latest batch were accepted. A queue that is longer than this holds levels of
+    the batch before, whose slots the next batch would take."""
     batch: Int32[Array, "K"]
     """How many batches were drawn: with ``seed`` it determines the next one; even ones go to the first half."""
     seed: UInt32[Array, "2"]
@@ -88,7 +88,7 @@ class ResetBuffer:
         return (bits[:, None] >= bounds).sum(1, dtype=jnp.uint8)
 
     def _is_short(self, buffer: BufferState, playing: ResetState, waiting: Bool[Array, "B"]) -> Bool[Array, ""]:
-        """Do more wait than there are levels, and is there room for another batch of them?"""
+        """Whether more wait than there are levels, and there is room for another batch."""
         wants = waiting[:, None] & (playing.next_source[:, None] == jnp.arange(len(self.batch_sizes)))
         return ((wants.sum(0) > buffer.size) & (buffer.size <= buffer.latest)).any()
 
@@ -102,16 +102,16 @@ class ResetBuffer:
         batch, start = self.batch_sizes[source], int(self._starts[source])
         number, size = buffer.batch[source], buffer.size[source]
         room = size <= buffer.latest[source]
-        new, kept = self._draw(source, buffer.bits[source])
+        new, accepted = self._draw(source, buffer.bits[source])
         first = start + number % 2 * batch
 
         def write(held, drawn):
             as_it_was = jax.lax.dynamic_slice_in_dim(held, first, batch)
             return jax.lax.dynamic_update_slice_in_dim(held, jnp.where(room, drawn, as_it_was), first, 0)
 
-        turn = (buffer.head[source] + size + jnp.cumsum(kept, dtype=jnp.int32) - 1) % (2 * batch)
-        ends = jnp.where(kept & room, start + turn, len(buffer.queue))
-        added = jnp.where(room, kept.sum(dtype=jnp.int32), 0)
+        turn = (buffer.head[source] + size + jnp.cumsum(accepted, dtype=jnp.int32) - 1) % (2 * batch)
+        ends = jnp.where(accepted & room, start + turn, len(buffer.queue))
+        added = jnp.where(room, accepted.sum(dtype=jnp.int32), 0)
         number += room
         bits = list(buffer.bits)
         bits[source] = self._draw_bits(buffer.seed, source, number)
@@ -127,10 +127,10 @@ class ResetBuffer:
         )
 
     def _draw(self, source: int, bits: UInt32[Array, "R n"]) -> tuple[ResetState, Bool[Array, "R"]]:
-        """A batch of one source from its random bits, and which of its levels are kept."""
-        env, kept = jax.vmap(self.level.sources[source].draw)(bits[:, 1:])
+        """A batch of one source from its random bits, and which of its levels are accepted."""
+        env, accepted = jax.vmap(self.level.sources[source].draw)(bits[:, 1:])
         env = jax.vmap(lambda state: self.level.embed(source, state))(env)
-        return ResetState(env, obs.observe(self.level, env).codes, self.draw_sources(bits[:, 0])), kept
+        return ResetState(env, obs.observe(self.level, env).codes, self.draw_sources(bits[:, 0])), accepted
 
     def _draw_bits(self, seed: UInt32[Array, "2"], source: int, batch: Any) -> UInt32[Array, "R n"]:
         """The random bits of one batch of one source."""

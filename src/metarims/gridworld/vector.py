@@ -34,7 +34,7 @@ class VecEnvState(NamedTuple):
 class VecEnv(VectorEnv):
     """Environments of one level; ``reset`` and ``step`` are pure functions for jit, vmap and scan.
 
-    Under ``vmap`` over seeds each seed sees exactly what it would see alone. The level may be a mixture of several: the
+    Under ``vmap`` each seed's results are exactly those that it has alone. The level may be a mixture of several: the
     task of each environment is then ``state.env.task``.
     """
 

@@ -61,7 +61,7 @@ class Level:
         return state
 
     def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
-        """Draw a level; False where Farama would throw the whole level away and begin again."""
+        """Draw a level; False where Farama would discard the whole level and begin again."""
         raise NotImplementedError
 
     @cached_property

@@ -41,8 +41,8 @@ class GoTo(Level):
         by_name = target - KEY + 18 * several
         mission = several & (len(self.missions) > 1) if self.goal == "red ball" else by_name
         state = new_state(grid, agent // side + 1, agent % side + 1, direction, mission)
-        kept = all_reachable(cells, agent, side) if self.num_objects > 1 else jnp.bool_(True)
-        return state, kept
+        accepted = all_reachable(cells, agent, side) if self.num_objects > 1 else jnp.bool_(True)
+        return state, accepted
 
     def _objects(
         self, stream: RandomStream, agent: Int32[Array, ""]

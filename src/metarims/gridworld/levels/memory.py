@@ -1,4 +1,4 @@
-"""Memory: an object seen in the first room tells which end of the hallway to go to."""
+"""Memory: an object seen in the first room decides which end of the hallway to go to."""
 
 import dataclasses
 

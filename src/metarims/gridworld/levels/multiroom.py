@@ -42,7 +42,7 @@ class MultiRoom(Level):
     max_size: int = 10
 
     def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
-        """Kept if the chain reaches its full length (Farama throws shorter ones away)."""
+        """Kept if the chain reaches its full length (Farama discards shorter ones)."""
         left, top = stream.randint(self.width - 2), stream.randint(self.width - 2)
         sizes = MIN_SIZE + stream.randint(self.max_size - 3), MIN_SIZE + stream.randint(self.max_size - 3)
         first = Room(left, top, *sizes, jnp.int32(2), left, top)
