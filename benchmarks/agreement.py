@@ -84,7 +84,7 @@ def measure(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
     results = {
         place: evaluate_agents(agents, None, place, arguments.episodes, ("sampled",)) for place in ("jax", "farama")
     }
-    ours, theirs = (pooled(found, "sampled") for found in results.values())
+    ours, theirs = (pooled(found) for found in results.values())
     return {
         "env_steps": agents[0].env_steps,
         "ours": ours._asdict(),

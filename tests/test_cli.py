@@ -386,8 +386,10 @@ def test_the_compilers_log_is_silent_unless_it_is_asked_for(monkeypatch):
 
 
 def test_the_demo_speaks_before_it_computes(monkeypatch, tmp_path):
-    monkeypatch.setattr("metarims.demo.run_demo", lambda folder: 0)
-    assert succeeds("demo", "--out", tmp_path).count("\n") == 1
+    """A plan that fails (code 1 of a study) is an error of the demo."""
+    monkeypatch.setattr("metarims.commands.study.run_study_command", lambda *_: 1)
+    code, said, _ = metarims("demo", "--out", tmp_path)
+    assert (code, said.count("\n")) == (2, 1)
 
 
 def test_interrupted_from_the_keyboard(monkeypatch):

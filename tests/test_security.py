@@ -22,7 +22,7 @@ from metarims.runs.export import load_agent, save_agent
 from metarims.runs.folder import RunFolder
 from metarims.runs.progress import Progress
 from metarims.studies.results import read_results
-from metarims.views.study_page import write_study_page
+from metarims.studies.study_page import write_study_page
 
 SOURCE = Path(metarims.__file__).parent
 RUNS_CODE = {

@@ -1,8 +1,5 @@
 """Named configurations: where the flags of ``metarims train --preset`` start from."""
 
-import dataclasses
-from typing import NamedTuple
-
 from metarims.config import PPO, Config, Loop, Network
 from metarims.errors import unknown_name
 
@@ -45,29 +42,6 @@ PRESETS: dict[str, Config] = {
         slow_data="fresh",
     ),
 }
-
-
-class Demo(NamedTuple):
-    """What ``metarims demo`` does."""
-
-    configs: tuple[Config, ...]
-    """The runs."""
-    episodes: int
-    """Evaluation episodes per agent and policy in our world, shared out over its seeds."""
-    farama_episodes: int
-    """The same in Farama's; more, so that their own scatter is small beside the interval they are held against."""
-    shown: int
-    """Episodes per agent in the viewer."""
-
-
-DEMO_AGENTS = ("metarims", "modular", "vanilla")
-
-DEMO = Demo(
-    configs=tuple(dataclasses.replace(PRESETS["demo"], agent=agent) for agent in DEMO_AGENTS),
-    episodes=512,
-    farama_episodes=2048,
-    shown=4,
-)
 
 
 def preset(name: str) -> Config:

@@ -71,3 +71,39 @@ def upgrade_config(values: Any) -> Any:
             attention = multipliers.get("attention", 1.0) * factor / 0.25
             values["lr_multipliers"] = multipliers | {"attention": attention}
     return values
+
+
+MEASURES = {"switching_off": "deactivation", "kept": "retention"}
+"""Measures of studies that had another name in version 0.1."""
+
+SCORE_WORDS = {
+    "information of the set on the tile ahead": "mutual information of active set and tile ahead",
+    "first weights": "untrained agent",
+    "every module acts": "every module is active",
+    "share of one module": "activity of one module",
+    "lead of one module": "excess activity of one module",
+    "another module at": "a different module at",
+    "collapse": "load imbalance",
+    "all that win": "all active modules",
+    "of them, drawn": "of them, random",
+    "by chance": "with a uniform policy",
+    "narrowing from": "backward transfer from",
+    "taken apart on": "ablations on",
+}
+"""The same of words in the names of scores, conditions and measures."""
+
+
+def upgrade_result(result: dict[str, Any]) -> dict[str, Any]:
+    """A plan's result in a study, as parsed JSON, with today's names."""
+    rows = [(seed, _reword(name), _reword(condition), value) for seed, name, condition, value in result["rows"]]
+    result = result | {"rows": rows}
+    if measured := result.get("measured"):
+        measures = [MEASURES.get(name, _reword(name)) for name in measured["measures"]]
+        result["measured"] = measured | {"measures": measures}
+    return result
+
+
+def _reword(text: str) -> str:
+    for old, new in SCORE_WORDS.items():
+        text = text.replace(old, new)
+    return re.sub(r"^the best (\d+)$", r"\1 of them, highest attention", text)

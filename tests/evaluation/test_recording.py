@@ -34,20 +34,20 @@ def agent():
 
 
 @pytest.fixture(scope="module", params=["jax", "farama"])
-def where(request):
+def backend(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def episodes(agent, where):
-    return record_episodes(agent, ENV, 6, greedy=False, where=where, seed=3)
+def episodes(agent, backend):
+    return record_episodes(agent, ENV, 6, greedy=False, backend=backend, seed=3)
 
 
-def test_shapes_and_ends(episodes, where):
+def test_shapes_and_ends(episodes, backend):
     level = make(ENV)
     for episode in episodes:
         steps, modules = len(episode.actions), CORES["rim"].num_modules
-        assert episode.where == where
+        assert episode.backend == backend
         assert episode.env == ENV
         assert episode.grid.shape == (steps + 1, level.width, level.height)
         assert episode.view.shape == (steps + 1, 7, 7)
@@ -121,49 +121,49 @@ def test_values_are_those_of_the_views_shown(agent, episodes):
         check_values(agent, episode, agent.initial_state(1))
 
 
-def test_a_state_that_was_carried_in_training_is_carried_from_episode_to_episode(agent, episodes, where):
+def test_a_state_that_was_carried_in_training_is_carried_from_episode_to_episode(agent, episodes, backend):
     """On the levels that an agent plays whose state is reset."""
     config = dataclasses.replace(PRESETS["debug"], env=ENV, recurrent_state="carry")
     saved = SavedAgent(agent, config, 0, 0, 7, len(VOCABULARY))
     state = agent.initial_state(1)
-    for plain, carried in zip(episodes, record_agents([saved], None, where, 6, greedy=False, seed=3), strict=True):
+    for plain, carried in zip(episodes, record_agents([saved], None, backend, 6, greedy=False, seed=3), strict=True):
         state = check_values(agent, carried, state)
         np.testing.assert_array_equal(carried.grid[0], plain.grid[0])
         assert (carried.mission, carried.level_seed) == (plain.mission, plain.level_seed)
 
 
-def test_the_same_seed_records_the_same_episodes(agent, episodes, where):
-    again = record_episodes(agent, ENV, 6, greedy=False, where=where, seed=3)
+def test_the_same_seed_records_the_same_episodes(agent, episodes, backend):
+    again = record_episodes(agent, ENV, 6, greedy=False, backend=backend, seed=3)
     for one, other in zip(episodes, again, strict=True):
         jax.tree.map(np.testing.assert_array_equal, one, other)
-    other = record_episodes(agent, ENV, 6, greedy=False, where=where, seed=4)
+    other = record_episodes(agent, ENV, 6, greedy=False, backend=backend, seed=4)
     assert any(not np.array_equal(a.grid[0], b.grid[0]) for a, b in zip(episodes, other, strict=True))
 
 
-def test_more_episodes_begin_with_the_same(agent, episodes, where):
-    few = record_episodes(agent, ENV, 2, greedy=False, where=where, seed=3)
+def test_more_episodes_begin_with_the_same(agent, episodes, backend):
+    few = record_episodes(agent, ENV, 2, greedy=False, backend=backend, seed=3)
     for one, other in zip(few, episodes, strict=False):
         assert (one.level_seed, one.mission) == (other.level_seed, other.mission)
         np.testing.assert_array_equal(one.grid[0], other.grid[0])
 
 
-def test_agents_are_recorded_as_they_are_asked_to_play(agent, where):
+def test_agents_are_recorded_as_they_are_asked_to_play(agent, backend):
     """Of the first episode: its probabilities are those from which actions are drawn, its values those of its state."""
     config = dataclasses.replace(PRESETS["debug"], env=ENV)
     saved = SavedAgent(agent, config, 0, 0, 7, len(VOCABULARY))
-    ablation = Ablation(np.inf, remembers=False, hears=False)
-    (episode,) = record_agents([saved], None, where, 1, greedy=False, seed=3, ablation=ablation)
+    ablation = Ablation(np.inf, no_memory=True, no_mission=True)
+    (episode,) = record_agents([saved], None, backend, 1, greedy=False, seed=3, ablation=ablation)
     np.testing.assert_allclose(episode.policy, 1 / 7, rtol=1e-6)
     for view, direction, value in zip(episode.view, episode.direction, episode.values, strict=False):
         seen = Observation(jnp.asarray(view[None]), jnp.asarray(direction[None]), jnp.zeros(1, int))
         _, output = step(agent, jnp.zeros((1, 13), int), seen, agent.initial_state(1))
         np.testing.assert_allclose(output.value[0], value, atol=1e-5)
-    with pytest.raises(UserError, match="the greedy policy's actions are the same at every temperature"):
-        record_agents([saved], None, where, 1, greedy=True, ablation=ablation)
+    with pytest.raises(UserError, match="does not change the greedy policy"):
+        record_agents([saved], None, backend, 1, greedy=True, ablation=ablation)
 
 
-def test_an_lstm_agent_has_no_modules(where):
-    episode = record_episodes(new_agent("lstm"), ENV, 1, greedy=True, where=where)[0]
+def test_an_lstm_agent_has_no_modules(backend):
+    episode = record_episodes(new_agent("lstm"), ENV, 1, greedy=True, backend=backend)[0]
     steps = len(episode.actions)
     assert episode.active.shape == (steps, 0)
     assert episode.communication.shape == (steps, 0, 0)

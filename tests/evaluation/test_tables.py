@@ -17,9 +17,8 @@ from metarims import __version__
 from metarims.errors import UserError
 from metarims.evaluation import tables
 from metarims.evaluation.evaluate import (
-    AS_LEARNT,
-    FIRST_FARAMA_SEED,
     MAX_EPISODES,
+    NO_ABLATION,
     Ablation,
     Evaluation,
     evaluation_key,
@@ -29,6 +28,7 @@ from metarims.evaluation.evaluate import (
 from metarims.evaluation.recording import record_agents
 from metarims.evaluation.tables import Result, evaluate_agents, load_seeds, make_rows, print_table, write_json
 from metarims.gridworld import VOCABULARY
+from metarims.gridworld.types import FIRST_EVALUATION_SEED
 from metarims.presets import PRESETS
 from metarims.runs.export import SavedAgent
 
@@ -58,7 +58,7 @@ def test_in_farama_more_episodes_begin_with_the_same(agents):
 def test_no_two_pairs_of_seeds_share_a_level():
     pairs = list(product((0, 1, 2, 2**31 - 1), repeat=2))
     firsts = sorted(first_farama_seed(seed, trained) for seed, trained in pairs)
-    assert firsts[0] == FIRST_FARAMA_SEED
+    assert firsts[0] == FIRST_EVALUATION_SEED
     assert min(np.diff(firsts)) >= MAX_EPISODES
     keys = {tuple(np.asarray(evaluation_key(levels_of(*pair))._base_array).tolist()) for pair in pairs}
     assert len(keys) == len(pairs)
@@ -84,7 +84,7 @@ def test_who_reads_no_missions_plays_whatever_they_say(agents):
     reader = agents[0]
     config = dataclasses.replace(reader.config, network=dataclasses.replace(reader.config.network, mission_dim=0))
     wordless = reader._replace(config=config)
-    for saved, ablation in ((wordless, AS_LEARNT), (reader, Ablation(hears=False))):
+    for saved, ablation in ((wordless, NO_ABLATION), (reader, Ablation(no_mission=True))):
         (found,) = evaluate_agents([saved], "ForeignGoal-v0", "farama", 3, ["sampled"], ablation=ablation)
         assert len(found.evaluation.lengths) == 3
         assert record_agents([saved], "ForeignGoal-v0", "farama", 1, greedy=False, ablation=ablation)
@@ -105,16 +105,16 @@ def test_only_seeds_of_one_experiment_are_put_together(agents, monkeypatch):
         load_seeds([Path("a"), Path("c")])
     with pytest.raises(UserError, match="a and a both hold seed 4: leave one out"):
         load_seeds([Path("a"), Path("a")])
-    with pytest.raises(UserError, match=r"b and c are no seeds of one experiment: .*at_episode_end"):
+    with pytest.raises(UserError, match=r"b and c are no seeds of one experiment: .*recurrent_state"):
         load_seeds([Path("b"), Path("c")])
 
 
 def test_that_agents_are_of_different_steps_is_said():
-    assert "Note: these agents are of different steps, from 101 to 103." in text_of([result(1, 2), result(3, 2)])
-    assert "different steps" not in text_of([result(1, 2), result(1, 2, "greedy")])
+    assert "different numbers of steps, 101 to 103." in text_of([result(1, 2), result(3, 2)])
+    assert "different numbers of steps" not in text_of([result(1, 2), result(1, 2, "greedy")])
 
 
-def result(seed, success, policy="sampled", ablation=AS_LEARNT, env=ENV):
+def result(seed, success, policy="sampled", ablation=NO_ABLATION, env=ENV):
     """Of four episodes."""
     success = np.arange(4) < success
     played = Evaluation(success, success * 0.5, np.full(4, 7), np.full(4, np.nan))
@@ -153,17 +153,17 @@ def test_the_file_has_every_row_of_the_table(tmp_path):
 
 
 def test_how_agents_were_played_is_named_as_the_flags_are():
-    how = Ablation(np.inf, remembers=False, hears=False)
+    how = Ablation(np.inf, no_memory=True, no_mission=True)
     (row,) = map(tables.as_dict, make_rows([result(0, 2, ablation=how)]))
-    assert (row["temperature"], row["forgetful"], row["deaf"]) == ("inf", True, True)
-    results = [result(0, 2, "greedy", Ablation(remembers=False)), result(0, 2, ablation=Ablation(2.0, remembers=False))]
+    assert (row["temperature"], row["no_memory"], row["no_mission"]) == ("inf", True, True)
+    results = [result(0, 2, "greedy", Ablation(no_memory=True)), result(0, 2, ablation=Ablation(2.0, no_memory=True))]
     assert [tables.as_dict(row)["temperature"] for row in make_rows(results)] == [1.0, 2.0]
     assert "episodes per seed and policy, without memory, sampled at temperature 2\n" in text_of(results)
     assert "temperature" not in text_of(results[:1])
 
 
 def test_that_a_task_has_one_mission_is_said_where_it_is_played_without_words():
-    no_mission, door = Ablation(hears=False), "MiniGrid-DoorKey-5x5-v0"
-    assert f"{door} has one mission" in text_of([result(0, 2, ablation=no_mission, env=door)])
-    assert "one mission" not in text_of([result(0, 2, ablation=no_mission, env="BabyAI-GoToLocal-v0")])
-    assert "one mission" not in text_of([result(0, 2, env=door)])
+    no_mission, door = Ablation(no_mission=True), "MiniGrid-DoorKey-5x5-v0"
+    assert f"{door} has only one mission" in text_of([result(0, 2, ablation=no_mission, env=door)])
+    assert "only one mission" not in text_of([result(0, 2, ablation=no_mission, env="BabyAI-GoToLocal-v0")])
+    assert "only one mission" not in text_of([result(0, 2, env=door)])

@@ -20,7 +20,7 @@ from metarims.runs.folder import describe
 from metarims.studies.catalogue import STUDIES
 from metarims.studies.plans import plans_of
 from metarims.studies.scales import scale
-from metarims.studies.study_folder import claim_folder, result_path
+from metarims.studies.study_folder import claim_study_folder, result_path
 
 STUDIED = "fig6b"
 """A study with numbers, figures of every seed and rasters."""
@@ -93,12 +93,12 @@ def study_folder(folder: Path) -> list[Path]:
     """A finished study; returns the results' paths within its folder."""
     chosen, size = STUDIES[STUDIED], scale("smoke")
     folder.mkdir()
-    claim_folder(folder, chosen, size)
+    claim_study_folder(folder, chosen, size)
     paths = []
     for name, plan in plans_of(chosen, size).items():
         path = result_path(folder, name)
         path.parent.mkdir(parents=True)
-        write_atomic(path, json.dumps(_result(plan, chosen.questions)).encode())
+        write_atomic(path, json.dumps(_result(plan, chosen.hypotheses)).encode())
         paths.append(path.relative_to(folder))
     return paths
 
@@ -106,9 +106,9 @@ def study_folder(folder: Path) -> list[Path]:
 def _result(plan: Any, questions: Any) -> dict[str, Any]:
     env = plan.stages[-1].env
     asked = {
-        (question.claim.yes_or_no, *where[1:])
-        for question in questions
-        for where in question.tables.values()
+        (hypothesis.claim.yes_or_no, *where[1:])
+        for hypothesis in questions
+        for where in hypothesis.tables.values()
         if where[0] == plan.label
     }
     rows = [

@@ -10,10 +10,10 @@ from minigrid.envs import EmptyEnv
 from metarims.errors import UserError
 from metarims.gridworld import VOCABULARY, VecEnv
 from metarims.gridworld.farama import make_farama, quiet_reset
-from metarims.gridworld.host_env import FIRST_EVALUATION_SEED, HostVecEnv, HostVector, read_spec, time_limit
+from metarims.gridworld.host_env import HostVecEnv, HostVector, read_spec, time_limit
 from metarims.gridworld.mission_table import BABYAI_VOCABULARY, MissionTable
 from metarims.gridworld.registry import make, make_envs, resolve
-from metarims.gridworld.types import VectorEnv
+from metarims.gridworld.types import FIRST_EVALUATION_SEED, VectorEnv
 
 pytestmark = pytest.mark.usefixtures("quick_module")
 

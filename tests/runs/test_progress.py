@@ -2,17 +2,15 @@
 
 import io
 import re
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from metarims.config import Config
 from metarims.runs.callbacks import ChunkReport
-from metarims.runs.parallel import _Board  # pyright: ignore[reportPrivateUsage]
 from metarims.runs.progress import Progress
 
-CONFIG, RUN = Config(frames=40_000), Path("run")
+CONFIG = Config(frames=40_000)
 LOSSES = [f"{loop}/{term}" for loop in ("fast", "slow") for term in ("policy_loss", "value_loss", "entropy")]
 FIXED = ["seed", "success", "return", "length", "episodes"]
 ROWS = [
@@ -63,9 +61,6 @@ def test_time_is_counted_to_the_end_of_the_last_chunk():
     (title, *_) = [line for line in format_value(ROWS[:1], 80) if "steps (" in line]
     assert "39,680 of 59,520 steps (67 %)" in title
     assert "20 s left" in title
-    board = _Board(Console(file=io.StringIO(), width=80), [(CONFIG, RUN)])
-    board.show(RUN, report(ROWS[:1]))
-    assert board.console.file.getvalue().strip().endswith("left 20 s")
 
 
 def test_where_nobody_looks_compiling_is_two_plain_lines():
@@ -95,16 +90,3 @@ def test_on_a_terminal_a_clock_goes_on_while_compiling(monkeypatch):
         assert "Compiled in 95.0 s." in console.file.getvalue()
         assert "First chunk ... 0 s" in console.file.getvalue()
     assert "..." not in console.file.getvalue().split("\x1b[2K")[-1], "a run that is stopped waits for nothing"
-
-
-def test_several_runs_say_what_each_does_before_it_has_figures():
-    board = _Board(Console(file=io.StringIO(), width=80), [(CONFIG, RUN)])
-    assert board._cells(RUN)[1] == "waits"
-    board.now(RUN, "starts")
-    assert board._cells(RUN)[1] == "starts 0 s"
-    board.compiling(RUN)
-    assert board._cells(RUN)[1] == "compiles 0 s"
-    board.compiled(RUN, 35.0)
-    assert board.console.file.getvalue() == f"{CONFIG.agent}: compiling ...\n{CONFIG.agent}: compiled in 35.0 s\n"
-    board.show(RUN, report(ROWS))
-    assert board._cells(RUN)[1] == "39,680"

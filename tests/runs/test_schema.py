@@ -50,5 +50,5 @@ def test_what_does_not_fit(change, sentence):
 
 
 def test_no_object_at_all():
-    with pytest.raises(UserError, match="it has no name"):
+    with pytest.raises(UserError, match="it must be an object"):
         check_schema([], Outer, "it")

@@ -54,11 +54,11 @@ def test_only_what_had_been_learnt_can_be_lost(monkeypatch):
     success = {("first", 1): 1.0, ("last", 1): 0.7, ("first", 2): 0.2, ("last", 2): 0.2}
 
     def evaluate(agents, env, scale, suffix):
-        return [measures.Row(a.seed, f"success{suffix}", env, success[a.stage, a.seed]) for a in agents]
+        return [measures.Score(a.seed, f"success{suffix}", env, success[a.stage, a.seed]) for a in agents]
 
     monkeypatch.setattr(measures, "_evaluate", evaluate)
     agents = tuple([types.SimpleNamespace(seed=seed, stage=stage) for seed in (1, 2)] for stage in ("first", "last"))
-    found = measures.kept(trained({1: [1.0]}, {1: [1.0]}, agents=agents), LAPTOP)
+    found = measures.retention(trained({1: [1.0]}, {1: [1.0]}, agents=agents), LAPTOP)
     assert numbers(found, "success lost") == {1: pytest.approx(0.3)}
     assert numbers(found, "success after stage 2") == {1: 0.7, 2: 0.2}
 
@@ -68,11 +68,11 @@ def test_only_agents_that_learnt_the_large_room_can_lose_something_in_the_small_
     success = {("hard", 1): 0.9, ("easy", 1): 0.7, ("hard", 2): 0.1, ("easy", 2): 0.1}
 
     def evaluate(agents, env, scale, suffix):
-        return [measures.Row(a.seed, "success", env, success[env, a.seed]) for a in agents]
+        return [measures.Score(a.seed, "success", env, success[env, a.seed]) for a in agents]
 
     monkeypatch.setattr(measures, "_evaluate", evaluate)
     agents = ([types.SimpleNamespace(seed=seed) for seed in (1, 2)],)
-    found = measures.narrowing("hard", "easy")(trained({1: [1.0]}, agents=agents), LAPTOP)
+    found = measures.backward_transfer("hard", "easy")(trained({1: [1.0]}, agents=agents), LAPTOP)
     assert numbers(found, "success lost") == {1: pytest.approx(0.2)}
     assert len([row for row in found.rows if row.name == "success"]) == 4
 
@@ -98,12 +98,12 @@ def test_of_a_greedy_player_no_entropy_is_told(monkeypatch):
         return Evaluation(np.full(number, True), np.ones(number), np.full(number, 5), np.ones(number))
 
     monkeypatch.setattr(measures, "evaluate_jax", evaluate)
-    found = measures.taken_apart("MiniGrid-DoorKey-5x5-v0")(trained({1: [1.0]}, agents=([real_agent()],)), LAPTOP)
-    wheres = {
-        name: [row.where for row in found.rows if row.name == name] for name in ("success", "entropy of the policy")
+    found = measures.ablations("MiniGrid-DoorKey-5x5-v0")(trained({1: [1.0]}, agents=([real_agent()],)), LAPTOP)
+    conditions = {
+        name: [row.condition for row in found.rows if row.name == name] for name in ("success", "entropy of the policy")
     }
-    assert wheres["success"] == [*measures.CONDITIONS, "greedy", measures.AS_EVEN]
-    assert wheres["entropy of the policy"] == [*measures.CONDITIONS, measures.AS_EVEN]
+    assert conditions["success"] == [*measures.CONDITIONS, "greedy", measures.EQUAL_ENTROPY]
+    assert conditions["entropy of the policy"] == [*measures.CONDITIONS, measures.EQUAL_ENTROPY]
 
 
 def test_the_temperature_at_which_a_policy_is_as_even_as_asked():

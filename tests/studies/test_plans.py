@@ -13,18 +13,18 @@ from metarims.errors import UserError
 from metarims.learning.timescales import make_learners
 from metarims.learning.trainer import make_schedule
 from metarims.studies.catalogue import STUDIES, study
-from metarims.studies.designs import DOORKEY
-from metarims.studies.plans import Row, change
+from metarims.studies.experiments import DOORKEY
+from metarims.studies.plans import Score, change
 from metarims.studies.results import Results, read_results
 from metarims.studies.scales import SCALES, scale
 from metarims.studies.scores import score_table, score_tables
-from metarims.studies.study_folder import claim_folder
+from metarims.studies.study_folder import claim_study_folder
 
 PAPERS = {"fig3", "table1", "fig5a", "fig5b", "fig6a", "fig6b", "fig7", "fig8", "fig9", "fig11"}
 
 
 def test_every_figure_and_table_has_a_study() -> None:
-    assert set(STUDIES) == PAPERS | {"forgetting", "adaptation", "transfer", "hallway"}
+    assert set(STUDIES) == PAPERS | {"forgetting", "adaptation", "transfer", "hallway", "demo"}
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -41,9 +41,9 @@ def test_plans_can_be_built_and_have_folders_of_their_own(name, size) -> None:
 @pytest.mark.parametrize("name", STUDIES)
 def test_claims_are_about_agents_that_are_trained(name) -> None:
     labels = {plan.label for plan in STUDIES[name].plans(SCALES["laptop"])}
-    for question in STUDIES[name].questions:
-        assert set(question.tables) == {question.claim.agent, *question.claim.baselines}
-        assert {label for label, _, _ in question.tables.values()} <= labels
+    for hypothesis in STUDIES[name].hypotheses:
+        assert set(hypothesis.tables) == {hypothesis.claim.agent, *hypothesis.claim.baselines}
+        assert {label for label, _, _ in hypothesis.tables.values()} <= labels
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -70,7 +70,7 @@ def test_measures_have_names_that_say_what_they_were_made_for() -> None:
         for plan in found.plans(size)
         for name in plan.measured(size)["measures"]
     }
-    assert {"learning", "kept", f"transfer to {', '.join(DOORKEY)}", f"taken apart on {DOORKEY[2]}"} < names
+    assert {"learning", "retention", f"transfer to {', '.join(DOORKEY)}", f"ablations on {DOORKEY[2]}"} < names
     assert not {"measure", "<lambda>", "function"} & names
 
 
@@ -97,9 +97,13 @@ def test_settings_change_by_dotted_names() -> None:
 
 def test_a_score_table_holds_whole_seeds_only() -> None:
     rows = [
-        ("a", Row(seed, "success", where, seed + bonus)) for seed in (0, 1) for where, bonus in (("x", 0), ("y", 10))
+        ("a", Score(seed, "success", where, seed + bonus)) for seed in (0, 1) for where, bonus in (("x", 0), ("y", 10))
     ]
-    rows += [("a", Row(2, "success", "x", 5.0)), ("b", Row(0, "success", "x", 7.0)), ("a", Row(0, "return", "x", 9.0))]
+    rows += [
+        ("a", Score(2, "success", "x", 5.0)),
+        ("b", Score(0, "success", "x", 7.0)),
+        ("a", Score(0, "return", "x", 9.0)),
+    ]
     np.testing.assert_array_equal(score_table(rows, "a", "success", None), [[0, 10], [1, 11]])
     np.testing.assert_array_equal(score_table(rows, "a", "success", ("x",)), [[0], [1], [5]])
     assert score_table(rows, "c", "success", ("x",)).shape == (0, 1)
@@ -107,8 +111,8 @@ def test_a_score_table_holds_whole_seeds_only() -> None:
 
 def test_tables_that_are_compared_hold_the_same_tasks_and_seeds() -> None:
     """One agent lacks the third task, the other the first and a seed: of nothing that one lacks is judged."""
-    rows = [("a", Row(seed, "area", task, seed + 10 * n)) for seed in range(3) for n, task in enumerate("xy")]
-    rows += [("b", Row(seed, "area", task, -seed - 10 * n)) for seed in (0, 2) for n, task in enumerate("zy")]
+    rows = [("a", Score(seed, "area", task, seed + 10 * n)) for seed in range(3) for n, task in enumerate("xy")]
+    rows += [("b", Score(seed, "area", task, -seed - 10 * n)) for seed in (0, 2) for n, task in enumerate("zy")]
     tables = score_tables(rows, {"ours": ("a", "area", None), "theirs": ("b", "area", None)})
     np.testing.assert_array_equal(tables.scores["ours"], [[10], [12]])
     np.testing.assert_array_equal(tables.scores["theirs"], [[-10], [-12]])
@@ -122,8 +126,8 @@ def test_tables_that_are_compared_hold_the_same_tasks_and_seeds() -> None:
 
 def test_a_seed_of_which_nothing_was_measured_is_named_though_there_is_one_table() -> None:
     """It has other numbers, so that it was there; or it is known to have been trained."""
-    rows = [("a", Row(seed, "success", "x", 1.0)) for seed in (0, 1)]
-    rows += [("a", Row(seed, "area", "x", 1.0)) for seed in (0, 1, 2)]
+    rows = [("a", Score(seed, "success", "x", 1.0)) for seed in (0, 1)]
+    rows += [("a", Score(seed, "area", "x", 1.0)) for seed in (0, 1, 2)]
     assert score_tables(rows, {"a": ("a", "success", None)}).left_out == "without seed 2"
     trained = {"a": {0, 1, 2, 3}, "b": {9}}
     assert score_tables(rows, {"a": ("a", "success", None)}, trained).left_out == "without seeds 2, 3"
@@ -156,7 +160,7 @@ def transfer_results(metarims: float, others: float) -> Results:
 )
 def test_verdicts_follow_the_numbers(metarims, others, outcome) -> None:
     verdicts = {judged.sentence: judged.verdict for judged in transfer_results(metarims, others).verdicts}
-    better = verdicts["metarims transfers to the more difficult room better than both"]
+    better = verdicts["metarims transfers better than both to the more difficult room"]
     assert better is not None
     assert better.outcome == outcome
     level = verdicts["metarims succeeds in .47 of the more difficult room's episodes"]
@@ -170,8 +174,8 @@ def test_a_verdict_says_what_it_does_not_speak_of() -> None:
     results.plans[1]["rows"].pop()
     judged = results.verdicts[0]
     assert judged.verdict is not None
-    assert judged.words == f"{judged.verdict.sentence} (without seed 9)"
-    assert "9 of 9 with the same seed" in judged.words
+    assert judged.text == f"{judged.verdict.sentence} (without seed 9)"
+    assert "9 of 9 with the same seed" in judged.text
 
 
 def test_unknown_names_and_foreign_folders_are_sentences(tmp_path) -> None:
@@ -182,13 +186,13 @@ def test_unknown_names_and_foreign_folders_are_sentences(tmp_path) -> None:
     (tmp_path / "scores.json.gz").write_bytes(b"not gzip")
     with pytest.raises(UserError, match="cannot be read"):
         read_results(tmp_path / "scores.json.gz")
-    claim_folder(tmp_path, study("fig9"), scale("smoke"))
+    claim_study_folder(tmp_path, study("fig9"), scale("smoke"))
     assert json.loads((tmp_path / "study.json").read_text())["study"] == "fig9"
     with pytest.raises(UserError, match="holds the study fig9 at scale smoke"):
-        claim_folder(tmp_path, study("fig7"), scale("smoke"))
+        claim_study_folder(tmp_path, study("fig7"), scale("smoke"))
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"Could not write the study in .*file: file exists\. Name another folder"):
-        claim_folder(tmp_path / "file", study("fig7"), scale("smoke"))
+        claim_study_folder(tmp_path / "file", study("fig7"), scale("smoke"))
 
 
 @pytest.mark.parametrize(("name", "size"), [("fig5a", "laptop"), ("table1", "paper"), ("fig6a", "smoke")])

@@ -3,14 +3,18 @@
 import gzip
 import json
 import threading
+from pathlib import Path
 
 import pytest
 from tests.fuzz import samples
 
 from metarims.errors import UserError
 from metarims.studies import results
+from metarims.studies.measures import INFORMATION
 from metarims.studies.results import collect, read_results
-from metarims.views.study_page import write_study_page
+from metarims.studies.scores import score_tables
+from metarims.studies.study_page import write_study_page
+from metarims.upgrade import upgrade_result
 
 
 @pytest.fixture
@@ -31,8 +35,11 @@ def first(folder):
         ({"curves": []}, "has 1 stages, 0 curves and 1 configs"),
         ({"configs": [{"seeds": 3}]}, r"configs\[0\].seeds is 3: it must be a list"),
         ({"plan": "another"}, "is the result of another, not of"),
-        ({"records": {"raster": {"active": [[[1], [1, 0]]], "env": "x", "seed": 0}}}, "as many modules at every step"),
-        ({"records": {"values": [1]}}, "records.values has no values"),
+        (
+            {"records": {"raster": {"active": [[[1], [1, 0]]], "env": "x", "seed": 0}}},
+            "equally many modules at every step",
+        ),
+        ({"records": {"values": [1]}}, "records.values is .1.: it must be an object"),
     ],
 )
 def test_a_result_of_another_form(folder, change, sentence):
@@ -47,15 +54,15 @@ def test_a_result_of_another_form(folder, change, sentence):
     [
         (["4567def", "0123abc-dirty"], "<dt>trained by</dt><dd>4567def, 0123abc-dirty</dd>"),
         (["0123abc"], None),
-        ([], None),
         (None, None),
     ],
 )
-def test_a_report_names_the_commits_that_trained_where_another_one_measured(folder, trained_by, format_value):
+def test_a_report_names_the_commits_that_trained_where_another_one_measured(folder, trained_by, shown, monkeypatch):
     """Results of before that was written down have no such list."""
     for path in folder.glob("runs/*/result.json"):
         found = json.loads(path.read_text()) | {"commit": "0123abc", "trained_by": trained_by}
         path.write_text(json.dumps({name: value for name, value in found.items() if value is not None}))
+    monkeypatch.setattr("metarims.studies.study_page.draw", lambda *_: [])
     page = write_study_page(folder / "report.html", read_results(folder)).read_text()
     assert "<dt>commit</dt><dd>0123abc</dd>" in page
     assert shown in page if shown else "trained by</dt>" not in page
@@ -112,3 +119,31 @@ def test_who_read_the_results_first_does_not_overwrite_newer_ones(folder, monkey
     other_ended.set()
     slow.join(timeout=30)
     assert read_results(folder / results.SCORES).missing == []
+
+
+def test_results_of_version_0_1_have_todays_names():
+    """Every committed score is read, and every claim about it is judged."""
+    names = set()
+    for path in sorted((Path(__file__).parents[2] / "benchmarks/scores").glob("*-laptop.json.gz")):
+        found = read_results(path)
+        names |= {score.name for _, score in found.rows}
+        tables = [score_tables(found.rows, hypothesis.tables) for hypothesis in found.study.hypotheses]
+        assert all(table.size for part in tables for table in part.scores.values()), path.name
+    assert {"load imbalance", INFORMATION, f"{INFORMATION}, untrained agent", "every module is active"} <= names
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("switching_off", "deactivation"),
+        ("kept", "retention"),
+        ("narrowing from A to B", "backward transfer from A to B"),
+        ("taken apart on A", "ablations on A"),
+        ("learning", "learning"),
+    ],
+)
+def test_measures_of_version_0_1_are_not_taken_for_others(old, new):
+    rows = [[0, "success", "the best 2", 1.0]]
+    found = upgrade_result({"rows": rows, "measured": {"measures": [old], "episodes": 1, "learnt": 0.8}})
+    assert found["measured"] == {"measures": [new], "episodes": 1, "learnt": 0.8}
+    assert found["rows"] == [(0, "success", "2 of them, highest attention", 1.0)]

@@ -11,21 +11,24 @@ import sys
 
 import pytest
 from rich.console import Console
+from tests.fuzz.samples import real_agent
 
 from metarims import cli, runtime
 from metarims.errors import UserError
 from metarims.fields import to_json
+from metarims.runs import provenance
 from metarims.runs.signals import StopRequest
 from metarims.runs.training import TrainResult
 from metarims.studies import jobs
 from metarims.studies.catalogue import STUDIES
 from metarims.studies.plans import Plan, Stage
+from metarims.studies.progress_table import ProgressTable
 from metarims.studies.results import collect
 from metarims.studies.running import run_study
 from metarims.studies.scales import scale
-from metarims.studies.study_folder import claim_folder, error_path, result_path, stage_path
+from metarims.studies.study_folder import claim_study_folder, error_path, result_path, stage_path
 
-IN_EVERY_TEST = ("fig9", "fig7")
+IN_EVERY_TEST = ("fig9", "demo")
 NEEDS_SUCCESS = ("fig11",)
 """Studies with claims about solved episodes, of which an agent that hardly trained has too few."""
 
@@ -43,7 +46,8 @@ def run(name, folder):
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in IN_EVERY_TEST else pytest.param(name, marks=pytest.mark.slow) for name in STUDIES]
+    "name",
+    [pytest.param(name, marks=pytest.mark.process if name in IN_EVERY_TEST else pytest.mark.slow) for name in STUDIES],
 )
 def test_a_study_ends_reports_and_does_nothing_twice(name, tmp_path, capsys) -> None:
     said = run(name, tmp_path)
@@ -64,17 +68,23 @@ def test_a_study_ends_reports_and_does_nothing_twice(name, tmp_path, capsys) -> 
         assert ended.value.code == 0
     assert (tmp_path / "report.html").read_text() == page
     links = re.findall(r'<a href="([^"#]+)"', page)
-    assert len(links) == len(scores["plans"])
-    assert all("viewer-data" in (tmp_path / link).read_text() for link in links)
+    if name == "demo":
+        assert links == []
+        assert 'id="viewer-data"' in page
+        assert "success rate" in page.lower()
+    else:
+        assert len(links) == len(scores["plans"])
+        assert all("viewer-data" in (tmp_path / link).read_text() for link in links)
     alone = moved.with_name("report.html").read_text()
     assert "<a href" not in alone, "links lead only where episodes are"
     assert alone[alone.index("<h2>Numbers") :] == page[page.index("<h2>Numbers") :]
     number = "1 plan" if len(before) == 1 else f"{len(before)} plans"
-    assert f"{number}, {len(before)} of them finished before" in capsys.readouterr().out
+    assert f"{number}, {len(before)} already finished" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")} == before
 
 
-def test_a_plan_that_fails_is_listed_and_can_be_mended(tmp_path) -> None:
+@pytest.mark.process
+def test_a_plan_that_fails_is_listed_and_can_be_run_again(tmp_path) -> None:
     (plan,) = STUDIES["fig9"].plans(scale("smoke"))
     path = result_path(tmp_path, plan.name)
     folder = stage_path(tmp_path, plan.name, 0, plan.stages[0].env)
@@ -84,10 +94,10 @@ def test_a_plan_that_fails_is_listed_and_can_be_mended(tmp_path) -> None:
     assert done.returncode == 1
     assert "failed    metarims" in done.stdout
     assert "config.json must be an object with fields, not []" in " ".join(done.stdout.split())
-    assert "1 plan failed; the same command runs what failed again." in done.stderr
+    assert "1 plan failed; rerun the command" in done.stderr
     assert path.with_name("error.txt").exists()
     page = (tmp_path / "report.html").read_text()
-    assert f"not finished or failed; metarims study run goes on with them:</strong> {plan.name}" in page
+    assert f"Not finished or failed; rerun the command to resume:</strong> {plan.name}" in page
 
 
 class Ending:
@@ -134,7 +144,7 @@ def run_faked(folder, workers, stop=None, name="fig9", only=()):
 def write_result(folder, change=lambda settings: settings, **more):
     """A result as an earlier call left it, with settings that were changed, and more in it."""
     (plan,) = STUDIES["fig9"].plans(scale("smoke"))
-    claim_folder(folder, STUDIES["fig9"], scale("smoke"))
+    claim_study_folder(folder, STUDIES["fig9"], scale("smoke"))
     configs = [change(json.loads(to_json(plan.config(0, scale("smoke")))))]
     stages = [stage.env for stage in plan.stages]
     empty = {"rows": [], "records": {}, "curves": [[]], "stopped": [], "seconds": 1.0}
@@ -146,7 +156,7 @@ def write_result(folder, change=lambda settings: settings, **more):
     return plan.name
 
 
-TODAY = {"measures": ["switching_off"], "episodes": 4, "learnt": 0.0}
+TODAY = {"measures": ["deactivation"], "episodes": 4, "learnt": 0.0}
 
 
 @pytest.mark.parametrize("more", [{}, {"measured": TODAY}], ids=["before it was written down", "as today"])
@@ -177,7 +187,7 @@ def test_a_result_of_other_settings_is_refused_before_anything_runs(tmp_path, ch
     ("change", "message"),
     [
         ({"episodes": 100}, r"\(episodes = 100, not 4\)"),
-        ({"measures": ["learning", "values"]}, r"\(measures = learning, values, not switching_off\)"),
+        ({"measures": ["learning", "values"]}, r"\(measures = learning, values, not deactivation\)"),
         ({"episodes": 9, "learnt": 0.8}, r"\(episodes = 9, not 4; learnt = 0\.8, not 0\.0\)"),
     ],
 )
@@ -319,12 +329,35 @@ def test_a_plans_seconds_and_commits_are_those_of_all_its_attempts(tmp_path, mon
         head.append("later")
         return TrainResult(True, 1)
 
-    monkeypatch.setattr(code, "commit", lambda: head[-1])
+    monkeypatch.setattr(provenance, "commit", lambda: head[-1])
     monkeypatch.setattr(jobs, "train", train)
-    monkeypatch.setattr(jobs, "load_agents", lambda path: [None])
+    monkeypatch.setattr(jobs, "load_agents", lambda path: [real_agent()])
     monkeypatch.setattr(jobs, "read_metrics", lambda path: [])
-    monkeypatch.setattr(jobs, "show_episodes", lambda *_: None)
+    monkeypatch.setattr(jobs, "write_episodes", lambda *_: None)
     found = jobs.run_plan(plan, size, tmp_path, StopRequest())
     assert 157.5 <= found["seconds"] < 160
     assert (found["commit"], found["trained_by"]) == ("today", ["one", "two-dirty", "unknown"])
     assert found["measured"] == {"measures": [], "episodes": size.episodes, "learnt": size.learnt}
+
+
+def test_progress_is_read_from_the_folder_of_the_current_stage(tmp_path):
+    """A line per tenth of the training; the time left is that of all seeds together."""
+    task = "BabyAI-GoToObj-v0"
+    plan = Plan("metarims", "metarims", (Stage(task), Stage("BabyAI-GoToLocal-v0")), ())
+    said = io.StringIO()
+    with ProgressTable(Console(file=said, width=10_000), tmp_path, [plan], scale("smoke")) as table:
+        table.begin(plan.name)
+        table.refresh()
+        assert said.getvalue() == "", "nothing is trained yet"
+        run = stage_path(tmp_path, plan.name, 0, task)
+        run.mkdir(parents=True)
+        rows = [{"seed": seed, "env_steps": 512, "success": 0.5 + seed} for seed in (0, 1)]
+        (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"cut')
+        (run / "speed.jsonl").write_text('{"env_steps": 512, "frames_per_second": 64.0}\n')
+        for _ in range(2):
+            table._drawn = -1e9
+            table.refresh()
+        table.end(plan.name, "failed", "why")
+    first, last = said.getvalue().splitlines()
+    assert first == f"{plan.name}  step 512 of 1,024  64 frames/s  success 1.00  16 s left"
+    assert last == f"failed    {plan.name}  why"

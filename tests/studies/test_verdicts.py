@@ -280,13 +280,13 @@ def test_pairs_of_several_tasks_are_counted_on_each():
 
 
 def test_equal_agents_are_seldom_told_apart():
-    """At 5 %, of 150 pairs of agents without a difference about 8 are decided."""
+    """At 5 %, of 60 pairs of agents without a difference about 3 are decided."""
     rng = np.random.default_rng(0)
     decided = [
-        judge(claim(), {"metarims": rng.normal(size=(8, 1)), "modular": rng.normal(size=(8, 1))}, rng, 150).outcome
-        for _ in range(150)
+        judge(claim(), {"metarims": rng.normal(size=(8, 1)), "modular": rng.normal(size=(8, 1))}, rng, 100).outcome
+        for _ in range(60)
     ]
-    assert 1 <= sum(outcome != "undecided" for outcome in decided) <= 16
+    assert sum(outcome != "undecided" for outcome in decided) <= 9
 
 
 def test_so_many_seeds_can_decide():

@@ -12,12 +12,17 @@ from types import SimpleNamespace
 import pytest
 
 from metarims import cli
+from metarims.errors import UserError
+from metarims.runtime import usable_cores
+from metarims.studies import workers as workers_module
 from metarims.studies.catalogue import STUDIES
 from metarims.studies.jobs import Job
 from metarims.studies.plans import plans_of
 from metarims.studies.scales import scale
 from metarims.studies.study_folder import result_path
 from metarims.studies.workers import Processes, _Process, _RayTask
+
+pytestmark = pytest.mark.process
 
 STUDY = "fig8"
 
@@ -80,7 +85,7 @@ def test_two_nodes_of_ray_finish_a_study_though_a_worker_is_killed(tmp_path, mon
     finally:
         cluster.shutdown()
     assert driver.returncode == 0, said
-    assert "; attempt 2 goes on" in said
+    assert "; starting attempt 2" in said
     subprocess.run(command(tmp_path / "alone"), check=True, timeout=600)
     assert measured(tmp_path / "ray") == measured(tmp_path / "alone")
 
@@ -127,7 +132,7 @@ def test_a_process_says_why_it_failed_or_died(tmp_path) -> None:
         assert wait(failed) == "failed"
         assert failed.why.startswith("Unknown study 'no such study'")
         assert wait(died) == "died"
-        assert died.why == "its process was killed by SIGKILL, as for want of memory"
+        assert died.why == "its process was killed by SIGKILL, as when memory runs out"
         assert died.end() == "died", "it can be asked again"
 
 
@@ -162,3 +167,39 @@ def test_ray_says_why_a_task_failed_or_died(outcome, end, why) -> None:
     ray = SimpleNamespace(wait=lambda promises, timeout: (promises, []), get=get, exceptions=errors)
     work = _RayTask(ray, None)
     assert (work.end(), work.why) == (end, why)
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """``found(stdout, stderr)``: what the process that looks for an accelerator says, an error where it fails."""
+
+    def pretend(stdout, stderr=""):
+        done = SimpleNamespace(stdout=stdout, stderr=stderr, returncode=int(bool(stderr)))
+        monkeypatch.setattr(workers_module, "jax", SimpleNamespace(config=SimpleNamespace(jax_platforms=None)))
+        monkeypatch.setattr(workers_module.subprocess, "run", lambda *_, **__: done)
+
+    return pretend
+
+
+@pytest.mark.parametrize(("platform", "number"), [("cpu\n", usable_cores()), ("gpu\n", 1), ("tpu\n", 1)])
+def test_an_accelerator_serves_one_process(found, platform, number):
+    found(platform)
+    assert workers_module.count_workers() == number
+
+
+def test_no_device_at_all_is_a_sentence(found, monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    found("", "Traceback ...\nRuntimeError: no such device.\n")
+    with pytest.raises(UserError, match=r"JAX cannot compute there: no such device\. Unset it"):
+        workers_module.count_workers()
+
+
+def test_looking_for_an_accelerator_takes_none_of_its_memory():
+    program = """
+from metarims.studies.workers import count_workers
+from jax._src import xla_bridge
+print(count_workers() > 0, xla_bridge.backends_are_initialized())
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "True False\n"

@@ -1,4 +1,4 @@
-"""Episodes of real Farama environments, played by BabyAI's bot with an unsteady hand; the mind inside is made up."""
+"""Episodes of real Farama environments, played by BabyAI's bot with an unsteady hand; its inside is made up."""
 
 import base64
 import functools
@@ -18,8 +18,12 @@ import numpy as np
 import pytest
 from minigrid.utils.baby_ai_bot import BabyAIBot
 
-from metarims.evaluation.episodes import Episode
-from metarims.views.report import AgentResult, Measured, Report, ShownEpisode
+from metarims.evaluation.episodes import EpisodeRecord
+from metarims.evaluation.tables import Summary
+from metarims.views.agent_table import AgentSummary
+from metarims.views.packing import pack_episode
+from metarims.views.plots import learning_curves
+from metarims.views.report import Report, ReportFigure
 
 NUM_MODULES, NUM_ACTIVE, NUM_ACTIONS = 5, 3, 7
 
@@ -45,7 +49,7 @@ def snapshot(env) -> dict:
 
 
 @functools.cache
-def play(env_id: str, seed: int, num_modules: int = NUM_MODULES, mission: str | None = None) -> Episode:
+def play(env_id: str, seed: int, num_modules: int = NUM_MODULES, mission: str | None = None) -> EpisodeRecord:
     """One episode; ``mission`` replaces the environment's own sentence."""
     env, rng = gymnasium.make(env_id).unwrapped, np.random.default_rng(seed)
     env.reset(seed=seed)
@@ -59,10 +63,10 @@ def play(env_id: str, seed: int, num_modules: int = NUM_MODULES, mission: str | 
         actions.append(action)
         rewards.append(float(reward))
     env.close()
-    return Episode(
+    return EpisodeRecord(
         env=env_id,
         mission=env.mission if mission is None else mission,
-        where="farama",
+        backend="farama",
         level_seed=seed,
         **{name: np.stack([state[name] for state in states]) for name in states[0]},
         actions=np.array(actions),
@@ -93,12 +97,12 @@ def _inside(rng, actions: np.ndarray, outcome: float, num_modules: int) -> dict:
 
 @pytest.fixture(scope="session", name="play")
 def fixture_play():
-    """``play(env_id, seed, num_modules=5, mission=None)`` gives an ``Episode``."""
+    """``play(env_id, seed, num_modules=5, mission=None)`` gives an ``EpisodeRecord``."""
     return play
 
 
 @pytest.fixture(scope="session")
-def episodes() -> list[Episode]:
+def episodes() -> list[EpisodeRecord]:
     """Solved, out of time, with doors and keys, with and without modules."""
     return [
         play("BabyAI-GoToLocal-v0", 3),
@@ -109,27 +113,47 @@ def episodes() -> list[Episode]:
     ]
 
 
+def summary(backend: str, policy: str, **other) -> Summary:
+    """All seeds together."""
+    return {
+        "agent": "metarims",
+        "seed": "all",
+        "env": "BabyAI-GoToLocal-v0",
+        "backend": backend,
+        "policy": policy,
+        "temperature": 1.0,
+        "no_memory": False,
+        "no_mission": False,
+        "episodes": 200,
+        "success": 0.97,
+        "success_low": 0.94,
+        "success_high": 0.99,
+        "mean_return": 0.8,
+        "mean_length": 11.5,
+        **other,
+    }
+
+
 @pytest.fixture(scope="session")
 def report(episodes) -> Report:
-    """One agent, measured in every way, two learning curves, all episodes."""
-    measured = tuple(
-        Measured(where, policy, 200, 0.97, 0.94, 0.99, 0.8, 11.5)
-        for where in ("jax", "farama")
-        for policy in ("greedy", "sampled")
-    )
-    metrics = [
+    """One agent, evaluated in every way, two learning curves, all episodes."""
+    evaluations = [summary(backend, policy) for backend in ("jax", "farama") for policy in ("greedy", "sampled")]
+    rows = [
         {"agent": agent, "seed": seed, "env_steps": steps, "success": steps / 4000, "return": steps / 5000}
         for agent in ("metarims", "vanilla")
         for seed in (0, 1, 2)
         for steps in (1000, 2000, 4000)
     ]
+    figures = [
+        ReportFigure(measure, *(learning_curves(rows, measure, theme=theme) for theme in ("light", "dark")))
+        for measure in ("success", "return")
+    ]
     return Report(
         title="Three agents",
-        summary="What came out.",
-        env="BabyAI-GoToLocal-v0",
-        agents=(AgentResult("metarims", 123456, (0, 1, 2), 1_000_000, 31234.5, measured),),
-        metrics=metrics,
-        episodes=tuple(ShownEpisode(f"episode {i}", episode) for i, episode in enumerate(episodes)),
+        summary=["What came out."],
+        agents=[AgentSummary("metarims", 3, 1_000_000, evaluations, 123456, 31234.5)],
+        figures=figures,
+        episodes=[pack_episode(episode, f"episode {i}") for i, episode in enumerate(episodes)],
         details={"commit": "0123abc"},
         settings={"metarims": '{"frames": 1000000}'},
     )

@@ -9,7 +9,10 @@ import pytest
 
 from metarims.gridworld.observation import render
 from metarims.views.episode_page import write_episode_page
-from metarims.views.report import ShownEpisode, write_report
+from metarims.views.packing import pack_episode
+from metarims.views.report import write_report
+
+pytestmark = pytest.mark.process
 
 RIGHT, LEFT, HOME, END = "\ue014", "\ue012", "\ue011", "\ue010"
 STEP = "Number(document.getElementById('clock').textContent.split(' ')[1])"
@@ -30,7 +33,7 @@ def quiet(browser, page):
 
 
 def place(browser) -> tuple[int, int]:
-    """Episode and step that the page shows."""
+    """EpisodeRecord and step that the page shows."""
     chosen = browser.run("return document.getElementById('episode-select').selectedIndex + 1")
     return chosen, int(browser.text("clock").split()[1])
 
@@ -105,7 +108,7 @@ def test_the_numbers_shown_are_the_episodes(browser, page, episodes, quiet):
     episode = episodes[0]
     script = "return [...document.querySelectorAll(arguments[0])].map((node) => node.textContent)"
     states = browser.run(script, ".module-state")
-    assert states == ["acts" if active else "rests" for active in episode.active[4]]
+    assert states == ["active" if active else "inactive" for active in episode.active[4]]
     assert browser.run(script, ".module-number") == [
         f"{a:.2f}" for a in np.rint(episode.input_attention[4] * 255) / 255
     ]
@@ -113,8 +116,8 @@ def test_the_numbers_shown_are_the_episodes(browser, page, episodes, quiet):
     np.testing.assert_allclose(policy, 100 * episode.policy[4], atol=0.51)
     assert browser.run(script, ".chosen .choice-name") == [browser.text("fact-action")]
     assert browser.text("fact-value") == f"{episode.values[4]:.2f}"
-    talk = np.array([float(text or 0) for text in browser.run(script, ".talk-cell")]).reshape(5, 5)
-    np.testing.assert_allclose(talk, episode.communication[4], atol=0.008)
+    weights = np.array([float(text or 0) for text in browser.run(script, ".communication-cell")]).reshape(5, 5)
+    np.testing.assert_allclose(weights, episode.communication[4], atol=0.008)
 
 
 def test_letters_name_the_colours_of_objects(browser, page, quiet):
@@ -136,7 +139,7 @@ def test_an_agent_without_modules_says_so(browser, page, quiet):
     browser.open(page, "#e=5&t=2")
     visible = "return document.getElementById(arguments[0]).getClientRects().length > 0"
     assert browser.run(visible, "no-modules")
-    assert not browser.run(visible, "talk-block")
+    assert not browser.run(visible, "communication-block")
     browser.open(page, "#e=1&t=2")
     assert not browser.run(visible, "no-modules")
 
@@ -162,7 +165,7 @@ def test_the_world_shows_the_agent_where_it_is(browser, page, episodes, quiet):
 @pytest.mark.parametrize("width", [360, 800, 1280])
 def test_nothing_spills_over_the_side(browser, episodes, report, tmp_path, width):
     wordy = episodes[0]._replace(mission="go to " + "the very " * 20 + "red" * 40)
-    shown = tuple(ShownEpisode("a player with a long name, seed 0, greedy", episode) for episode in (wordy, *episodes))
+    shown = [pack_episode(episode, "a player with a long name, seed 0, greedy") for episode in (wordy, *episodes)]
     path = write_report(tmp_path / "report.html", replace(report, episodes=shown))
     browser.resize(width, 900)
     try:

@@ -38,8 +38,8 @@ def test_fractions_are_rounded_to_their_bits(episodes):
     packed = packing.pack_episode(episodes[0])
     policy = decode(packed["policy"], "<u2").reshape(episodes[0].policy.shape) / 65535
     np.testing.assert_allclose(policy, episodes[0].policy, atol=0.5 / 65535 + 1e-9)
-    talk = decode(packed["talk"]).reshape(episodes[0].communication.shape) / 255
-    np.testing.assert_allclose(talk, episodes[0].communication, atol=0.5 / 255 + 1e-9)
+    weights = decode(packed["communication"]).reshape(episodes[0].communication.shape) / 255
+    np.testing.assert_allclose(weights, episodes[0].communication, atol=0.5 / 255 + 1e-9)
 
 
 def test_numbers_that_are_none_become_null(episodes):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from metarims.errors import UserError
+from metarims.evaluation.statistics import mean_band, stratified_interval
 from metarims.views import plots
 from metarims.views.metrics import read_metrics
 
@@ -20,7 +21,7 @@ def test_mean_over_seeds_on_common_steps():
     curve = plots.curves(data)["a"]
     np.testing.assert_array_equal(curve.env_steps, [0, 50, 100])
     np.testing.assert_allclose(curve.mean, [0.1, 0.35, 0.7])
-    assert curve.low is None
+    assert np.isnan(curve.low).all()
 
 
 def test_a_curve_ends_where_its_shortest_seed_ends():
@@ -35,22 +36,21 @@ def test_chunks_without_an_episode_are_left_out():
     np.testing.assert_array_equal(curves["a"].env_steps, [30])
 
 
-def test_bootstrap_interval_of_three_seeds_by_hand():
+def test_the_band_of_three_seeds_by_hand():
     # Of the 27 equally likely resamples of (0, 0, 1) the mean is 0 in 8, 1/3 in 12, 2/3 in 6 and 1 in 1 (3.7 %):
     # the 97.5 % quantile is 1, the 2.5 % quantile 0; with 3 of 4 at zero, P(mean = 1) is 1/256 and it is 3/4.
-    low, high = plots.bootstrap_interval(np.array([[0.0], [0.0], [1.0]]))
+    low, high = mean_band(np.array([[0.0], [0.0], [1.0]]))
     assert (low[0], high[0]) == (0.0, 1.0)
-    low, high = plots.bootstrap_interval(np.array([[0.0], [0.0], [0.0], [1.0]]))
+    low, high = mean_band(np.array([[0.0], [0.0], [0.0], [1.0]]))
     assert (low[0], high[0]) == (0.0, 0.75)
 
 
-def test_bootstrap_interval_covers_the_mean():
-    rng = np.random.default_rng(1)
-    covered = []
-    for trial in range(200):
-        low, high = plots.bootstrap_interval(rng.normal(size=(20, 1)), key=trial)
-        covered.append(low[0] <= 0 <= high[0])
-    assert 0.87 < np.mean(covered) < 0.99
+def test_the_band_is_the_interval_at_each_point():
+    values = np.random.default_rng(2).uniform(size=(6, 3))
+    low, high = mean_band(values, rng=5, resamples=200)
+    for point in range(3):
+        interval = stratified_interval(np.mean, values[:, point : point + 1], rng=5, resamples=200)
+        assert (low[point], high[point]) == pytest.approx(interval[1:])
 
 
 def test_the_figure_tells_agents_apart_twice_and_counts_seeds():

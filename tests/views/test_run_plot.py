@@ -135,7 +135,7 @@ def test_a_run_without_metrics_is_named(make, text):
     runs = read_runs([file.parent, make("b")])
     assert left_out(runs, "") == [file.parent], "others are drawn without it"
     (file.parent / "events.jsonl").write_text("{}\n")
-    with pytest.raises(UserError, match=r"a/events.jsonl tells what stopped it"):
+    with pytest.raises(UserError, match=r"a/events.jsonl for what stopped it"):
         read_runs([file.parent])
 
 

@@ -61,7 +61,7 @@ class AgentFlags:
         """How the agents play."""
         from metarims.evaluation.evaluate import Ablation
 
-        return Ablation(self.temperature, remembers=not self.no_memory, hears=not self.no_mission)
+        return Ablation(self.temperature, self.no_memory, self.no_mission)
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ class EvaluateCommand(AgentFlags):
         agents = self.load(paths)
         policies = POLICIES if self.policy == "both" else (self.policy,)
         asked = agents, self.env, self.backend, self.episodes, policies, self.seed
-        with status("Playing") as tell:
-            results = evaluate_agents(*asked, ablation=self.ablation, tell=tell)
+        with status("Playing") as on_progress:
+            results = evaluate_agents(*asked, ablation=self.ablation, on_progress=on_progress)
         print_table(results)
         if self.json:
             write_json(self.json, results, paths, self.best, self.seed)
@@ -132,7 +132,7 @@ class ViewCommand(AgentFlags):
         asked = self.env, self._backend(env), self.episodes, self.policy == "greedy", self.seed
         with status(f"Playing {env}"):
             episodes = record_agents(agents, *asked, ablation=self.ablation)
-        how = ", ".join(self.ablation.words(self.policy))
+        how = ", ".join(self.ablation.describe(self.policy))
         labels = [f"{s.config.agent}, seed {s.seed}, {how}" for s in agents for _ in range(self.episodes)]
         default = (path if path.is_dir() else path.parent) / "episodes.html"
         out = Path("runs") / f"{self.agent}.html" if self.agent else default

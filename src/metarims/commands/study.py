@@ -2,9 +2,10 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -77,30 +78,11 @@ class StudyRunCommand:
     """--on ray: accelerators per plan; with a fraction, plans share one."""
 
     def run(self, command: str) -> int:
-        from metarims.runs.signals import StopRequest
-        from metarims.studies.catalogue import study
-        from metarims.studies.results import collect
-        from metarims.studies.running import run_study
-        from metarims.studies.scales import scale
-        from metarims.terminal import Terminal
-
-        chosen, size = study(self.name), scale(self.scale)
         out = self.out or Path("runs") / f"{self.name}-{self.scale}"
-        with self._workers() as workers, StopRequest() as stop:
-            ended = run_study(chosen, size, out, workers, Terminal(soft_wrap=True), stop, self.only)
-        collect(out)
-        if ended.left:
-            print(f"Stopped and saved: {_plans(ended.finished)} finished. To resume: {command}")
-            return 0
-        _report_study(out, out / "report.html")
-        if ended.failed:
-            print(f"{_plans(ended.failed)} failed: rerun the command to repeat them.", file=sys.stderr)
-            return 1
-        return 0
+        return run_study_command(self.name, self.scale, out, command, self._workers, self.only)
 
     def _workers(self):
-        from metarims.runs.parallel import count_workers
-        from metarims.studies.workers import Processes, RayCluster
+        from metarims.studies.workers import Processes, RayCluster, count_workers
 
         if self.workers < 0:
             raise invalid("workers", self.workers, "it must be 1 or more, or 0 for the default")
@@ -116,6 +98,32 @@ class StudyRunCommand:
                 message = f"{name} is {format_value(value)}, which needs --on ray: add it, or remove --{name}."
                 raise UserError(message, field=name, value=value)
         return Processes(self.workers or count_workers())
+
+
+def run_study_command(
+    name: str, scale_name: str, out: Path, command: str, make_workers: Any = None, only: Sequence[str] = ()
+) -> int:
+    """Run a study in a folder and write its report; the exit code is 1 if a plan failed."""
+    from metarims.runs.signals import StopRequest
+    from metarims.studies.catalogue import study
+    from metarims.studies.results import collect
+    from metarims.studies.running import run_study
+    from metarims.studies.scales import scale
+    from metarims.studies.workers import Processes, count_workers
+    from metarims.terminal import Terminal
+
+    chosen, size = study(name), scale(scale_name)
+    with make_workers() if make_workers else Processes(count_workers()) as workers, StopRequest() as stop:
+        ended = run_study(chosen, size, out, workers, Terminal(soft_wrap=True), stop, only)
+    collect(out)
+    if ended.left:
+        print(f"Stopped and saved: {_plans(ended.finished)} finished. To resume: {command}")
+        return 0
+    _report_study(out, out / "report.html")
+    if ended.failed:
+        print(f"{_plans(ended.failed)} failed: rerun the command to repeat them.", file=sys.stderr)
+        return 1
+    return 0
 
 
 @dataclass(frozen=True)
@@ -136,13 +144,17 @@ class StudyReportCommand:
 
 def _report_study(path: Path, out: Path) -> None:
     from metarims.studies.results import read_results
-    from metarims.views.study_page import write_study_page
+    from metarims.studies.study_page import summarize_agents, write_study_page
+    from metarims.terminal import Terminal
+    from metarims.views.agent_table import print_agents
 
     results = read_results(path)
     for judged in results.verdicts:
         print(f"{judged.verdict.outcome if judged.verdict else 'not measured'}: {judged.sentence}")
-        if judged.words:
-            print(f"    {judged.words}")
+        if judged.text:
+            print(f"    {judged.text}")
+    if agents := summarize_agents(results):
+        print_agents(agents, Terminal())
     with output("the report", out, ": open it in a browser."):
         write_study_page(out, results)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from metarims.commands.common import conflict, enable_cache, file_name, flag, prepare_jax, program
+from metarims.commands.common import conflict, file_name, flag, prepare_jax, program
 from metarims.config import Config, for_agent, unused_settings
 from metarims.presets import PRESETS, preset
 from metarims.runtime import share_processor
@@ -110,7 +110,7 @@ class DemoCommand:
 
     def run(self, command: str) -> int:
         print("Three agents learn one BabyAI task and are then evaluated.", flush=True)  # Imports take seconds.
-        from metarims.demo import run_demo
+        from metarims.commands.study import run_study_command
 
-        enable_cache()
-        return run_demo(self.out)
+        # A failed agent is an error here: the demo compares all three.
+        return 2 * bool(run_study_command("demo", "demo", self.out, command))

@@ -1,6 +1,6 @@
-"""Learning curves: their area, and the frames until they reach a threshold, where runs that never do are censored.
+"""Learning curves: area under the curve, and frames to a threshold, with runs that never reach it censored.
 
-Survival is estimated as by Kaplan & Meier (1958), "Nonparametric estimation from incomplete observations".
+Survival: Kaplan & Meier (1958), "Nonparametric estimation from incomplete observations".
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,23 +19,28 @@ class Curve(NamedTuple):
     frames: Real[np.ndarray, " T"]
     """Environment steps so far, strictly increasing."""
     values: Real[np.ndarray, " T"]
-    """What was measured there: a return or a success rate."""
+    """A return or a success rate."""
 
 
-def whole_curves(metrics: Sequence[Mapping[str, Any]], measure: str) -> dict[int, Curve]:
-    """Of each seed its curve over the whole of a run, from rows with ``seed``, ``env_steps`` and the measure.
-
-    Chunks in which no episode ended are left out. A curve that begins later or ends earlier than others (a numerical
-    fault stopped the seed: its last sound agent stays as it is) goes on level there.
-    """
-    steps = [row["env_steps"] for row in metrics]
-    first, last = min(steps, default=0), max(steps, default=0)
+def points_of(rows: Sequence[Mapping[str, Any]], measure: str) -> dict[int, dict[float, float]]:
+    """Of each seed the measure by ``env_steps``, from rows of metrics; rows without a finite measure are left out."""
     points: dict[int, dict[float, float]] = {}
-    for row in metrics:
-        if row.get(measure) is not None:
-            points.setdefault(int(row["seed"]), {})[float(row["env_steps"])] = float(row[measure])
+    for row in rows:
+        value = row.get(measure)
+        if value is not None and np.isfinite(value):
+            points.setdefault(int(row["seed"]), {})[float(row["env_steps"])] = float(value)
+    return points
+
+
+def whole_curves(rows: Sequence[Mapping[str, Any]], measure: str) -> dict[int, Curve]:
+    """The curve of each seed, extended to the first and last steps of all rows by its first and last value.
+
+    A curve starts later where no episode had ended, and ends earlier where a numerical fault stopped the seed.
+    """
+    steps = [row["env_steps"] for row in rows]
+    first, last = min(steps, default=0), max(steps, default=0)
     curves = {}
-    for seed, known in points.items():
+    for seed, known in points_of(rows, measure).items():
         heights = list(known.values())
         whole = {first: heights[0]} | known | ({} if last in known else {last: heights[-1]})
         frames = np.array(sorted(whole), float)
@@ -45,10 +50,9 @@ def whole_curves(metrics: Sequence[Mapping[str, Any]], measure: str) -> dict[int
 
 
 def area_under_curve(curve: Curve, span: tuple[float, float] | None = None) -> float:
-    """The mean height of a curve over a span of frames, by default its own: 1/(b - a) times its integral from a to b.
+    """The mean of a curve over a span of frames, by default its own: 1/(b - a) times the integral from a to b.
 
-    By the trapezoid rule, so between 0 and 1 where the values are. Ends between two measurements are interpolated;
-    a span beyond the measurements is a ``UserError``, as nothing is known there.
+    By the trapezoid rule, with linear interpolation at the ends. A span beyond the measurements raises ``UserError``.
     """
     _check_curve(curve)
     first, last = float(curve.frames[0]), float(curve.frames[-1])
@@ -64,19 +68,19 @@ def area_under_curve(curve: Curve, span: tuple[float, float] | None = None) -> f
 
 
 class Reach(NamedTuple):
-    """Frames until each run reached a threshold; a run that did not is censored at its last frame."""
+    """Frames to a threshold of each run; a run that did not reach it is censored at its last frame."""
 
     frames: Real[np.ndarray, " S"]
     reached: Bool[np.ndarray, " S"]
 
     @property
     def scores(self) -> Float[np.ndarray, "S 1"]:
-        """Frames as a score table, inf where not reached: for comparing runs of equal length by their order."""
+        """Frames as a score table, inf where not reached, to compare runs of equal length by order."""
         return np.where(self.reached, self.frames, np.inf)[:, None]
 
 
 def reach_threshold(curves: Sequence[Curve], threshold: float) -> Reach:
-    """For each run the first measured frame whose value is at or above ``threshold``."""
+    """The first measured frame of each run with a value at or above ``threshold``."""
     for curve in curves:
         _check_curve(curve, least=1)
     above = [curve.values >= threshold for curve in curves]
@@ -85,10 +89,10 @@ def reach_threshold(curves: Sequence[Curve], threshold: float) -> Reach:
 
 
 def kaplan_meier(reach: Reach) -> tuple[Float[np.ndarray, " U"], Float[np.ndarray, " U"]]:
-    """The U frames at which runs reached the threshold, in order, and the fraction of runs still short of it then.
+    """The U frames at which runs reached the threshold, and the survival (fraction of runs still below it) there.
 
-    survival(t) = product over t_i <= t of (1 - d_i / n_i): of the n_i runs that were neither there nor censored before
-    t_i, d_i arrived at t_i (Kaplan & Meier, 1958). A run censored at t_i itself still counts among n_i.
+    survival(t) = product over t_i <= t of (1 - d_i / n_i), with n_i runs at risk before t_i, of which d_i reach the
+    threshold at t_i (Kaplan & Meier, 1958). A run censored at t_i counts among n_i.
     """
     known_scores(reach.frames[:, None])
     times, arrived = np.unique(reach.frames[reach.reached], return_counts=True)
@@ -97,16 +101,16 @@ def kaplan_meier(reach: Reach) -> tuple[Float[np.ndarray, " U"], Float[np.ndarra
 
 
 def median_frames(reach: Reach) -> float:
-    """Kaplan and Meier's median: the first frame by which half of the runs are there; inf if that lies beyond."""
+    """The Kaplan-Meier median: the first frame by which half of the runs reached the threshold; inf if never."""
     times, survival = kaplan_meier(reach)
-    there = survival <= 0.5 + 1e-9  # a product of fractions that is one half may round to a little more
+    there = survival <= 0.5 + 1e-9  # Rounding may put a product that is one half above it.
     return float(times[np.argmax(there)]) if there.any() else float("inf")
 
 
 def median_frames_interval(
     reach: Reach, confidence: float = CONFIDENCE, rng: Rng = 0, resamples: int = RESAMPLES
 ) -> Interval:
-    """``median_frames`` with its percentile bootstrap interval: runs are drawn anew, the censored ones as censored."""
+    """``median_frames`` with its percentile bootstrap interval over runs; censored runs stay censored."""
     table = np.stack([reach.frames, reach.reached], axis=1).astype(float)
     return stratified_interval(
         lambda drawn: median_frames(Reach(drawn[:, 0], drawn[:, 1] > 0)),

@@ -6,12 +6,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 
-class Episode(NamedTuple):
+class EpisodeRecord(NamedTuple):
     """One episode of one agent. T steps, so T + 1 states of the world; M = 0 for an LSTM agent."""
 
     env: str
     mission: str
-    where: str
+    backend: str
     """The world it was played in: ``jax`` (ours) or ``farama``."""
     level_seed: int
     grid: UInt8[np.ndarray, "T1 W H"]

@@ -16,16 +16,12 @@ from metarims.agents.agent import AgentOutput, policy_entropy
 from metarims.errors import UserError, format_value, unknown_name
 from metarims.gridworld import VecEnv
 from metarims.gridworld.missions import MissionFormat
-from metarims.gridworld.types import Observation, Pixels
+from metarims.gridworld.types import FIRST_EVALUATION_SEED, Observation, Pixels
 
 EVALUATION_DOMAIN = (0x6576616C, 0x75617465)
 """The two words of the key from which every evaluation's come. A training seed's key has a first word of 0."""
 
-FIRST_FARAMA_SEED = 1_000_000_000
-"""Level seeds in Farama's environments begin here."""
-
-PLACES = ("farama", "jax")
-"""The real Farama environment, or our world."""
+BACKENDS = {"farama": "Farama's environment", "jax": "JAX environment"}
 
 MAX_EPISODES = 10_000_000
 """Of one evaluation."""
@@ -37,40 +33,43 @@ CARRIED = 10
 
 
 LEAST_TEMPERATURE = 1e-3
-"""Below it a policy draws its likeliest action alone, and logits would leave the range of numbers."""
+"""Below it the sampled policy is the greedy one, and logits could overflow."""
 
 
 class Ablation(NamedTuple):
-    """How an agent is played; what it loses by playing otherwise than it learnt is what that is worth to it."""
+    """What is taken from an agent, or changed in its policy, while it is evaluated."""
 
     temperature: float = 1.0
-    """The policy's logits are divided by it: above one, actions are drawn more evenly; at infinity, by chance."""
-    remembers: bool = True
-    """Otherwise it gets a fresh recurrent state at every step."""
-    hears: bool = True
-    """Otherwise its missions have no words."""
+    """Divides the policy's logits: above 1 the sampled policy is more uniform, at infinity it is uniform."""
+    no_memory: bool = False
+    """Reset the recurrent state at every step."""
+    no_mission: bool = False
+    """Replace all mission tokens by padding."""
 
     def check(self, greedy: bool) -> None:
-        """Raise ``UserError`` unless it can be played so."""
+        """Raise ``UserError`` unless the temperature is valid for this policy."""
         if not self.temperature >= LEAST_TEMPERATURE:
             raise UserError(
                 f"temperature is {self.temperature:g}: it must be at least {LEAST_TEMPERATURE:g}. For the likeliest "
-                "action at each step choose the greedy policy."
+                "action at each step choose the greedy policy.",
+                field="temperature",
+                value=self.temperature,
             )
         if greedy and self.temperature != 1:
             raise UserError(
-                f"temperature is {self.temperature:g}, but the greedy policy's actions are the same at every "
-                "temperature: leave it out, or choose the sampled policy."
+                f"temperature is {self.temperature:g}, but it does not change the greedy policy: leave it out, or "
+                "choose the sampled policy.",
+                field="temperature",
+                value=self.temperature,
             )
 
-    def words(self, policy: str) -> list[str]:
-        """How an agent is played under a policy: its name, with the temperature, and what is taken from the agent."""
-        drawn = policy if self.temperature == 1 else f"{policy} at temperature {self.temperature:g}"
-        return [drawn] + ["without memory"] * (not self.remembers) + ["without words"] * (not self.hears)
+    def describe(self, policy: str) -> list[str]:
+        """The policy, with its temperature, and each ablation."""
+        sampled = policy if self.temperature == 1 else f"{policy} at temperature {self.temperature:g}"
+        return [sampled] + ["without memory"] * self.no_memory + ["without mission"] * self.no_mission
 
 
-AS_LEARNT = Ablation()
-"""How agents are played where nothing else is asked for."""
+NO_ABLATION = Ablation()
 
 
 class Evaluation(NamedTuple):
@@ -108,7 +107,7 @@ def levels_of(seed: int, trained: int) -> int:
 
 def first_farama_seed(seed: int, trained: int) -> int:
     """Where these levels begin in Farama's environments; there is room for ``MAX_EPISODES`` before the next ones."""
-    return FIRST_FARAMA_SEED + levels_of(seed, trained) * MAX_EPISODES
+    return FIRST_EVALUATION_SEED + levels_of(seed, trained) * MAX_EPISODES
 
 
 def choose(
@@ -125,7 +124,7 @@ def evaluate_jax(
     key: PRNGKeyArray,
     greedy: bool,
     *,
-    ablation: Ablation = AS_LEARNT,
+    ablation: Ablation = NO_ABLATION,
     carry: bool = False,
 ) -> Evaluation:
     """Play ``num_episodes`` in our world; one compiled program.
@@ -173,11 +172,11 @@ def _play(
     carry: Bool[Array, ""],
 ) -> tuple[Shaped[Array, "B Q"], ...]:
     envs, slot = VecEnv(level, num_envs), jnp.arange(num_envs)
-    tables = agent.tables(jnp.where(ablation.hears, jnp.asarray(level.mission_tokens), 0))
+    tables = agent.tables(jnp.where(ablation.no_mission, 0, jnp.asarray(level.mission_tokens)))
 
     def step(now: _Slots) -> _Slots:
         key, key_act = jax.random.split(now.key)
-        fresh = (now.is_first & ~carry) | ~ablation.remembers
+        fresh = (now.is_first & ~carry) | ablation.no_memory
         core, output = agent.step(tables, now.observation, agent.reset(now.core, fresh))
         env, after = envs.step(now.env, choose(output.logits, key_act, greedy, ablation.temperature))
         returns, lengths = now.returns + after.reward, now.lengths + 1
@@ -210,7 +209,7 @@ def evaluate_farama(
     greedy: bool,
     mission_format: MissionFormat = MissionFormat(),  # noqa: B008  (a constant)
     *,
-    ablation: Ablation = AS_LEARNT,
+    ablation: Ablation = NO_ABLATION,
     carry: bool = False,
 ) -> Evaluation:
     """Play the level seeds from ``first_seed`` on in the real environment, each once, from pixels and mission text.
@@ -252,7 +251,7 @@ class PixelPolicy:
     It keeps the recurrent state, which is reset where ``is_first``.
     """
 
-    def __init__(self, agent: Any, num_envs: int, key: PRNGKeyArray, greedy: bool, ablation: Ablation = AS_LEARNT):
+    def __init__(self, agent: Any, num_envs: int, key: PRNGKeyArray, greedy: bool, ablation: Ablation = NO_ABLATION):
         self.agent, self.key, self.greedy = agent, key, jnp.asarray(greedy)
         self.ablation = jax.tree.map(jnp.asarray, ablation)
         self.state = agent.initial_state(num_envs)
@@ -284,15 +283,15 @@ def act(
     Where ``is_first``, its state is reset before.
     """
     key, key_act = jax.random.split(key)
-    tables = agent.tables(jnp.where(ablation.hears, mission_tokens, 0))
-    state, output = agent.step(tables, seen, agent.reset(state, is_first | ~ablation.remembers))
+    tables = agent.tables(jnp.where(ablation.no_mission, 0, mission_tokens))
+    state, output = agent.step(tables, seen, agent.reset(state, is_first | ablation.no_memory))
     return key, state, output, choose(output.logits, key_act, greedy, ablation.temperature)
 
 
-def check_place(where: str) -> None:
+def check_backend(backend: str) -> None:
     """Raise ``UserError`` unless ``where`` is a place to play in: our world or Farama's."""
-    if where not in PLACES:
-        raise unknown_name("place", where, PLACES)
+    if backend not in BACKENDS:
+        raise unknown_name("backend", backend, BACKENDS)
 
 
 def check_episodes(num_episodes: int, most: int = MAX_EPISODES) -> None:

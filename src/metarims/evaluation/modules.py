@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Integer
 
-from metarims.evaluation.episodes import Episode
+from metarims.evaluation.episodes import EpisodeRecord
 from metarims.gridworld import make
 from metarims.gridworld.tiles import NUM_TILES, WALL
 from metarims.gridworld.types import VIEW, Observation
@@ -21,7 +21,7 @@ FEWEST_SOLVED = 4
 """Episodes from which it can be told which module marks a moment."""
 
 
-def information_beyond_chance(
+def information_above_chance(
     active: Sequence[Bool[np.ndarray, "_ M"]], situation: Sequence[Integer[np.ndarray, " _"]]
 ) -> float:
     """Mutual information of the set that acts and the situation (a tile's code), in nats, above what it is on average
@@ -43,7 +43,7 @@ def information_beyond_chance(
     return information(sets) - float(np.mean([information(exchanged(shift)) for shift in shifts]))
 
 
-class Mark(NamedTuple):
+class MarkerModule(NamedTuple):
     """How well one module marks a moment of episodes."""
 
     module: int
@@ -54,7 +54,9 @@ class Mark(NamedTuple):
     """By how much this is more than at all other steps."""
 
 
-def find_mark(episodes: Sequence[tuple[Bool[np.ndarray, "T M"], Bool[np.ndarray, " T"]]]) -> Mark | None:
+def find_marker_module(
+    episodes: Sequence[tuple[Bool[np.ndarray, "T M"], Bool[np.ndarray, " T"]]],
+) -> MarkerModule | None:
     """The module that marks a moment: chosen by its lead on every second episode, measured on the others.
 
     Of each episode: who acts, and at which steps it is the moment. Episodes without it, or without other steps, are
@@ -71,15 +73,15 @@ def find_mark(episodes: Sequence[tuple[Bool[np.ndarray, "T M"], Bool[np.ndarray,
 
     module = np.argmax(shares(episodes[::2])[1])
     share, lead = shares(episodes[1::2])
-    return Mark(int(module), float(share[module]), float(lead[module]))
+    return MarkerModule(int(module), float(share[module]), float(lead[module]))
 
 
-def is_last_step(episode: Episode) -> Bool[np.ndarray, " T"]:
+def is_last_step(episode: EpisodeRecord) -> Bool[np.ndarray, " T"]:
     """The step that ends the episode."""
     return np.arange(len(episode.actions)) == len(episode.actions) - 1
 
 
-def is_at_junction(episode: Episode) -> Bool[np.ndarray, " T"]:
+def is_at_junction(episode: EpisodeRecord) -> Bool[np.ndarray, " T"]:
     """Steps at which the agent stands where a hallway ends at a wall and goes on to both sides (the memory tasks).
 
     The world's border is a wall, so that every neighbour exists. In a memory level this is one of the cells that can
@@ -92,7 +94,7 @@ def is_at_junction(episode: Episode) -> Bool[np.ndarray, " T"]:
     return wall[steps, x + 1, y] & ~wall[steps, x - 1, y] & ~beside[0] & ~beside[1] & ~is_last_step(episode)
 
 
-def replay(agent: Any, env: str, episodes: Sequence[Episode]) -> list[Bool[np.ndarray, "T M"]]:
+def replay(agent: Any, env: str, episodes: Sequence[EpisodeRecord]) -> list[Bool[np.ndarray, "T M"]]:
     """Which modules of an agent would act if it saw what was seen in these episodes of our world, each begun afresh.
 
     Of each episode who acts at each of its steps.

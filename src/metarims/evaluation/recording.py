@@ -10,15 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int, PRNGKeyArray, UInt8
 
-from metarims.evaluation.episodes import Episode
+from metarims.evaluation.episodes import EpisodeRecord
 from metarims.evaluation.evaluate import (
-    AS_LEARNT,
-    FIRST_FARAMA_SEED,
+    NO_ABLATION,
     Ablation,
     PixelPolicy,
     act,
+    check_backend,
     check_episodes,
-    check_place,
     check_seed,
     evaluation_key,
 )
@@ -30,6 +29,7 @@ from metarims.gridworld.missions import MissionFormat
 from metarims.gridworld.registry import tasks
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import CODE
+from metarims.gridworld.types import FIRST_EVALUATION_SEED
 from metarims.runs.export import SavedAgent
 
 LEVEL_KEYS = 1
@@ -53,7 +53,7 @@ class Snapshot(NamedTuple):
 
 
 @runtime_checkable
-class Stage(Protocol):
+class Backend(Protocol):
     """Where episodes are played, one step at a time."""
 
     @property
@@ -75,42 +75,42 @@ class Stage(Protocol):
 def record_agents(
     agents: Sequence[SavedAgent],
     env: str | None,
-    where: Literal["jax", "farama"],
+    backend: Literal["jax", "farama"],
     num_episodes: int,
     greedy: bool,
     seed: int = 0,
     *,
-    ablation: Ablation = AS_LEARNT,
-) -> list[Episode]:
+    ablation: Ablation = NO_ABLATION,
+) -> list[EpisodeRecord]:
     """``num_episodes`` of each agent, all on the same levels; ``env`` None is the one trained on.
 
     Of a mixture, each task is played as often as the others.
     """
     check_episodes(num_episodes, MAX_EPISODES)
-    check_place(where)
+    check_backend(backend)
     episodes = []
     for saved in agents:
         played = tasks_of(saved, env)
         for task in played:
-            check_actions(saved, task, count_actions(task, where, VIEW_ELSEWHERE))
+            check_actions(saved, task, count_actions(task, backend, VIEW_ELSEWHERE))
         for task, share in share_out(num_episodes, played):
             how = {"carry": carries(saved), "ablation": ablation}
             words = mission_format(saved, task, ablation)
-            episodes += record_episodes(saved.agent, task, share, greedy, where, seed, words, **how)
+            episodes += record_episodes(saved.agent, task, share, greedy, backend, seed, words, **how)
     return episodes
 
 
-def record_random(env: str, where: Literal["jax", "farama"], num_episodes: int, seed: int = 0) -> list[Episode]:
+def record_random(env: str, backend: Literal["jax", "farama"], num_episodes: int, seed: int = 0) -> list[EpisodeRecord]:
     """Episodes of an agent that draws each action with equal odds; it needs no training and reads no missions.
 
     Of a mixture, each task is played as often as the others.
     """
     check_episodes(num_episodes, MAX_EPISODES)
-    check_place(where)
+    check_backend(backend)
     episodes = []
     for task, share in share_out(num_episodes, tasks(env)):
-        agent = RandomAgent(count_actions(task, where, VIEW_ELSEWHERE))
-        episodes += record_episodes(agent, task, share, False, where, seed, MissionFormat(None))
+        agent = RandomAgent(count_actions(task, backend, VIEW_ELSEWHERE))
+        episodes += record_episodes(agent, task, share, False, backend, seed, MissionFormat(None))
     return episodes
 
 
@@ -125,41 +125,41 @@ def record_episodes(
     env: str,
     num_episodes: int,
     greedy: bool,
-    where: Literal["jax", "farama"] = "jax",
+    backend: Literal["jax", "farama"] = "jax",
     seed: int = 0,
     mission_format: MissionFormat = MissionFormat(),  # noqa: B008  (a constant)
     *,
     carry: bool = False,
-    ablation: Ablation = AS_LEARNT,
-) -> list[Episode]:
+    ablation: Ablation = NO_ABLATION,
+) -> list[EpisodeRecord]:
     """Play ``num_episodes`` levels that ``seed`` chooses, and keep what happens at each step.
 
     They are played side by side; with ``carry`` one after another, each from the recurrent state that the one before
     left.
     """
     check_episodes(num_episodes, MAX_EPISODES)
-    check_place(where)
+    check_backend(backend)
     check_seed(seed)
     ablation.check(greedy)
-    first = FIRST_FARAMA_SEED + seed * MAX_EPISODES if where == "farama" else 0
+    first = FIRST_EVALUATION_SEED + seed * MAX_EPISODES if backend == "farama" else 0
     key = evaluation_key(seed)
     num_envs = 1 if carry else num_episodes
-    if where == "farama":
-        stage: Stage = FaramaStage(agent, env, num_envs, first, key, greedy, mission_format, ablation)
+    if backend == "farama":
+        player: Backend = FaramaBackend(agent, env, num_envs, first, key, greedy, mission_format, ablation)
     else:
-        stage = JaxStage(agent, env, num_envs, key, greedy, ablation)
+        player = JaxBackend(agent, env, num_envs, key, greedy, ablation)
     episodes = []
     for number in range(0, num_episodes, num_envs):
-        stage.begin(number)
-        played = _play(stage, num_envs, carry, ablation.temperature)
+        player.begin(number)
+        played = _play(player, num_envs, carry, ablation.temperature)
         episodes += [
-            _cut(played, index, env=env, mission=mission, where=where, level_seed=first + number + index)
+            _cut(played, index, env=env, mission=mission, backend=backend, level_seed=first + number + index)
             for index, mission in enumerate(played.missions)
         ]
     return episodes
 
 
-class JaxStage:
+class JaxBackend:
     """Our world. The level seed is the episode's number under the evaluation's key."""
 
     def __init__(self, agent: Any, env: str, num_envs: int, key: PRNGKeyArray, greedy: bool, ablation: Ablation):
@@ -208,7 +208,7 @@ def _step(level, world, actions, key):
     return key, outcome, jax.vmap(lambda w: obs.observe(level, w))(outcome.state)
 
 
-class FaramaStage:
+class FaramaBackend:
     """The real environments, seen through their own pictures."""
 
     def __init__(
@@ -267,28 +267,28 @@ class _Played(NamedTuple):
     truncated: np.ndarray
 
 
-def _play(stage: Stage, num_envs: int, carry: bool, temperature: float) -> _Played:
+def _play(player: Backend, num_envs: int, carry: bool, temperature: float) -> _Played:
     """Step all until each has ended; those that have stand by."""
     is_first, active = np.full(num_envs, not carry), np.ones(num_envs, bool)
-    snapshots, outputs, steps = [stage.snapshot()], [], []
+    snapshots, outputs, steps = [player.snapshot()], [], []
     while active.any():
-        actions, output = stage.decide(is_first)
-        reward, terminated, truncated = stage.step(actions)
-        snapshots.append(stage.snapshot())
+        actions, output = player.decide(is_first)
+        reward, terminated, truncated = player.step(actions)
+        snapshots.append(player.snapshot())
         outputs.append(jax.tree.map(np.asarray, output))
         steps.append((actions, reward, terminated, truncated))
         active &= ~(terminated | truncated)
         is_first = np.zeros(num_envs, bool)
     columns = [np.stack(column) for column in zip(*steps, strict=True)]
-    return _Played(stage.missions, snapshots, outputs, temperature, *columns)
+    return _Played(player.missions, snapshots, outputs, temperature, *columns)
 
 
-def _cut(played: _Played, index: int, **known: Any) -> Episode:
+def _cut(played: _Played, index: int, **known: Any) -> EpisodeRecord:
     """One episode of the batch, up to its end."""
     length = int(np.argmax((played.terminated | played.truncated)[:, index])) + 1
     snapshots = played.snapshots[: length + 1]
     outputs = played.outputs[:length]
-    return Episode(
+    return EpisodeRecord(
         **known,
         grid=np.stack([snapshot.grid[index] for snapshot in snapshots]),
         position=np.stack([snapshot.position[index] for snapshot in snapshots]).astype(np.int32),

@@ -1,8 +1,8 @@
-"""Aggregates of scores over runs and tasks, and their intervals.
+"""Aggregates of scores over runs and tasks, and their confidence intervals.
 
-Scores are tables [S, N]: a row for each of S runs (seeds), a column for each of N tasks. The estimators are those of
-Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice". Whatever is drawn at
-random comes from the argument ``rng``, a numpy Generator or a seed: equal seeds give equal intervals.
+Scores are tables [S, N] of S runs (seeds) and N tasks. The estimators are those of Agarwal et al. (2021), "Deep
+reinforcement learning at the edge of the statistical precipice". ``rng`` is a numpy Generator or a seed: equal seeds
+give equal intervals.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from metarims.errors import UserError
 
 CONFIDENCE = 0.95
 MIN_SEEDS = 3
-"""Fewest runs whose spread says anything about further ones; fewer have no interval."""
+"""Fewest runs that get an interval."""
 RESAMPLES = 5000
-"""Resamples of a bootstrap, unless others are asked for."""
+"""Default number of bootstrap resamples."""
 
 Rng = np.random.Generator | int
 
@@ -32,7 +32,7 @@ class Interval(NamedTuple):
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
-    """A proportion with Wilson's score interval (1927), which holds near 0 and 1 too.
+    """A proportion with Wilson's score interval (1927), which is valid near 0 and 1 too.
 
     Its ends are the p for which (successes/trials - p)^2 = z^2 p (1 - p) / trials.
     """
@@ -41,8 +41,8 @@ def wilson_interval(successes: int, trials: int, confidence: float = CONFIDENCE)
 
 
 def exact_interval(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
-    """A proportion with the exact interval (Clopper & Pearson, 1934), which leaves out a p only where so many successes
-    or more, or so many or fewer, would have come with a probability of at most (1 - ``confidence``) / 2."""
+    """A proportion with the exact interval (Clopper & Pearson, 1934): a p is excluded only if as many successes or
+    more, or as many or fewer, have a probability of at most (1 - ``confidence``) / 2."""
     found = scipy.stats.binomtest(successes, trials).proportion_ci(confidence, method="exact")
     return Interval(successes / trials, float(found.low), float(found.high))
 
@@ -64,9 +64,9 @@ def mean(scores: Real[np.ndarray, "S N"]) -> float:
 def interquartile_mean(scores: Real[np.ndarray, "S N"]) -> float:
     """The mean of the middle half of all S N scores (IQM; Agarwal et al., 2021).
 
-    With the n scores in order, score i stands for the stretch [i, i + 1] and weighs as much of it as lies within
-    [n/4, 3n/4]: exactly a quarter of the weight falls off at each end, whatever n is. Where 4 divides n this is
-    ``scipy.stats.trim_mean(scores, 0.25, axis=None)``, which elsewhere rounds the quarter down to whole scores.
+    Of n scores in order, score i has the weight of the part of [i, i + 1] within [n/4, 3n/4], so exactly a quarter of
+    the weight is trimmed at each end. Where 4 divides n this equals ``scipy.stats.trim_mean(scores, 0.25, axis=None)``,
+    which otherwise rounds the quarter down to whole scores.
     """
     ordered = np.sort(_finite(scores), axis=None)
     is_first = np.arange(ordered.size)
@@ -78,7 +78,7 @@ def probability_of_improvement(x: Real[np.ndarray, "Sx N"], y: Real[np.ndarray, 
     """P(X > Y): how often a run of X scores above a run of Y on the same task, ties counted half, averaged over tasks.
 
     For each task the mean over all Sx Sy pairs of 1[x > y] + 1[x = y] / 2, which is Mann and Whitney's U / (Sx Sy)
-    (Agarwal et al., 2021). Only the order counts: a run that never reached a threshold may score inf.
+    (Agarwal et al., 2021). Only the order matters: a run that never reached a threshold may score inf.
     """
     _check_tasks(x, y)
     above = x[:, None] > y[None]
@@ -87,7 +87,7 @@ def probability_of_improvement(x: Real[np.ndarray, "Sx N"], y: Real[np.ndarray, 
 
 
 def paired_wins(x: Real[np.ndarray, "S N"], y: Real[np.ndarray, "S _"]) -> Float[np.ndarray, "S N"]:
-    """1 where a run of X scores above the run of Y in its row, on the same task; 1/2 where they score alike."""
+    """1 where a run of X scores above the run of Y in the same row and task; 1/2 at ties."""
     _check_tasks(x, y)
     return (x > y) + (x == y) / 2
 
@@ -104,10 +104,10 @@ def bootstrap_draws(
     resamples: int = RESAMPLES,
     whole_runs: bool = False,
 ) -> Float[np.ndarray, "R *K"]:
-    """``statistic(*tables)`` of tables whose runs are drawn anew with replacement, [R] times over.
+    """R resamples of ``statistic(*tables)``, with runs redrawn with replacement.
 
-    The bootstrap is stratified: runs are drawn within each task, for every task on its own. Where the same trained
-    agent was measured on every task (zero-shot tables), its scores go together: ``whole_runs`` draws rows.
+    The bootstrap is stratified: runs are drawn within each task independently. ``whole_runs`` draws rows instead, for
+    tables in which one trained agent was measured on every task (zero-shot tables).
     """
     generator = np.random.default_rng(rng)
 
@@ -130,8 +130,7 @@ def stratified_interval(
 ) -> Interval:
     """Any statistic of one or more score tables with its stratified percentile bootstrap interval.
 
-    With a table of fewer runs than ``MIN_SEEDS`` the ends are NaN.
-
+    With fewer runs than ``MIN_SEEDS`` in a table the ends are NaN. Examples:
     ``stratified_interval(interquartile_mean, scores)``; ``stratified_interval(probability_of_improvement, x, y)``.
     """
     value = float(statistic(*tables))
@@ -140,6 +139,22 @@ def stratified_interval(
     draws = bootstrap_draws(statistic, *tables, rng=rng, resamples=resamples, whole_runs=whole_runs)
     low, high = _percentiles(draws, confidence)
     return Interval(value, float(low), float(high))
+
+
+def mean_band(
+    values: Real[np.ndarray, "S N"], confidence: float = CONFIDENCE, rng: Rng = 0, resamples: int = RESAMPLES
+) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+    """Percentile bootstrap interval of the mean over runs at each of N points; whole runs are redrawn.
+
+    NaN with fewer runs than ``MIN_SEEDS``.
+    """
+    if len(values) < MIN_SEEDS:
+        return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
+    runs = np.arange(len(values))[:, None]
+    weights = bootstrap_draws(
+        lambda drawn: np.bincount(drawn[:, 0], minlength=len(values)), runs, rng=rng, resamples=resamples
+    )
+    return _percentiles(weights @ values / len(values), confidence)
 
 
 class Profile(NamedTuple):

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 from rich.console import Console
@@ -13,11 +13,12 @@ from rich.table import Table
 from metarims import __version__
 from metarims.errors import UserError, unknown_name
 from metarims.evaluation.evaluate import (
-    AS_LEARNT,
+    BACKENDS,
+    NO_ABLATION,
     Ablation,
     Evaluation,
+    check_backend,
     check_episodes,
-    check_place,
     check_seed,
     evaluate_farama,
     evaluate_jax,
@@ -39,29 +40,34 @@ POLICIES = ("greedy", "sampled")
 
 
 class Result(NamedTuple):
-    """One agent under one policy in one place."""
+    """One agent under one policy on one backend."""
 
     agent: str
     seed: int
     env: str
-    where: Literal["farama", "jax"]
+    backend: Literal["farama", "jax"]
     policy: str
     """``greedy`` or ``sampled``."""
     evaluation: Evaluation
-    ablation: Ablation = AS_LEARNT
+    ablation: Ablation = NO_ABLATION
     env_steps: int = 0
-    """For which the agent was trained."""
+    """Of the agent's training."""
 
     @property
     def success(self) -> Interval:
         return wilson_interval(int(self.evaluation.success.sum()), len(self.evaluation.success))
 
+    @property
+    def how(self) -> list[str]:
+        """The policy and each ablation, in words."""
+        return self.ablation.describe(self.policy)
+
 
 def load_seeds(paths: Sequence[Path], *, best: bool = False) -> list[SavedAgent]:
-    """The agents of a run's folder, or in a file; or those of several, if they are seeds of one experiment.
+    """The agents in run folders or agent files that are seeds of one experiment.
 
-    Other settings than the seeds, or a seed twice, are a ``UserError``. ``best``: those with the highest return on the
-    way.
+    Runs that differ in more than their seeds, and a seed that occurs twice, raise ``UserError``. ``best``: the agents
+    with the highest return during training.
     """
     found: dict[int, Path] = {}
     agents: list[SavedAgent] = []
@@ -71,10 +77,15 @@ def load_seeds(paths: Sequence[Path], *, best: bool = False) -> list[SavedAgent]
             if names := differences(first, saved.config, TRAINED_APART):
                 raise UserError(
                     f"{paths[0]} and {path} are no seeds of one experiment: the first has "
-                    f"{contrast(first, saved.config, names)}. Evaluate them one by one."
+                    f"{contrast(first, saved.config, names)}. Evaluate them one by one.",
+                    field=names[0],
                 )
             if saved.seed in found:
-                raise UserError(f"{found[saved.seed]} and {path} both hold seed {saved.seed}: leave one out.")
+                raise UserError(
+                    f"{found[saved.seed]} and {path} both hold seed {saved.seed}: leave one out.",
+                    field="seed",
+                    value=saved.seed,
+                )
             found[saved.seed] = path
             agents.append(saved)
     return agents
@@ -83,24 +94,22 @@ def load_seeds(paths: Sequence[Path], *, best: bool = False) -> list[SavedAgent]
 def evaluate_agents(
     agents: Sequence[SavedAgent],
     env: str | None,
-    where: Literal["farama", "jax"],
+    backend: Literal["farama", "jax"],
     num_episodes: int,
     policies: Sequence[str] = POLICIES,
     seed: int = 0,
     *,
-    ablation: Ablation = AS_LEARNT,
-    tell: Callable[[str], None] = lambda _: None,
+    ablation: Ablation = NO_ABLATION,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> list[Result]:
-    """Play every agent under every policy; ``env`` None is the one trained on. A mixture is played task by task.
+    """Evaluate every agent under every policy; ``env`` None is the training task. A mixture is played task by task.
 
-    ``tell`` hears what is played next.
-
-    Each training seed's agent plays levels of its own, so that the episodes of all are independent; greedy and sampled
-    share them. A temperature is for the sampled policy alone.
+    The agent of each training seed plays its own levels, so that all episodes are independent; the policies share
+    them. A temperature affects the sampled policy only. ``on_progress`` is called with what is played next.
     """
     check_seed(seed)
     check_episodes(num_episodes)
-    check_place(where)
+    check_backend(backend)
     for policy in policies:
         if policy not in POLICIES:
             raise unknown_name("policy", policy, POLICIES)
@@ -110,19 +119,19 @@ def evaluate_agents(
         for policy in policies:
             how = ablation._replace(temperature=1.0) if policy == "greedy" else ablation
             for saved in agents:
-                tell(f"plays {env_id}: seed {saved.seed}, {policy}, {num_episodes:,} episodes")
-                evaluation = _evaluate(saved, env_id, where, num_episodes, policy == "greedy", seed, how)
-                known = saved.config.agent, saved.seed, env_id, where, policy
+                on_progress(f"playing {env_id}: seed {saved.seed}, {policy}, {num_episodes:,} episodes")
+                evaluation = _evaluate(saved, env_id, backend, num_episodes, policy == "greedy", seed, how)
+                known = saved.config.agent, saved.seed, env_id, backend, policy
                 results.append(Result(*known, evaluation, how, saved.env_steps))
     return results
 
 
 def _evaluate(
-    saved: SavedAgent, env: str, where: str, num_episodes: int, greedy: bool, seed: int, ablation: Ablation
+    saved: SavedAgent, env: str, backend: str, num_episodes: int, greedy: bool, seed: int, ablation: Ablation
 ) -> Evaluation:
-    check_actions(saved, env, count_actions(env, where, "evaluate with --backend farama"))
+    check_actions(saved, env, count_actions(env, backend, "evaluate with --backend farama"))
     how = {"ablation": ablation, "carry": carries(saved)}
-    if where == "farama":
+    if backend == "farama":
         first, words = first_farama_seed(seed, saved.seed), mission_format(saved, env, ablation)
         return evaluate_farama(saved.agent, env, num_episodes, first, greedy, words, **how)
     key = evaluation_key(levels_of(seed, saved.seed))
@@ -130,24 +139,23 @@ def _evaluate(
 
 
 def tasks_of(saved: SavedAgent, env: str | None) -> tuple[str, ...]:
-    """The tasks of ``env``; None is what the agent was trained on.
+    """The tasks of ``env``; None is the training task.
 
-    Of ``module:id`` the module would be imported, and that a file, which may be a stranger's, must not decide.
+    ``module:id`` imports the module, so it is refused if it comes from the agent's file, which may be untrusted.
     """
     if env is None and ":" in saved.config.env:
         raise UserError(
             f"The agent's file names the task {saved.config.env}, for which a module would be imported and run: if you "
-            "trust it, name the task yourself, with --env."
+            "trust it, name the task yourself, with --env.",
+            field="env",
+            value=saved.config.env,
         )
     return tasks(env or saved.config.env)
 
 
-def count_actions(env: str, where: str, otherwise: str) -> int:
-    """The actions of a task; one that is asked for in our world (``jax``) and is not there is a ``UserError``.
-
-    ``otherwise``: what to do then.
-    """
-    if where == "jax":
+def count_actions(env: str, backend: str, otherwise: str) -> int:
+    """The number of actions of a task. ``otherwise``: the remedy in the error about a task that is not native."""
+    if backend == "jax":
         return make(env, otherwise).num_actions
     from metarims.gridworld.farama import make_farama
     from metarims.gridworld.host_env import read_spec
@@ -156,22 +164,24 @@ def count_actions(env: str, where: str, otherwise: str) -> int:
 
 
 def check_actions(saved: SavedAgent, env: str, num_actions: int) -> None:
-    """Raise ``UserError`` if the agent has other actions than the environment.
+    """Raise ``UserError`` unless the agent has the actions of the environment.
 
-    One that learned a mixture has the most actions of its tasks; those that a task lacks count there as turning left.
+    An agent of a mixture has as many actions as the largest of its tasks; surplus actions turn left.
     """
     if saved.num_actions > num_actions and env in tasks(saved.config.env):
         return
     if saved.num_actions != num_actions:
         raise UserError(
             f"The agent has {saved.num_actions} actions, but {env} has {num_actions}: evaluate it on a task "
-            f"with the actions of {saved.config.env}, on which it was trained."
+            f"with the actions of {saved.config.env}, on which it was trained.",
+            field="env",
+            value=env,
         )
 
 
-def mission_format(saved: SavedAgent, env: str, ablation: Ablation = AS_LEARNT) -> MissionFormat:
-    """The words that the agent knows, and how many of them a mission of this task may have; none if it reads none."""
-    if not ablation.hears or not saved.config.network.mission_dim:
+def mission_format(saved: SavedAgent, env: str, ablation: Ablation = NO_ABLATION) -> MissionFormat:
+    """The agent's vocabulary and the longest mission of this task; no words if the agent reads no missions."""
+    if ablation.no_mission or not saved.config.network.mission_dim:
         return MissionFormat(None)
     return MissionFormat(
         saved.vocabulary, MAX_WORDS if is_native(env) else max(LONGEST_MISSION, saved.config.max_words)
@@ -179,30 +189,24 @@ def mission_format(saved: SavedAgent, env: str, ablation: Ablation = AS_LEARNT) 
 
 
 def carries(saved: SavedAgent) -> bool:
-    """Whether the agent learned with a recurrent state that runs on from one episode to the next."""
+    """Whether the agent was trained with a recurrent state that carries over between episodes."""
     return saved.config.recurrent_state == "carry"
 
 
-def pooled(results: Sequence[Result], policy: str) -> Interval:
-    """Success over all episodes of all seeds under one policy, with Wilson's interval."""
-    success = np.concatenate([result.evaluation.success for result in results if result.policy == policy])
+def pooled(results: Sequence[Result]) -> Interval:
+    """Success over all episodes of all seeds, with Wilson's interval."""
+    success = np.concatenate([result.evaluation.success for result in results])
     return wilson_interval(int(success.sum()), len(success))
 
 
-def over_seeds(results: Sequence[Result], policy: str) -> Interval:
-    """The mean of the seeds' success rates, with Student's t interval over seeds."""
-    rates = [result.evaluation.success.mean() for result in results if result.policy == policy]
-    return seed_interval(np.array(rates))
-
-
-class Row(NamedTuple):
+class EvaluationRow(NamedTuple):
     """A row of the table."""
 
     seed: int | str
     """``all``: all episodes of all seeds together; ``over seeds``: the mean of the seeds."""
     success: Interval
     results: Sequence[Result]
-    """Of one task under one policy, of which the row tells."""
+    """Results of one task under one policy that the row summarises."""
 
     @property
     def mean_return(self) -> float:
@@ -213,21 +217,22 @@ class Row(NamedTuple):
         return float(np.mean([result.evaluation.lengths.mean() for result in self.results]))
 
 
-def make_rows(results: Sequence[Result]) -> list[Row]:
-    """Task by task and policy by policy a row per seed; with several, also one for all episodes and one over seeds."""
+def make_rows(results: Sequence[Result]) -> list[EvaluationRow]:
+    """A row per task, policy and seed; and of several seeds one for all episodes, and one over seeds."""
     rows = []
     for env, policy in dict.fromkeys((result.env, result.policy) for result in results):
         alike = [result for result in results if (result.env, result.policy) == (env, policy)]
-        rows += [Row(result.seed, result.success, [result]) for result in alike]
+        rows += [EvaluationRow(result.seed, result.success, [result]) for result in alike]
         if len(alike) > 1:
-            rows.append(Row("all", pooled(alike, policy), alike))
+            rows.append(EvaluationRow("all", pooled(alike), alike))
         if len(alike) >= MIN_SEEDS:
-            rows.append(Row("over seeds", over_seeds(alike, policy), alike))
+            rates = np.array([result.evaluation.success.mean() for result in alike])
+            rows.append(EvaluationRow("over seeds", seed_interval(rates), alike))
     return rows
 
 
 def print_table(results: Sequence[Result], console: Console | None = None) -> None:
-    """The rows of every task, under a title that says how it was played."""
+    """A table per task, under a title that says how it was played."""
     console = console or Terminal()
     for env in dict.fromkeys(result.env for result in results):
         _print_task([result for result in results if result.env == env], console)
@@ -235,9 +240,8 @@ def print_table(results: Sequence[Result], console: Console | None = None) -> No
 
 def _print_task(results: Sequence[Result], console: Console) -> None:
     first = results[0]
-    place = "Farama's environment" if first.where == "farama" else "our world (JAX)"
     num_episodes = len(first.evaluation.success)
-    table = Table(caption="[..]: 95 % interval, Wilson's over episodes, Student's t over seeds", caption_justify="left")
+    table = Table(caption="[..]: 95 % interval: Wilson over episodes, Student's t over seeds", caption_justify="left")
     for name in ("policy", "seed", "success", "return", "length"):
         table.add_column(name, justify="left" if name == "policy" else "right")
     for policy in dict.fromkeys(result.policy for result in results):
@@ -245,18 +249,17 @@ def _print_task(results: Sequence[Result], console: Console) -> None:
             means = f"{row.mean_return:.3f}", f"{row.mean_length:.1f}"
             table.add_row(policy, str(row.seed), interval_text(row.success), *means)
         table.add_section()
-    title = f"{first.agent} on {first.env} in {place}, {num_episodes} episodes per seed and policy"
-    said = dict.fromkeys(words for result in results for words in result.ablation.words(result.policy))
-    title += "".join(f", {words}" for words in said if words not in POLICIES)
-    console.print(title, highlight=False, markup=False, soft_wrap=True)
-    console.print(table)
+    title = f"{first.agent} on {first.env} ({BACKENDS[first.backend]}), {num_episodes} episodes per seed and policy"
+    how = dict.fromkeys(words for result in results for words in result.how)
+    lines = [title + "".join(f", {words}" for words in how if words not in POLICIES)]
     steps = [result.env_steps for result in results]
     if min(steps) < max(steps):
-        note = f"Note: these agents are of different steps, from {min(steps):,} to {max(steps):,}."
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
-    if not first.ablation.hears and is_native(first.env) and len(make(first.env).missions) == 1:
-        note = f"Note: {first.env} has one mission, the same in every level: its words tell an agent nothing."
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+        lines.append(f"Note: the agents were trained for different numbers of steps, {min(steps):,} to {max(steps):,}.")
+    if first.ablation.no_mission and is_native(first.env) and len(make(first.env).missions) == 1:
+        lines.append(f"Note: {first.env} has only one mission, so the mission carries no information.")
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(table)
 
 
 def interval_text(interval: Interval) -> str:
@@ -266,36 +269,54 @@ def interval_text(interval: Interval) -> str:
 
 
 def _within(interval: Interval) -> Interval:
-    """The part of a rate's interval between 0 and 1, which Student's may leave."""
+    """A rate's interval clipped to [0, 1], which Student's may leave."""
     return Interval(interval.value, max(0.0, interval.low), min(1.0, interval.high))
 
 
-def write_json(path: Path, results: Sequence[Result], runs: Sequence[Path], best: bool, seed: int) -> None:
-    """Every row of the table, every episode, and what was asked for (``docs/metrics.md`` has the fields).
+class Summary(TypedDict):
+    """A row as JSON."""
 
-    ``runs``: the folders or files of the agents; ``best``: whether of those the best on the way; ``seed``: the
-    evaluation's.
+    agent: str
+    seed: int | str
+    env: str
+    backend: str
+    policy: str
+    temperature: float | str
+    no_memory: bool
+    no_mission: bool
+    episodes: int
+    success: float
+    success_low: float
+    success_high: float
+    mean_return: float
+    mean_length: float
+
+
+def write_json(path: Path, results: Sequence[Result], runs: Sequence[Path], best: bool, seed: int) -> None:
+    """Write every row, every episode, and the request (fields: ``docs/metrics.md``).
+
+    ``runs``: folders or files of the agents; ``best``: whether their best agents; ``seed``: of the evaluation.
     """
-    asked = {VERSION: __version__, "runs": [str(run) for run in runs], "best": best, "seed": seed}
-    found = asked | {"rows": [as_dict(row) for row in make_rows(results)]}
+    request = {VERSION: __version__, "runs": [str(run) for run in runs], "best": best, "seed": seed}
+    found = request | {"rows": [as_dict(row) for row in make_rows(results)]}
     with writing("the results", path.parent, advice="Name another file."):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, (json.dumps(found, indent=1) + "\n").encode())
 
 
-def as_dict(row: Row) -> dict[str, Any]:
-    """A row as plain data; one of a single seed with all its episodes."""
+def summarize(row: EvaluationRow) -> Summary:
+    """A row as plain data."""
     first, (success, low, high) = row.results[0], _within(row.success)
     temperature = float(first.ablation.temperature)
-    found = {
+    return {
         "agent": first.agent,
         "seed": row.seed,
         "env": first.env,
-        "in": first.where,
+        "backend": first.backend,
         "policy": first.policy,
         "temperature": temperature if math.isfinite(temperature) else "inf",
-        "forgetful": not first.ablation.remembers,
-        "deaf": not first.ablation.hears,
+        "no_memory": first.ablation.no_memory,
+        "no_mission": first.ablation.no_mission,
         "episodes": sum(len(result.evaluation.success) for result in row.results),
         "success": success,
         "success_low": low,
@@ -303,12 +324,17 @@ def as_dict(row: Row) -> dict[str, Any]:
         "mean_return": row.mean_return,
         "mean_length": row.mean_length,
     }
+
+
+def as_dict(row: EvaluationRow) -> dict[str, Any]:
+    """The same, and of a single seed every episode."""
+    found: dict[str, Any] = {**summarize(row)}
     if isinstance(row.seed, str):
         return found
-    evaluation = first.evaluation
+    (result,) = row.results
     return found | {
-        "env_steps": first.env_steps,
-        "episode_success": evaluation.success.astype(int).tolist(),
-        "episode_return": [round(float(value), 6) for value in evaluation.returns],
-        "episode_length": evaluation.lengths.tolist(),
+        "env_steps": result.env_steps,
+        "episode_success": result.evaluation.success.astype(int).tolist(),
+        "episode_return": [round(float(value), 6) for value in result.evaluation.returns],
+        "episode_length": result.evaluation.lengths.tolist(),
     }

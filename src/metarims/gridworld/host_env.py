@@ -23,10 +23,14 @@ from metarims.gridworld.farama import make_farama, naming_failures, quiet_reset
 from metarims.gridworld.mission_table import BABYAI_VOCABULARY, MissionTable
 from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS
 from metarims.gridworld.tiles import AGENT, EMPTY, KEY, SYMBOLS
-from metarims.gridworld.types import VIEW, Observation, TimeStep, VectorEnv, check_positive
-
-FIRST_EVALUATION_SEED = 1_000_000_000
-"""Level seeds from here on are for evaluations (``evaluation.evaluate.FIRST_FARAMA_SEED``)."""
+from metarims.gridworld.types import (
+    FIRST_EVALUATION_SEED,
+    VIEW,
+    Observation,
+    TimeStep,
+    VectorEnv,
+    check_positive,
+)
 
 PARTS = ("image", "direction", "mission")
 """Of an observation."""

@@ -19,6 +19,9 @@ VIEW = 7
 TILE = 8
 """Side of one rendered cell of that view, in pixels (minigrid's ``RGBImgPartialObsWrapper`` default)."""
 
+FIRST_EVALUATION_SEED = 1_000_000_000
+"""Level seeds of Gymnasium environments from here on are for evaluation; training takes smaller ones."""
+
 
 class Observation(NamedTuple):
     """What one agent sees: the 7x7 view as tile codes (``gridworld.tiles``), its heading, and its mission."""

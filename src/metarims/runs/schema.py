@@ -18,13 +18,15 @@ def check_schema(value: Any, form: Any, where: str) -> None:
     """
     kind, parts = get_origin(form), get_args(form)
     if is_typeddict(form):
+        if not isinstance(value, dict):
+            raise UserError(f"{where} is {format_value(value)}: it must be {_name(dict)}.")
         for name, part in get_type_hints(form).items():
-            if isinstance(value, dict) and name in value:
+            if name in value:
                 check_schema(value[name], part, f"{where}.{name}")
             elif name in form.__required_keys__:
                 raise UserError(f"{where} has no {name}.")
     elif kind is UnionType:
-        fitting = [part for part in parts if _is(value, get_origin(part) or part)]
+        fitting = [part for part in parts if _is(value, dict if is_typeddict(part) else get_origin(part) or part)]
         if not fitting:
             raise UserError(f"{where} is {format_value(value)}: it must be {' or '.join(map(_name, parts))}.")
         check_schema(value, fitting[0], where)
@@ -56,4 +58,5 @@ def _is(value: Any, kind: Any) -> bool:
 
 def _name(kind: Any) -> str:
     names = {float: "a number", int: "a whole number", str: "text", list: "a list", tuple: "a list", dict: "an object"}
-    return "null" if kind is NoneType else names.get(get_origin(kind) or kind, str(kind))
+    kind = dict if is_typeddict(kind) else get_origin(kind) or kind
+    return "null" if kind is NoneType else names.get(kind, str(kind))

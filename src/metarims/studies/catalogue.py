@@ -1,21 +1,38 @@
-"""The studies: every figure and table of the paper, two that it speaks of and does not run, and two about what
-transfers."""
+"""The studies: every figure and table of the paper, two questions that it raises without an experiment, two experiments
+of ours about transfer, and the demonstration."""
 
 from metarims.errors import unknown_name
-from metarims.studies import designs, measures, questions
-from metarims.studies.plans import Question, Study
+from metarims.studies import hypotheses, measures
+from metarims.studies.experiments import (
+    DOORKEY,
+    HALLWAYS,
+    MEMORY,
+    NINE,
+    OBSTACLES,
+    PUT_NEAR,
+    activities,
+    adaptation,
+    curriculum,
+    each,
+    forgetting,
+    sparsity,
+    transfers,
+)
+from metarims.studies.hypotheses import compare, level
+from metarims.studies.plans import Hypothesis, Study
 from metarims.studies.verdicts import Claim
 
 
 def study(name: str) -> Study:
-    """A study by name; an unknown one is a ``UserError``."""
+    """A study by name; an unknown one raises ``UserError``."""
     if name not in STUDIES:
         raise unknown_name("study", name, STUDIES, "metarims study list")
     return STUDIES[name]
 
 
-_PAPERS = ("metarims", "modular", "vanilla")
+_AGENTS = ("metarims", "modular", "vanilla")
 """The agents that the paper compares throughout."""
+_AREA, _RETURN = "area of success", "area of return"
 
 _ALL = (
     Study(
@@ -23,24 +40,12 @@ _ALL = (
         "Sample efficiency",
         "Figures 3 and 4",
         "metarims learns faster than modular, and modular faster than vanilla, in return and success, on nine tasks.",
-        lambda scale: designs.each(_PAPERS, designs.NINE, scale, measures.learning),
+        lambda scale: each(_AGENTS, NINE, scale, measures.learning),
         (
-            questions.compare(
-                "metarims learns faster than modular and vanilla (return)",
-                "area of return",
-                "metarims",
-                "modular",
-                "vanilla",
-            ),
-            questions.compare("modular learns faster than vanilla (return)", "area of return", "modular", "vanilla"),
-            questions.compare(
-                "metarims learns faster than modular and vanilla (success)",
-                "area of success",
-                "metarims",
-                "modular",
-                "vanilla",
-            ),
-            questions.compare("modular learns faster than vanilla (success)", "area of success", "modular", "vanilla"),
+            compare("metarims learns faster than modular and vanilla (return)", _RETURN, *_AGENTS),
+            compare("modular learns faster than vanilla (return)", _RETURN, "modular", "vanilla"),
+            compare("metarims learns faster than modular and vanilla (success)", _AREA, *_AGENTS),
+            compare("modular learns faster than vanilla (success)", _AREA, "modular", "vanilla"),
         ),
         ("curves", "profile"),
     ),
@@ -49,45 +54,45 @@ _ALL = (
         "Zero-shot transfer to larger rooms",
         "Table 1 and Figure 10",
         "Trained on the easiest DoorKey; Difficult: S 1.0 / 1.0 / .89 (metarims / vanilla / modular); More difficult: "
-        "S .47 / .19 / .02, R .45 / .18 / .01. Backward transfer does not degrade much.",
-        designs.transfers,
+        "S .47 / .19 / .02, R .45 / .18 / .01. Backward transfer degrades little.",
+        transfers,
         (
-            questions.compare(
-                "metarims transfers to the more difficult room better than both",
+            compare(
+                "metarims transfers better than both to the more difficult room",
                 "success",
                 "metarims",
                 "vanilla",
                 "modular",
-                wheres=designs.DOORKEY[2:3],
+                conditions=DOORKEY[2:3],
             ),
-            questions.level(
+            level(
                 "metarims succeeds in .47 of the more difficult room's episodes",
                 "success",
                 "metarims",
                 0.47,
-                designs.DOORKEY[2:3],
+                DOORKEY[2:3],
             ),
-            *map(questions.degradation, _PAPERS),
+            *map(hypotheses.backward_transfer, _AGENTS),
         ),
         ("points",),
     ),
     Study(
         "fig5a",
-        "Curriculum: transferred against from scratch",
+        "Curriculum against training from scratch",
         "Figure 5a",
-        "Fine-tuned on a harder task, metarims reuses what it learnt on easier ones better than vanilla does. "
+        "Fine-tuned on a harder task, metarims reuses what it learnt on easier ones better than vanilla. "
         "(Only steps on the last task count.)",
-        designs.curriculum,
+        curriculum,
         (
-            questions.compare(
-                "metarims learns the last task faster after the easier ones than from scratch",
-                "area of success",
+            compare(
+                "metarims learns the last task faster after the curriculum than from scratch",
+                _AREA,
                 "metarims transferred",
                 "metarims from scratch",
             ),
-            questions.compare(
+            compare(
                 "after the curriculum metarims learns faster than vanilla",
-                "area of success",
+                _AREA,
                 "metarims transferred",
                 "vanilla transferred",
             ),
@@ -96,26 +101,24 @@ _ALL = (
     ),
     Study(
         "fig5b",
-        "An LSTM that learns at two speeds",
+        "An LSTM with two timescales",
         "Figure 5b",
         "metalstm is better than vanilla.",
-        lambda scale: designs.each(
+        lambda scale: each(
             ("metalstm", "vanilla"), ("BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0"), scale, measures.learning
         ),
-        (questions.compare("metalstm learns faster than vanilla", "area of success", "metalstm", "vanilla"),),
+        (compare("metalstm learns faster than vanilla", _AREA, "metalstm", "vanilla"),),
         ("curves",),
     ),
     Study(
         "fig6a",
-        "How many modules act, and how much slower the slow loop is",
+        "Number of active modules, and ratio of slow to fast span",
         "Figure 6a",
         "Sparse activation (3 of 5) learns faster than dense; longer outer spans learn faster.",
-        designs.sparsity,
+        sparsity,
         (
-            questions.compare("3 active modules learn faster than 5", "area of success", "k=3", "k=5"),
-            questions.compare(
-                "spans 4 times longer learn faster than equal ones", "area of success", "ratio 4", "ratio 1"
-            ),
+            compare("3 active modules learn faster than 5", _AREA, "k=3", "k=5"),
+            compare("a slow span 4 times as long learns faster than an equal one", _AREA, "ratio 4", "ratio 1"),
         ),
         ("curves", "points"),
     ),
@@ -124,24 +127,18 @@ _ALL = (
         "Module activations",
         "Figure 6b",
         "All modules take part; none is dead.",
-        lambda scale: designs.activities(
-            scale, (designs.OBSTACLES, designs.PUT_NEAR), ("metarims", "two active", "random", "drawn", "fixed")
-        ),
+        lambda scale: activities(scale, (OBSTACLES, PUT_NEAR), ("metarims", "two active", "random", "drawn", "fixed")),
         (
-            questions.level(
-                "in nine agents of ten no module is dead (each acts at 1 % of the steps or more)",
-                "every module acts",
+            level(
+                "in nine agents of ten no module is dead (each is active at 1 % of the steps or more)",
+                "every module is active",
                 "metarims",
                 0.9,
                 yes_or_no=True,
             ),
-            *questions.TELLS,
-            *(
-                questions.compare(
-                    f"modules that attention chooses learn faster than {others}", "area of success", "metarims", label
-                )
-                for label, others in (("drawn", "as many drawn by lot"), ("fixed", "the same ones all the time"))
-            ),
+            *hypotheses.INFORMATIVE_SETS,
+            compare("modules selected by attention learn faster than random ones", _AREA, "metarims", "drawn"),
+            compare("modules selected by attention learn faster than fixed ones", _AREA, "metarims", "fixed"),
         ),
         ("curves", "raster", "points"),
     ),
@@ -150,10 +147,10 @@ _ALL = (
         "The value over a meta-episode",
         "Figure 7",
         "The value rises as the agent comes near its target.",
-        lambda scale: designs.each(("metarims",), ("BabyAI-GoToLocalS6N4-v0",), scale, measures.values),
+        lambda scale: each(("metarims",), ("BabyAI-GoToLocalS6N4-v0",), scale, measures.values),
         (
-            questions.level(
-                "within an episode the value rises towards its end (rank correlation with time above 0.1)",
+            level(
+                "within an episode the value rises (rank correlation with time above 0.1)",
                 "rank correlation of value and time",
                 "metarims",
                 0.1,
@@ -163,31 +160,27 @@ _ALL = (
     ),
     Study(
         "fig8",
-        "Which parameters are slow, and slow by what",
+        "Which parameters are slow, and how",
         "Figure 8",
-        "metaflip (attention fast, modules slow) and slowlr (one loop, slower rate) learn slower than metarims.",
-        lambda scale: designs.each(
+        "metaflip (attention fast, modules slow) and slowlr (one loop, lower learning rate) are slower than metarims.",
+        lambda scale: each(
             ("metarims", "metaflip", "slowlr"),
             ("BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0"),
             scale,
             measures.learning,
         ),
-        (
-            questions.compare(
-                "metarims learns faster than metaflip and slowlr", "area of success", "metarims", "metaflip", "slowlr"
-            ),
-        ),
+        (compare("metarims learns faster than metaflip and slowlr", _AREA, "metarims", "metaflip", "slowlr"),),
         ("curves",),
     ),
     Study(
         "fig9",
-        "Switching modules off that win",
+        "Deactivating active modules",
         "Figure 9",
-        "Frames for 20 episodes with 3 / 2 / 1 of the winning modules active: 192 / 243 / 2179 (on a task that is not "
-        "named, and in which an episode can take 109 steps: DoorKey-5x5 has 250).",
-        lambda scale: designs.each(("metarims",), designs.DOORKEY[:1], scale, measures.switching_off),
+        "Frames for 20 episodes with 3 / 2 / 1 of the active modules: 192 / 243 / 2179 (on an unnamed task with "
+        "episodes of up to 109 steps: DoorKey-5x5 has 250).",
+        lambda scale: each(("metarims",), DOORKEY[:1], scale, measures.deactivation),
         (
-            Question(
+            Hypothesis(
                 Claim(
                     "episodes take longer with one active module than with all",
                     "frames for 20 episodes",
@@ -197,8 +190,8 @@ _ALL = (
                     paired=True,
                 ),
                 {
-                    "all": ("metarims", "frames for 20 episodes", ("all that win",)),
-                    "one": ("metarims", "frames for 20 episodes", ("1 of them, drawn",)),
+                    "all": ("metarims", "frames for 20 episodes", ("all active modules",)),
+                    "one": ("metarims", "frames for 20 episodes", ("1 of them, random",)),
                 },
             ),
         ),
@@ -208,35 +201,33 @@ _ALL = (
         "fig11",
         "Modules in the memory hallway",
         "Figures 11 and 12",
-        "One module always acts when the goal is near, another at the junction.",
-        lambda scale: designs.activities(scale, (designs.MEMORY,), ("metarims", "random")),
+        "One module is always active when the goal is near, another at the junction.",
+        lambda scale: activities(scale, (MEMORY,), ("metarims", "random")),
         (
-            *questions.marks("at the last step"),
-            *questions.marks("at the junction"),
-            questions.level(
-                "in nine agents of ten these are two modules, not one",
-                "another module at the junction",
+            *hypotheses.marker_module("at the last step"),
+            *hypotheses.marker_module("at the junction"),
+            level(
+                "in nine agents of ten these are two different modules",
+                "a different module at the junction",
                 "metarims",
                 0.9,
                 yes_or_no=True,
             ),
-            *questions.TELLS,
+            *hypotheses.INFORMATIVE_SETS,
         ),
         ("curves", "raster", "points"),
     ),
     Study(
         "forgetting",
-        "What later tasks leave of earlier ones",
-        "spoken of in section 1",
-        "Sparse, modular learning should interfere less; the paper does not measure it.",
-        designs.forgetting,
+        "Retention of earlier tasks",
+        "mentioned in section 1",
+        "Sparse, modular learning should reduce interference; the paper does not measure it.",
+        forgetting,
         (
-            questions.compare(
-                "metarims loses less of the first task than modular and vanilla, where it had been learnt",
+            compare(
+                "metarims loses less of a first task that it had learnt than modular and vanilla",
                 "success lost",
-                "metarims",
-                "modular",
-                "vanilla",
+                *_AGENTS,
                 direction="lower",
             ),
         ),
@@ -245,11 +236,11 @@ _ALL = (
     Study(
         "adaptation",
         "Frames to recover after the task changes",
-        "spoken of in section 1",
-        "Fast adaptation of modules should do when the task changes; the paper does not measure it.",
-        designs.adaptation,
+        "mentioned in section 1",
+        "Fast adaptation of modules should suffice when the task changes; the paper does not measure it.",
+        adaptation,
         (
-            questions.compare(
+            compare(
                 "both loops recover in fewer frames than the fast loop alone",
                 "frames to recover",
                 "both loops",
@@ -262,21 +253,21 @@ _ALL = (
     ),
     Study(
         "transfer",
-        "What zero-shot transfer is made of",
+        "Ablations of zero-shot transfer",
         "about Table 1",
-        "Modules that were learnt in one room should be put to use in another; the paper does not ask what of an agent "
-        "it is that transfers.",
-        lambda scale: designs.each(_PAPERS, designs.DOORKEY[:1], scale, measures.taken_apart(designs.DOORKEY[2])),
+        "Modules learnt in one room should be reused in another; the paper does not ask which part of an agent "
+        "transfers.",
+        lambda scale: each(_AGENTS, DOORKEY[:1], scale, measures.ablations(DOORKEY[2])),
         (
-            *(questions.compare_conditions(agent, "as trained", "without memory") for agent in _PAPERS),
-            *(questions.compare_conditions(agent, "at temperature 2", "as trained") for agent in _PAPERS),
-            questions.compare(
-                "metarims transfers better than both where all draw their actions as evenly",
+            *(hypotheses.compare_conditions(agent, "as trained", "without memory") for agent in _AGENTS),
+            *(hypotheses.compare_conditions(agent, "at temperature 2", "as trained") for agent in _AGENTS),
+            compare(
+                "metarims transfers better than both at equal entropy of the policies",
                 "success",
                 "metarims",
                 "vanilla",
                 "modular",
-                wheres=(measures.AS_EVEN,),
+                conditions=(measures.EQUAL_ENTROPY,),
             ),
         ),
         ("points",),
@@ -285,38 +276,47 @@ _ALL = (
         "hallway",
         "Zero-shot transfer that needs memory",
         "about Table 1",
-        "What modules learn at two speeds should serve in situations that are new. Larger rooms of DoorKey ask for no "
-        "memory; at the end of a hallway an agent must know which object it saw at the beginning.",
-        lambda scale: designs.each(
-            _PAPERS,
-            designs.HALLWAYS[:1],
+        "Modules learnt at two speeds should serve in new situations. Larger rooms of DoorKey need no memory; at the "
+        "end of a hallway an agent must remember the object at its beginning.",
+        lambda scale: each(
+            _AGENTS,
+            HALLWAYS[:1],
             scale,
             measures.learning,
-            measures.transfer(*designs.HALLWAYS),
-            measures.no_memory(*designs.HALLWAYS[:2]),
+            measures.transfer(*HALLWAYS),
+            measures.no_memory(*HALLWAYS[:2]),
         ),
         (
-            *(questions.needs_memory(agent, designs.HALLWAYS[0]) for agent in _PAPERS),
+            *(hypotheses.needs_memory(agent, HALLWAYS[0]) for agent in _AGENTS),
             *(
-                questions.level(
+                level(
                     f"{agent} succeeds in .6 of the next longer hallway's episodes, where guessing gives .5",
                     "success",
                     agent,
                     0.6,
-                    designs.HALLWAYS[1:2],
+                    HALLWAYS[1:2],
                 )
-                for agent in _PAPERS
+                for agent in _AGENTS
             ),
-            questions.compare(
-                "metarims transfers to the next longer hallway better than both",
+            compare(
+                "metarims transfers better than both to the next longer hallway",
                 "success",
                 "metarims",
                 "vanilla",
                 "modular",
-                wheres=designs.HALLWAYS[1:2],
+                conditions=HALLWAYS[1:2],
             ),
         ),
         ("curves", "points"),
+    ),
+    Study(
+        "demo",
+        "Three agents learn one BabyAI task",
+        "not in the paper",
+        "",
+        lambda scale: each(_AGENTS, ("BabyAI-GoToLocalS5N2-v0",), scale, measures.both_backends),
+        (),
+        ("curves",),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""One plan of a study, from its first stage's training to what is measured."""
+"""A job: train and measure one plan of a study."""
 
 import contextlib
 import dataclasses
@@ -16,23 +16,21 @@ import jax
 from metarims.errors import UserError, one_line
 from metarims.evaluation.recording import record_agents
 from metarims.runs import provenance
-from metarims.runs.export import SavedAgent
+from metarims.runs.export import SavedAgent, named_arrays
 from metarims.runs.files import write_atomic, writing
 from metarims.runs.folder import load_agents
 from metarims.runs.schema import check_schema
 from metarims.runs.signals import StopRequest
 from metarims.runs.training import train
+from metarims.studies.measures import NUM_SHOWN
 from metarims.studies.plans import Plan, Scale, Trained, plans_of
 from metarims.studies.study_folder import episodes_path, error_path, result_path, stage_path
 from metarims.views.episode_page import write_episode_page
 from metarims.views.metrics import Speed, read_metrics
 
-NUM_SHOWN = 4
-"""Episodes on a plan's page."""
-
 
 class Job(NamedTuple):
-    """A plan to be run, by names, so that any process of any machine that shares the folder can take it."""
+    """A plan by name, for any process of any machine that shares the folder."""
 
     study: str
     scale: str
@@ -41,10 +39,7 @@ class Job(NamedTuple):
 
 
 def run_job(job: Job) -> str | None:
-    """Run a plan in this process, and write its result; returns why it failed, or None.
-
-    The whole reason stands in ``error.txt``, where that can be written.
-    """
+    """Run a plan in this process and write its result; returns why it failed, or None (details: ``error.txt``)."""
     from metarims.runtime import enable_compile_cache, limit_malloc, prevent_deadlock
     from metarims.studies.catalogue import study
     from metarims.studies.scales import scale
@@ -73,13 +68,10 @@ def run_job(job: Job) -> str | None:
 
 
 def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[str, Any] | None:
-    """Train every stage in the study's folder, and measure; None where a stop came first.
-
-    What was trained before is used again.
-    """
+    """Train every stage in the study's folder, and measure; None if stopped before. Finished training is reused."""
     commit = provenance.commit()  # Before the checkout may change.
     agents, metrics, configs, stopped = [], [], [], set()
-    seconds, trained_by = 0.0, []
+    chunks = []
     for index, stage in enumerate(plan.stages):
         config, out = plan.config(index, scale), stage_path(folder, plan.name, index, stage.env)
         outcome = train(config, out, stop=stop, agents=agents[-1] if agents else None)
@@ -89,26 +81,30 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
         agents.append(load_agents(out))
         metrics.append(read_metrics(out))
         configs.append(config)
-        chunks = read_chunks(out)
-        seconds += sum(chunk["seconds"] for chunk in chunks)
-        trained_by += [chunk.get("commit", "unknown") for chunk in chunks]
+        chunks += read_chunks(out)
     began = time.monotonic()
     trained = Trained(plan.stages, tuple(agents), tuple(metrics))
     found = [measure(trained, scale) for measure in plan.measures]
-    show_episodes(plan, agents[-1][0], episodes_path(folder, plan.name))
+    records = {name: record for part in found for name, record in part.records.items()}
+    if "episodes" not in records:
+        write_episodes(plan, agents[-1][0], episodes_path(folder, plan.name))
+    trained_by = dict.fromkeys(chunk.get("commit", "unknown") for chunk in chunks)
+    running = [(chunk["seconds"] - chunk["compile_seconds"], chunk["frames_per_second"]) for chunk in chunks]
     return {
         "label": plan.label,
         "plan": plan.name,
         "stages": [stage.env for stage in plan.stages],
         "rows": [row for part in found for row in part.rows],
-        "records": {name: record for part in found for name, record in part.records.items()},
+        "records": records,
         "curves": [[_point(row) for row in rows] for rows in metrics],
         "stopped": sorted(stopped),
         "configs": [dataclasses.asdict(config) for config in configs],
         "measured": plan.measured(scale),
-        "seconds": round(seconds + time.monotonic() - began, 1),
+        "parameters": sum(leaf.size for leaf in named_arrays(agents[-1][0].agent).values()),
+        "frames_per_second": sum(s * speed for s, speed in running) / max(sum(s for s, _ in running), 1e-9),
+        "seconds": round(sum(chunk["seconds"] for chunk in chunks) + time.monotonic() - began, 1),
         "commit": commit,
-        "trained_by": list(dict.fromkeys(filter(None, trained_by))),
+        "trained_by": [name for name in trained_by if name],
         "versions": {name: version(name) for name in ("metarims", "jax", "numpy")}
         | {"python": platform.python_version()},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -116,10 +112,7 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
 
 
 def read_chunks(run: Path) -> list[Speed]:
-    """What a run's ``speed.jsonl`` says of its chunks, whoever trained them and when.
-
-    Chunks that it lacks, or of which the line was changed, are left out.
-    """
+    """The valid lines of a run's ``speed.jsonl``."""
     found, path = [], run / "speed.jsonl"
     for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
         with contextlib.suppress(ValueError, RecursionError, UserError):
@@ -129,8 +122,8 @@ def read_chunks(run: Path) -> list[Speed]:
     return found
 
 
-def show_episodes(plan: Plan, saved: SavedAgent, path: Path) -> None:
-    """Write a page with episodes of one agent, sampled policy, on the task that it learned last."""
+def write_episodes(plan: Plan, saved: SavedAgent, path: Path) -> None:
+    """Write a page with episodes of one agent, sampled policy, on the last task."""
     episodes = record_agents([saved], None, "jax", NUM_SHOWN, greedy=False)
     labels = [f"{plan.label}, seed {saved.seed}, sampled"] * len(episodes)
     write_episode_page(path, episodes, f"{plan.label} on {plan.stages[-1].env}", labels)

@@ -1,4 +1,4 @@
-"""What a study is made of, as data: plans of runs, measurements, and the claims that they decide."""
+"""A study as data: plans of training runs, measures, and the hypotheses that their scores decide."""
 
 import dataclasses
 import json
@@ -14,79 +14,79 @@ from metarims.presets import preset
 from metarims.runs.export import SavedAgent
 from metarims.studies.verdicts import Claim
 
-ScaleName = Literal["smoke", "laptop", "paper"]
+ScaleName = Literal["smoke", "demo", "laptop", "paper"]
 FIRST_SEED = 1000
-"""Settings were chosen on seeds from 0 on; studies take none of these."""
+"""First training seed of studies. Hyper-parameters were tuned on seeds from 0 on."""
 POINTS = 40
-"""Of a learning curve, about."""
+"""Approximate number of points of a learning curve."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a study is: from a test that everything works to the paper's own size."""
+    """The size of a study."""
 
     name: ScaleName
     preset: str
-    """Settings that all runs begin from."""
+    """Base settings of all runs."""
     seeds: int
     episodes: int
     """Evaluation episodes per seed and task."""
     frames: Callable[[str], int]
     """Environment steps per seed on a task."""
     grid: int
-    """Environment steps of which a run's frames, and the steps between two lines of its metrics, are a multiple: one
-    that holds whole updates of every agent, so that all are measured at the same steps."""
+    """Frames and ``record_every`` are multiples of this number of environment steps, which holds whole updates of every
+    agent, so that all agents are measured at the same steps."""
     learnt: float = 0.8
-    """Success from which a task counts as learnt, where a measurement makes sense only then."""
+    """Success rate from which a task counts as learnt, for measures that need this."""
     tasks: int | None = None
-    """At most so many tasks of a study that compares agents over several."""
+    """Maximum number of tasks in studies that compare agents over several."""
     brief: bool = False
-    """Its programs run but for a moment: they are compiled without optimisation, in two thirds of the time."""
+    """Compile without optimisation, in two thirds of the time: for programs that run for a moment only."""
 
 
-class Row(NamedTuple):
+class Score(NamedTuple):
     """One number measured of one seed."""
 
     seed: int
     name: str
-    """What it is: ``success``, ``return``, ``area of success``, ..."""
-    where: str
-    """The task, or another condition, under which it was measured."""
+    """``success``, ``return``, ``area of success``, ..."""
+    condition: str
+    """The task, or another condition, of the measurement."""
     value: float
 
 
 class Stage(NamedTuple):
-    """One piece of training."""
+    """One training run of a plan."""
 
     env: str
     settings: Mapping[str, Any] = {}
-    """What differs from the plan's settings in this stage."""
+    """Changes to the plan's settings in this stage."""
 
 
 class Trained(NamedTuple):
-    """What a plan's training left: each stage's agents and metrics."""
+    """What training left: agents and metrics of each stage."""
 
     stages: tuple[Stage, ...]
     agents: tuple[Sequence[SavedAgent], ...]
-    """Of every stage, one per seed."""
+    """Of each stage, one per seed."""
     metrics: tuple[Sequence[Mapping[str, Any]], ...]
-    """Rows of every stage's ``metrics.jsonl``."""
+    """Rows of each stage's ``metrics.jsonl``."""
 
 
 class Found(NamedTuple):
-    """What a measurement found."""
+    """The result of a measure."""
 
-    rows: Sequence[Row] = ()
+    rows: Sequence[Score] = ()
     records: Mapping[str, Any] = {}
-    """What figures need beyond numbers per seed, as JSON."""
+    """Further data for figures and tables, as JSON."""
 
 
 Measure = Callable[[Trained, Scale], Found]
-"""Its name is kept with what it found: one that a function makes is ``named``."""
+"""Results record its name; functions that make a measure give it one by ``named``."""
 
 
 def named(name: str) -> Callable[[Measure], Measure]:
-    """Give a measure a name that says what it was made for."""
+    """Decorator that names a measure after its arguments."""
 
     def give(measure: Measure) -> Measure:
         measure.__name__ = name
@@ -95,21 +95,20 @@ def named(name: str) -> Callable[[Measure], Measure]:
     return give
 
 
-class Measured(TypedDict):
-    """What a plan's agents are measured with, as it stands in a result."""
+class MeasuredWith(TypedDict):
+    """How a plan was measured, as recorded in its result."""
 
     measures: list[str]
-    """By name, in order."""
     episodes: int
     learnt: float
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Agents of one kind, trained through one or more stages: each begins with the weights of the one before."""
+    """Agents of one kind, trained in one or more stages; each stage starts from the weights of the one before."""
 
     label: str
-    """What figures and claims call it."""
+    """Name in figures and claims."""
     agent: str
     stages: tuple[Stage, ...]
     measures: tuple[Measure, ...]
@@ -118,17 +117,17 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """The folder of its runs."""
+        """Folder name of its runs."""
         route = "+".join(dict.fromkeys(stage.env for stage in self.stages))
         return f"{self.label} on {route}".replace(" ", "_").replace("/", "-")
 
-    def measured(self, scale: Scale) -> Measured:
-        """How it is measured."""
+    def measured(self, scale: Scale) -> MeasuredWith:
+        """How it is measured at this scale."""
         names = [getattr(measure, "__name__", type(measure).__name__) for measure in self.measures]
         return {"measures": names, "episodes": scale.episodes, "learnt": scale.learnt}
 
     def config(self, index: int, scale: Scale) -> Config:
-        """The configuration of one of its stages."""
+        """The configuration of a stage."""
         stage, start = self.stages[index], preset(scale.preset)
         frames = scale.frames(stage.env)
         every = scale.grid * max(1, round(min(start.record_every, frames / POINTS) / scale.grid))
@@ -143,27 +142,27 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Question:
-    """A claim, and where in the rows its score tables are found."""
+class Hypothesis:
+    """A claim, and the scores that test it."""
 
     claim: Claim
     tables: Mapping[str, tuple[str, str, tuple[str, ...] | None]]
-    """For each name in the claim: a plan's label, a row's name, and conditions (None: those that all tables of the
-    question with None have in common)."""
+    """For each name in the claim: a plan's label, a score's name, and conditions (None: all conditions that the tables
+    of the hypothesis have in common)."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """One figure or table of the paper, or one of ours, that can be run."""
+    """A figure or table of the paper, or an experiment of our own."""
 
     name: str
     title: str
     source: str
     """Where the paper has it."""
     paper: str
-    """What the paper reports, in a sentence."""
+    """What the paper reports."""
     plans: Callable[[Scale], tuple[Plan, ...]]
-    questions: tuple[Question, ...]
+    hypotheses: tuple[Hypothesis, ...]
     figures: tuple[str, ...]
     """Kinds of figures of the report: ``curves``, ``points``, ``profile``, ``raster``, ``values``."""
 
@@ -174,7 +173,7 @@ def plans_of(study: Study, scale: Scale) -> dict[str, Plan]:
 
 
 def change(config: Config, settings: Mapping[str, Any]) -> Config:
-    """The configuration with some settings changed, by dotted names; unknown or impossible ones are a ``UserError``."""
+    """The configuration with settings changed by dotted names; unknown or invalid ones raise ``UserError``."""
     start = for_agent(config, settings.get("agent", config.agent))
     tree = json.loads(json.dumps(dataclasses.asdict(start)))
     for name, value in settings.items():
@@ -183,6 +182,8 @@ def change(config: Config, settings: Mapping[str, Any]) -> Config:
         for part in path:
             branch = branch.get(part)
             if not isinstance(branch, dict):
-                raise UserError(f"settings name {name}: there is no section {part} in the configuration.")
+                raise UserError(
+                    f"settings name {name}: the configuration has no section {part}.", field=name, value=value
+                )
         branch[last] = list(value) if isinstance(value, tuple) else value
     return from_dict(Config, tree)

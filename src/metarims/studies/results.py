@@ -1,4 +1,4 @@
-"""A study's results as one value: read from its folder, or from the one file that they were collected into."""
+"""A study's results: read from its folder, or from the file into which they were collected."""
 
 import gzip
 import json
@@ -10,22 +10,25 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 import numpy as np
 
 from metarims.errors import UserError
+from metarims.evaluation.tables import Summary
 from metarims.runs.files import describe_error, locked, write_atomic
 from metarims.runs.schema import check_schema
 from metarims.studies.catalogue import study
-from metarims.studies.plans import Measured, Row, Scale, Study, plans_of
+from metarims.studies.plans import MeasuredWith, Scale, Score, Study, plans_of
 from metarims.studies.scales import scale
 from metarims.studies.scores import score_table, score_tables
 from metarims.studies.study_folder import (
     LOCK,
     check_result,
     check_study,
-    claim_folder,
-    is_claimed,
+    claim_study_folder,
+    holds_study,
     read_about,
     result_path,
 )
 from metarims.studies.verdicts import Verdict, judge
+from metarims.upgrade import upgrade_result
+from metarims.views.packing import PackedEpisode
 
 SCORES = "scores.json.gz"
 """The collected results, in the study's folder."""
@@ -40,14 +43,14 @@ class Point(TypedDict):
 
 
 class Raster(TypedDict):
-    """Who acts: of each episode [steps, modules], 0 or 1."""
+    """Active modules: of each episode [steps, modules], 0 or 1."""
 
     active: list[list[list[int]]]
     env: str
     seed: int
 
 
-class Heights(TypedDict):
+class ValueSeries(TypedDict):
     """The predicted value: of each episode [steps]."""
 
     values: list[list[float]]
@@ -55,24 +58,36 @@ class Heights(TypedDict):
     seed: int
 
 
-class Settings(TypedDict):
+class Records(TypedDict):
+    """What measures recorded beside scores."""
+
+    raster: NotRequired[Raster | None]
+    values: NotRequired[ValueSeries | None]
+    evaluations: NotRequired[list[Summary]]
+    episodes: NotRequired[list[PackedEpisode]]
+
+
+class PlanConfig(TypedDict):
     """What is read of a stage's configuration."""
 
     seeds: list[int]
 
 
 class PlanResult(TypedDict):
-    """What ``jobs.run_plan`` wrote down of a plan."""
+    """The result of a plan, as ``jobs.run_plan`` writes it."""
 
     label: str
     plan: str
     stages: list[str]
     rows: list[tuple[int, str, str, float]]
-    records: dict[str, Any]
+    records: Records
     curves: list[list[Point]]
     stopped: list[int]
-    configs: list[Settings]
-    measured: NotRequired[Measured]
+    configs: list[PlanConfig]
+    measured: NotRequired[MeasuredWith]
+    parameters: NotRequired[int]
+    frames_per_second: NotRequired[float]
+    """Of all training, all seeds together, without compilation."""
     seconds: float
     commit: str
     """Of the code that measured."""
@@ -82,7 +97,7 @@ class PlanResult(TypedDict):
     versions: dict[str, str]
 
 
-class Scores(TypedDict):
+class Collected(TypedDict):
     """The file of collected results."""
 
     study: str
@@ -92,40 +107,40 @@ class Scores(TypedDict):
 
 
 class Judged(NamedTuple):
-    """What became of a claim."""
+    """A claim and its verdict."""
 
     sentence: str
     verdict: Verdict | None
     """None where an agent was not measured."""
     left_out: str = ""
-    """What was measured of some agents and not of all, and so is not in the verdict; often empty."""
+    """What was measured of some agents only, and so is not in the verdict; often empty."""
 
     @property
-    def words(self) -> str:
-        """What the verdict says, and of what it does not speak; empty without one."""
+    def text(self) -> str:
+        """The verdict's figures, and what they leave out; empty without a verdict."""
         if self.verdict is None:
             return ""
         return f"{self.verdict.sentence} ({self.left_out})" if self.left_out else self.verdict.sentence
 
 
 class Results(NamedTuple):
-    """What was measured in a study."""
+    """The measurements of a study."""
 
     study: Study
     scale: str
     plans: Sequence[Mapping[str, Any]]
-    """One result of ``jobs.run_plan`` per finished plan."""
+    """One ``PlanResult`` per finished plan."""
     missing: Sequence[str]
-    """Plans that have none."""
+    """Plans without a result."""
 
     @property
-    def rows(self) -> list[tuple[str, Row]]:
-        """Every number, with the label that it belongs to."""
-        return [(plan["label"], Row(*row)) for plan in self.plans for row in plan["rows"]]
+    def rows(self) -> list[tuple[str, Score]]:
+        """Every score with its label."""
+        return [(plan["label"], Score(*row)) for plan in self.plans for row in plan["rows"]]
 
     @property
     def trained(self) -> dict[str, set[int]]:
-        """Of each label the seeds of its agents."""
+        """The trained seeds of each label."""
         found: dict[str, set[int]] = {}
         for plan in self.plans:
             found.setdefault(plan["label"], set()).update(plan["configs"][-1]["seeds"])
@@ -133,23 +148,23 @@ class Results(NamedTuple):
 
     @property
     def verdicts(self) -> list[Judged]:
-        """Each claim with its verdict, on the tasks and seeds that were measured of all its agents."""
+        """Each claim with its verdict, on the tasks and seeds that were measured for all its agents."""
         found = []
-        for question in self.study.questions:
-            tables = score_tables(self.rows, question.tables, self.trained)
+        for hypothesis in self.study.hypotheses:
+            tables = score_tables(self.rows, hypothesis.tables, self.trained)
             complete = all(table.size for table in tables.scores.values())
             same = len({table.shape[1] for table in tables.scores.values()}) == 1
-            verdict = judge(question.claim, tables.scores) if complete and same else None
-            found.append(Judged(question.claim.sentence, verdict, tables.left_out))
+            verdict = judge(hypothesis.claim, tables.scores) if complete and same else None
+            found.append(Judged(hypothesis.claim.sentence, verdict, tables.left_out))
         return found
 
-    def table(self, label: str, name: str, where: str) -> np.ndarray:
+    def table(self, label: str, name: str, condition: str) -> np.ndarray:
         """One number per seed [S]."""
-        return score_table(self.rows, label, name, (where,))[:, 0]
+        return score_table(self.rows, label, name, (condition,))[:, 0]
 
 
 def read_results(path: Path) -> Results:
-    """The results in a study's folder, or in a collected file; anything else is a ``UserError``."""
+    """The results in a study's folder or a collected file; anything else raises ``UserError``."""
     if path.is_dir():
         about = read_about(path)
         asked, size = study(about["study"]), scale(about["scale"])
@@ -162,7 +177,7 @@ def read_results(path: Path) -> Results:
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: give a study's folder, or the {SCORES} of one.") from error
     found = _read_json(path, content)
-    check_schema(found, Scores, f"{path}: the collection")
+    check_schema(found, Collected, f"{path}: the collection")
     plans = [_checked(plan, f"{path}: plans[{index}]") for index, plan in enumerate(found["plans"])]
     return Results(study(found["study"]), scale(found["scale"]).name, plans, found["missing"])
 
@@ -170,7 +185,7 @@ def read_results(path: Path) -> Results:
 def collect(folder: Path) -> Path:
     """Write all results of a study's folder into one compressed file in it; equal results give equal bytes.
 
-    Of several processes that work in the folder none overwrites newer results by those that it read before.
+    Under a lock, so that of several processes none overwrites newer results by older ones.
     """
     path = folder / SCORES
     with locked(folder / LOCK):
@@ -180,18 +195,18 @@ def collect(folder: Path) -> Path:
     return path
 
 
-def take_up(folder: Path, study: Study, scale: Scale) -> None:
-    """Make a folder the study's, or go on with what is in it: results, or a new folder's collected ones, each of which
-    is put in its place, so that these plans are not run again.
+def prepare_folder(folder: Path, study: Study, scale: Scale) -> None:
+    """Make a folder the study's, or resume what is in it.
 
-    What is of another study or scale, or was made otherwise than today, is a ``UserError``, and nothing is written.
+    Collected results in a new folder are put in place, so that their plans are not run again. Results of another study
+    or scale, or with other settings or measures than today's, raise ``UserError``, and nothing is written.
     """
     plans, collected = plans_of(study, scale), folder / SCORES
-    if is_claimed(folder):
+    if holds_study(folder):
         check_study(folder, read_about(folder), study, scale)
     for result in _read_plans(folder, study, scale):
         check_result(folder, plans[result["plan"]], scale, result)
-    if not is_claimed(folder) and collected.exists():
+    if not holds_study(folder) and collected.exists():
         found = read_results(collected)
         check_study(collected, {"study": found.study.name, "scale": found.scale}, study, scale)
         strange = [result["plan"] for result in found.plans if result["plan"] not in plans]
@@ -205,11 +220,11 @@ def take_up(folder: Path, study: Study, scale: Scale) -> None:
             place = result_path(folder, result["plan"])
             place.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(place, json.dumps(result).encode())
-    claim_folder(folder, study, scale)
+    claim_study_folder(folder, study, scale)
 
 
 def _read_plans(folder: Path, study: Study, scale: Scale) -> list[Mapping[str, Any]]:
-    """Of each finished plan its result."""
+    """The results of the finished plans."""
     files = {plan.name: result_path(folder, plan.name) for plan in study.plans(scale)}
     return [_read_plan(file, name) for name, file in files.items() if file.exists()]
 
@@ -232,15 +247,14 @@ def _read_json(path: Path, content: bytes) -> Any:
 
 
 def _checked(plan: Any, where: str) -> Mapping[str, Any]:
-    """A plan's result, after a look at whether it is one: it may come from anywhere."""
+    """A plan's result of unknown origin, checked, with today's names."""
     check_schema(plan, PlanResult, where)
     numbers = [len(plan[name]) for name in ("stages", "curves", "configs")]
     if not plan["stages"] or len(set(numbers)) > 1:
-        raise UserError("{} has {} stages, {} curves and {} configs: one each is due.".format(where, *numbers))
-    for name, form in (("raster", Raster), ("values", Heights)):
-        if plan["records"].get(name) is not None:
-            check_schema(plan["records"][name], form, f"{where}.records.{name}")
+        raise UserError(
+            "{} has {} stages, {} curves and {} configs: there must be one of each.".format(where, *numbers)
+        )
     raster = plan["records"].get("raster")
     if raster is not None and len({len(step) for episode in raster["active"] for step in episode}) != 1:
-        raise UserError(f"{where}.records.raster.active must tell of as many modules at every step.")
-    return plan
+        raise UserError(f"{where}.records.raster.active must hold equally many modules at every step.")
+    return upgrade_result(plan)

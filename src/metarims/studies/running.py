@@ -1,4 +1,4 @@
-"""Running a study: every plan is a job of its own, what is finished is not run again."""
+"""Running a study: each plan is a job, and finished plans are not run again."""
 
 import time
 from collections.abc import Collection
@@ -9,10 +9,10 @@ from rich.console import Console
 
 from metarims.errors import unknown_name
 from metarims.runs.signals import StopRequest
-from metarims.studies.board import Board
 from metarims.studies.jobs import Job
 from metarims.studies.plans import Scale, Study, plans_of
-from metarims.studies.results import take_up
+from metarims.studies.progress_table import ProgressTable
+from metarims.studies.results import prepare_folder
 from metarims.studies.study_folder import error_path, result_path
 from metarims.studies.workers import Workers
 
@@ -20,12 +20,12 @@ POLL_SECONDS = 0.2
 
 
 class Ended(NamedTuple):
-    """How a call of ``run_study`` ended, by names of plans."""
+    """The outcome of ``run_study``, by names of plans."""
 
     finished: tuple[str, ...]
     failed: tuple[str, ...]
     left: tuple[str, ...]
-    """Neither, because a stop was asked for."""
+    """Not finished when a stop was requested."""
 
 
 def run_study(
@@ -37,34 +37,32 @@ def run_study(
     stop: StopRequest,
     only: Collection[str] = (),
 ) -> Ended:
-    """Let the workers run what is not finished yet; what fails is listed, and the rest goes on.
+    """Run the plans that are not finished; failed ones are listed, and the others continue.
 
-    ``only``: the labels whose plans count in this call (none: all). A new folder may begin with the collected results
-    of another: their plans are finished. Raises ``UserError``, before anything runs, for a label that no plan has and
-    for a result that is damaged or was made otherwise than today (``take_up``).
+    ``only``: labels of the plans to run (none: all). Raises ``UserError`` before anything runs for an unknown label,
+    and for a result that is damaged or was made with other settings or measures than today's (``prepare_folder``).
     """
     plans = plans_of(study, scale)
     labels = list(dict.fromkeys(plan.label for plan in plans.values()))
     for label in only:
         if label not in labels:
             raise unknown_name("label", label, labels)
-    take_up(folder, study, scale)
+    prepare_folder(folder, study, scale)
     plans = {name: plan for name, plan in plans.items() if not only or plan.label in only}
     waiting = [name for name in plans if not result_path(folder, name).exists()]
-    already = len(plans) - len(waiting)
     number = f"{len(plans)} plan{'s' * (len(plans) != 1)}"
-    console.print(f"{study.name} at scale {scale.name}: {number}, {already} of them finished before")
+    console.print(f"{study.name} at scale {scale.name}: {number}, {len(plans) - len(waiting)} already finished")
     running, failed, stopping = {}, [], False
     tries = dict.fromkeys(waiting, 0)
     at_once = min(workers.capacity, len(waiting))
-    with Board(console, folder, [plans[name] for name in waiting], scale) as board:
+    with ProgressTable(console, folder, [plans[name] for name in waiting], scale) as table:
         while running or (waiting and not stopping):
             while waiting and len(running) < at_once and not stop.requested:
                 name = waiting.pop(0)
                 tries[name] += 1
-                error_path(folder, name).unlink(missing_ok=True)  # Of another attempt: what comes now has its own.
+                error_path(folder, name).unlink(missing_ok=True)  # Of an earlier attempt.
                 running[name] = workers.start(Job(study.name, scale.name, name, str(folder.absolute())), at_once)
-                board.begin(name)
+                table.begin(name)
             if stop.requested and not stopping:
                 stopping = True
                 for work in running.values():
@@ -76,16 +74,16 @@ def run_study(
                     continue
                 del running[name]
                 if result_path(folder, name).exists():
-                    board.end(name, "finished")
+                    table.end(name, "finished")
                 elif stop.requested:
-                    board.end(name, "stopped")
+                    table.end(name, "stopped")
                 elif end == "died" and tries[name] <= workers.retries:
-                    board.end(name, "died", f"{work.why}; attempt {tries[name] + 1} goes on")
+                    table.end(name, "died", f"{work.why}; starting attempt {tries[name] + 1}")
                     waiting.insert(0, name)
                 else:
-                    board.end(name, "failed", work.why or "it left no result")
+                    table.end(name, "failed", work.why or "it left no result")
                     failed.append(name)
-            board.refresh()
+            table.refresh()
     finished = tuple(name for name in plans if result_path(folder, name).exists())
     left = tuple(name for name in plans if name not in finished and name not in failed)
     return Ended(finished, tuple(failed), left)

@@ -6,15 +6,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from metarims.studies.plans import Row
+from metarims.studies.plans import Score
 
 Asked = tuple[str, str, Sequence[str] | None]
 """Where numbers are found: a plan's label, a row's name, and conditions (None: all that everyone has)."""
-Measured = dict[int, dict[str, float]]
+BySeed = dict[int, dict[str, float]]
 """Of each seed the number under each condition."""
 
 
-class Tables(NamedTuple):
+class ScoreTables(NamedTuple):
     """Numbers that belong together: rows of equal number are of equal seed, columns of equal number of equal task."""
 
     scores: dict[str, Float[np.ndarray, "S N"]]
@@ -24,16 +24,16 @@ class Tables(NamedTuple):
 
 
 def score_tables(
-    rows: Sequence[tuple[str, Row]], asked: Mapping[str, Asked], trained: Mapping[str, Collection[int]] | None = None
-) -> Tables:
-    """Tables of the seeds and conditions that all have in common; ``asked`` as in ``Question.tables``.
+    rows: Sequence[tuple[str, Score]], asked: Mapping[str, Asked], trained: Mapping[str, Collection[int]] | None = None
+) -> ScoreTables:
+    """ScoreTables of the seeds and conditions that all have in common; ``asked`` as in ``Hypothesis.tables``.
 
     ``trained``: of each label its seeds, so that those are named too of which nothing was measured at all.
     """
     found = {name: _find(rows, label, measured) for name, (label, measured, _) in asked.items()}
-    free = {name: _conditions(found[name]) for name, (_, _, wheres) in asked.items() if wheres is None}
+    free = {name: _conditions(found[name]) for name, (_, _, conditions) in asked.items() if conditions is None}
     common = _in_all(list(free.values()))
-    columns = {name: common if wheres is None else list(wheres) for name, (_, _, wheres) in asked.items()}
+    columns = {name: common if conditions is None else list(conditions) for name, (_, _, conditions) in asked.items()}
     seeds = sorted(set.intersection(*(_whole_seeds(found[name], columns[name]) for name in asked)))
     scores = {name: _table(found[name], seeds, columns[name]) for name in asked}
     lost_conditions = dict.fromkeys(where for others in free.values() for where in others if where not in common)
@@ -41,28 +41,28 @@ def score_tables(
     known = {row.seed for label, row in rows if label in labels}
     known |= {seed for label in labels for seed in (trained or {}).get(label, ())}
     lost_seeds = sorted(known - set(seeds)) if seeds else []
-    return Tables(scores, _without(list(lost_conditions), lost_seeds))
+    return ScoreTables(scores, _without(list(lost_conditions), lost_seeds))
 
 
 def score_table(
-    rows: Sequence[tuple[str, Row]], label: str, name: str, wheres: Sequence[str] | None
+    rows: Sequence[tuple[str, Score]], label: str, name: str, conditions: Sequence[str] | None
 ) -> Float[np.ndarray, "S N"]:
     """The numbers of one label: a row per seed, a column per condition; an empty one where nothing was measured.
 
     Seeds that lack a condition are left out, so that those left are whole.
     """
-    return score_tables(rows, {label: (label, name, wheres)}).scores[label]
+    return score_tables(rows, {label: (label, name, conditions)}).scores[label]
 
 
-def _find(rows: Sequence[tuple[str, Row]], label: str, name: str) -> Measured:
-    found: Measured = {}
+def _find(rows: Sequence[tuple[str, Score]], label: str, name: str) -> BySeed:
+    found: BySeed = {}
     for owner, row in rows:
         if owner == label and row.name == name:
-            found.setdefault(row.seed, {})[row.where] = float(row.value)
+            found.setdefault(row.seed, {})[row.condition] = float(row.value)
     return found
 
 
-def _conditions(measured: Measured) -> list[str]:
+def _conditions(measured: BySeed) -> list[str]:
     return list(dict.fromkeys(where for values in measured.values() for where in values))
 
 
@@ -71,11 +71,11 @@ def _in_all(lists: Sequence[list[str]]) -> list[str]:
     return [where for where in lists[0] if all(where in others for others in lists)] if lists else []
 
 
-def _whole_seeds(measured: Measured, columns: Sequence[str]) -> set[int]:
+def _whole_seeds(measured: BySeed, columns: Sequence[str]) -> set[int]:
     return {seed for seed, values in measured.items() if columns and set(columns) <= values.keys()}
 
 
-def _table(measured: Measured, seeds: Sequence[int], columns: Sequence[str]) -> Float[np.ndarray, "S N"]:
+def _table(measured: BySeed, seeds: Sequence[int], columns: Sequence[str]) -> Float[np.ndarray, "S N"]:
     numbers = [[measured[seed][where] for where in columns] for seed in seeds]
     return np.array(numbers, float).reshape(len(seeds), len(columns))
 

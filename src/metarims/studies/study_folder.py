@@ -26,14 +26,14 @@ ABOUT = "study.json"
 LOCK = "study.lock"
 
 
-def is_claimed(folder: Path) -> bool:
+def holds_study(folder: Path) -> bool:
     """Whether a study was begun in the folder."""
     return (folder / ABOUT).exists()
 
 
-def claim_folder(folder: Path, study: Study, scale: Scale) -> None:
+def claim_study_folder(folder: Path, study: Study, scale: Scale) -> None:
     """Make the study's folder, or check that it is this study's at this scale."""
-    if is_claimed(folder):
+    if holds_study(folder):
         check_study(folder, read_about(folder), study, scale)
         return
     with writing("the study", folder, advice="Name another folder with --out."):

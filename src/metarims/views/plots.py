@@ -1,4 +1,4 @@
-"""Learning curves: a measure against environment steps, one line per agent, with what the seeds say about it."""
+"""Learning curves: a metric against environment steps, one line per agent, with seeds and interval."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,14 @@ from matplotlib.legend import Legend
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from metarims.errors import UserError
-from metarims.evaluation.statistics import MIN_SEEDS
+from metarims.evaluation.curves import points_of
+from metarims.evaluation.statistics import MIN_SEEDS, mean_band
 
 COLORS = {
     "light": ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
     "dark": ("#56B4E9", "#F0803C", "#2FC79A", "#E3A0C6", "#F0C242", "#3F8FD0"),
 }
-"""Okabe and Ito's palette (2008), told apart by all common kinds of colour vision; lighter on a dark page."""
+"""The palette of Okabe & Ito (2008), safe for colour-blind readers; lighter on a dark page."""
 LINE_STYLES = (
     "-",
     (0, (5, 1.5)),
@@ -30,10 +31,10 @@ LINE_STYLES = (
     (0, (9, 2)),
     (0, (3, 1.2, 1.2, 1.2, 1.2, 1.2)),
 )
-"""A second sign of the agent, for print without colour."""
+"""Distinguish agents without colour."""
 LABELS = {"success": "success rate", "return": "mean return", "episode_length": "steps per episode"}
 KINDS = (".svg", ".pdf", ".png")
-"""Endings of the files that figures are written to."""
+"""File extensions of figures."""
 
 THEMES = {
     "light": {"ink": "#1c2127", "muted": "#5c6570", "line": "#dedbd4"},
@@ -42,47 +43,41 @@ THEMES = {
 PANEL = (6.4, 4.0)
 """Inches of one panel."""
 FEW = 4
-"""Agents whose curves leave room for a legend among them."""
+"""Up to so many agents, the legend stands inside the panel."""
 PLAIN: Any = {"text.parse_math": False}
-"""Names are shown as they are: a dollar sign in one begins no formula."""
+"""Names are plain text: a dollar sign starts no formula."""
 _RESAMPLES = 2000
 
 
-class Curve(NamedTuple):
-    """One agent's seeds on common steps, N of them."""
+class SeedCurves(NamedTuple):
+    """The seeds of one agent at N common steps."""
 
     env_steps: Float[np.ndarray, " N"]
     seeds: Float[np.ndarray, "S N"]
-    """One row per seed; NaN outside the steps that the seed has reached."""
     mean: Float[np.ndarray, " N"]
-    low: Float[np.ndarray, " N"] | None
-    """Lower end of the mean's 95 % bootstrap interval; ``None`` with fewer than three seeds."""
-    high: Float[np.ndarray, " N"] | None
+    low: Float[np.ndarray, " N"]
+    """Lower end of the mean's 95 % bootstrap interval; NaN with fewer than ``MIN_SEEDS`` seeds."""
+    high: Float[np.ndarray, " N"]
 
 
-def curves(rows: Sequence[Mapping[str, Any]], measure: str = "success") -> dict[str, Curve]:
-    """Each agent's curve, in the order in which the agents first appear.
+def curves(rows: Sequence[Mapping[str, Any]], measure: str = "success") -> dict[str, SeedCurves]:
+    """The curves of each agent, from rows with ``agent``, ``seed`` and ``env_steps``, over the steps of all its seeds.
 
-    Between a seed's own rows its value is interpolated; rows in which no episode ended, and so nothing was measured,
-    are left out.
+    Values are interpolated between a seed's own rows; rows without a finite measure are left out.
     """
-    points: dict[str, dict[int, list[tuple[float, float]]]] = {}
+    by_agent: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        value = row.get(measure)
-        by_seed = points.setdefault(str(row["agent"]), {})
-        if value is not None and np.isfinite(value):
-            by_seed.setdefault(int(row["seed"]), []).append((float(row["env_steps"]), float(value)))
-    return {agent: _curve([sorted(seed) for seed in seeds.values()]) for agent, seeds in points.items() if seeds}
+        by_agent.setdefault(str(row["agent"]), []).append(row)
+    found = {agent: list(points_of(own, measure).values()) for agent, own in by_agent.items()}
+    return {agent: _align(seeds) for agent, seeds in found.items() if seeds}
 
 
-def bootstrap_interval(
-    values: Float[np.ndarray, "S N"], level: float = 0.95, key: int = 0
-) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Percentile bootstrap of the mean over seeds (Efron, 1979): whole seeds are drawn again, with replacement."""
-    drawn = np.random.default_rng(key).integers(len(values), size=(_RESAMPLES, len(values)))
-    weights = np.stack([np.bincount(sample, minlength=len(values)) for sample in drawn]) / len(values)
-    low, high = np.quantile(weights @ values, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low, high
+def _align(seeds: Sequence[Mapping[float, float]]) -> SeedCurves:
+    steps = np.array(sorted({step for seed in seeds for step in seed}))
+    first, last = max(map(min, seeds)), min(map(max, seeds))
+    steps = steps[(steps >= first) & (steps <= last)]
+    values = np.stack([np.interp(steps, *np.array(sorted(seed.items())).T) for seed in seeds])
+    return SeedCurves(steps, values, values.mean(axis=0), *mean_band(values, resamples=_RESAMPLES))
 
 
 @matplotlib.rc_context(PLAIN)
@@ -91,7 +86,7 @@ def learning_curves(
 ) -> Figure:
     """Figure of ``measure`` against ``env_steps``: mean over seeds, each seed thin, the mean's 95 % interval shaded.
 
-    ``theme`` is ``light`` or ``dark``: the page's, which shows through.
+    ``theme``: ``light`` or ``dark``; the background is transparent.
     """
     by_agent = curves(rows, measure)
     if not by_agent:
@@ -106,18 +101,14 @@ def learning_curves(
 
 def draw_panel(
     axes: Axes,
-    by_agent: Mapping[str, Curve],
+    by_agent: Mapping[str, SeedCurves],
     measure: str,
     title: str = "",
     theme: str = "light",
     order: Sequence[str] = (),
     legend: Literal["inside", "beside", "none"] = "inside",
 ) -> None:
-    """Every agent's curve, and what it takes to read them.
-
-    ``order``: the agents of all panels of a figure, so that each has the same colour in all. ``legend``: where lines
-    cross every corner it stands beside the panel.
-    """
+    """Draw each agent's curve, axes and legend. ``order``: the agents of all panels, so that each has one colour."""
     names = list(order or by_agent)
     for agent, curve in by_agent.items():
         index = names.index(agent)
@@ -130,22 +121,24 @@ def draw_panel(
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure; the ending of ``path`` says how: .svg, .pdf or .png."""
+    """Write a figure as .svg, .pdf or .png, by the extension of ``path``."""
     path = check_ending(path)
     path.write_bytes(figure_bytes(figure, path.suffix[1:]))
     return path
 
 
 def check_ending(path: str | Path) -> Path:
-    """The path, unless no figure is written to a file of this ending."""
+    """The path; ``UserError`` unless it has the extension of a figure."""
     path = Path(path)
     if path.suffix not in KINDS:
-        raise UserError(f"'{path.name}' ends in none of {', '.join(KINDS)}: choose one of them.")
+        raise UserError(
+            f"'{path.name}' ends in none of {', '.join(KINDS)}: choose one of them.", field="out", value=str(path)
+        )
     return path
 
 
 def figure_bytes(figure: Figure, kind: str = "svg") -> bytes:
-    """The figure as a file's content; the same figure gives the same bytes."""
+    """The figure as file content; equal figures give equal bytes."""
     buffer = io.BytesIO()
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[kind]
     with matplotlib.rc_context({"svg.hashsalt": "metarims", "svg.fonttype": "path", "savefig.dpi": 160}):
@@ -153,29 +146,19 @@ def figure_bytes(figure: Figure, kind: str = "svg") -> bytes:
     return buffer.getvalue()
 
 
-def _curve(seeds: list[list[tuple[float, float]]]) -> Curve:
-    steps = np.unique([step for seed in seeds for step, _ in seed])
-    lines = [np.array(seed).T for seed in seeds]
-    values = np.stack([np.interp(steps, xs, ys, left=np.nan, right=np.nan) for xs, ys in lines])
-    everywhere = ~np.isnan(values).any(axis=0)
-    steps, inside = steps[everywhere], values[:, everywhere]
-    low, high = bootstrap_interval(inside) if len(seeds) >= MIN_SEEDS else (None, None)
-    return Curve(steps, inside, inside.mean(axis=0), low, high)
-
-
-def _draw_curve(axes: Axes, agent: str, curve: Curve, color: str, style: Any) -> None:
+def _draw_curve(axes: Axes, agent: str, curve: SeedCurves, color: str, style: Any) -> None:
     num_seeds = len(curve.seeds)
     for values in curve.seeds if num_seeds > 1 else ():
         axes.plot(curve.env_steps, values, color=color, linewidth=0.7, alpha=0.45)
     seeds = f"{num_seeds} seed{'s' if num_seeds > 1 else ''}"
-    note = seeds if curve.low is not None else f"{seeds}, no interval"
+    note = seeds if num_seeds >= MIN_SEEDS else f"{seeds}, no interval"
     axes.plot(curve.env_steps, curve.mean, color=color, linestyle=style, linewidth=2.2, label=f"{agent} ({note})")
-    if curve.low is not None and curve.high is not None:
+    if num_seeds >= MIN_SEEDS:
         axes.fill_between(curve.env_steps, curve.low, curve.high, color=color, alpha=0.18, linewidth=0)
 
 
 def _dress(axes: Axes, measure: str, title: str, colors: Mapping[str, str]) -> None:
-    """Quiet axes: a light grid across, no box, words in the theme's ink."""
+    """A light horizontal grid, no box, the theme's colours."""
     axes.patch.set_alpha(0)
     axes.set_title(title, loc="left", fontsize=11, color=colors["ink"])
     axes.set_xlabel("environment steps", color=colors["ink"])
@@ -201,7 +184,7 @@ def _explain(axes: Axes, colors: Mapping[str, str], beside: bool) -> None:
 
 
 def draw_legend(axes: Axes, colors: Mapping[str, str], beside: bool, **style: Any) -> Legend:
-    """The legend where it covers least, or beside the axes."""
+    """The legend at the best place inside, or beside the axes."""
     place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "best"}
     return axes.legend(frameon=False, labelcolor=colors["ink"], fontsize=9, **style, **place)
 

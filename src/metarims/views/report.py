@@ -1,60 +1,94 @@
-"""One self-contained HTML page on a comparison of agents: table, learning curves, episodes, settings."""
+"""A report on trained agents as one self-contained HTML page: table, learning curves, episodes, settings."""
 
+import base64
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from metarims.evaluation.episodes import Episode
-from metarims.views import page, report_parts
+from matplotlib.figure import Figure
+
+from metarims.views import page
+from metarims.views.agent_table import AgentSummary, agent_table
 from metarims.views.episode_page import DATA_ID, SCRIPTS, STYLES, viewer_data
-from metarims.views.results import AgentResult, Measured
-
-__all__ = ["AgentResult", "Measured", "Report", "ShownEpisode", "write_report"]
+from metarims.views.packing import PackedEpisode
+from metarims.views.plots import figure_bytes
 
 
 @dataclass(frozen=True)
-class ShownEpisode:
-    """One episode for the viewer, and who played it."""
+class ReportFigure:
+    """A figure for a light page and for a dark one."""
 
-    label: str
-    """In a few words: agent, seed, greedy or sampled."""
-    episode: Episode
+    caption: str
+    light: Figure
+    dark: Figure
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that ``write_report`` puts on the page."""
+    """The content of a page; what is empty is left out."""
 
     title: str
-    summary: str
-    """One paragraph of plain words: what was trained on what, and what came out."""
-    env: str
-    """Farama id of the task."""
-    agents: tuple[AgentResult, ...]
-    metrics: Sequence[Mapping[str, Any]] = ()
-    """Rows of the runs' ``metrics.jsonl``, each with a key ``agent`` added (``views.metrics.read_metrics``)."""
-    episodes: tuple[ShownEpisode, ...] = ()
+    summary: Sequence[str] = ()
+    """Paragraphs."""
+    lead: str = ""
+    """Markup above the figures, trusted."""
+    agents: Sequence[AgentSummary] = ()
+    figures: Sequence[ReportFigure] = ()
+    episodes: Sequence[PackedEpisode] = ()
+    appendix: str = ""
+    """Markup below the episodes, trusted."""
     details: Mapping[str, str] = field(default_factory=dict)
-    """What it was made with, by name: commit, versions, machine, command, wall time."""
+    """Commit, versions, command, ... by name."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """The resolved configuration of each agent as JSON text, by agent."""
+    """Configurations as JSON text, by run."""
 
 
 def write_report(path: str | Path, report: Report) -> Path:
-    """Write ``report`` as one self-contained HTML file to ``path`` and return it."""
+    """Write the page to ``path`` and return it; it opens from disk and loads nothing."""
     sections = [
         f"<h1>{html.escape(report.title)}</h1>",
-        f'<p class="summary">{html.escape(report.summary)}</p>',
-        report_parts.results_table(report.agents),
-        report_parts.figures(report.metrics, report.env),
+        *(f'<p class="summary">{html.escape(paragraph)}</p>' for paragraph in report.summary),
+        report.lead,
+        agent_table(report.agents) if report.agents else "",
     ]
-    data = None
+    if report.figures:
+        sections.append(f'<div class="figures">\n{"".join(map(_figure_panel, report.figures))}</div>')
     if report.episodes:
-        data = {DATA_ID: viewer_data([s.episode for s in report.episodes], [s.label for s in report.episodes])}
         sections += ["<h2>Episodes</h2>", page.asset("viewer.html")]
-    sections.append(report_parts.made_with(report.details, report.settings))
-    body = '<main class="page">\n' + "\n".join(sections) + "\n</main>"
-    styles, scripts = (*STYLES, "report.css"), SCRIPTS if report.episodes else ()
-    return page.write_text(path, page.assemble(report.title, body, styles, scripts, data))
+    sections += [report.appendix, _details(report)]
+    body = '<main class="page">\n' + "\n".join(filter(None, sections)) + "\n</main>"
+    data = {DATA_ID: viewer_data(report.episodes)} if report.episodes else None
+    scripts = SCRIPTS if report.episodes else ()
+    return page.write_text(path, page.assemble(report.title, body, (*STYLES, "report.css"), scripts, data))
+
+
+def _figure_panel(figure: ReportFigure) -> str:
+    light, dark = (
+        "data:image/svg+xml;base64," + base64.b64encode(figure_bytes(theme)).decode()
+        for theme in (figure.light, figure.dark)
+    )
+    caption = html.escape(figure.caption)
+    return f"""<figure class="panel">
+<figcaption>{caption}</figcaption>
+<picture>
+<source media="(prefers-color-scheme: dark)" srcset="{dark}">
+<img src="{light}" alt="{caption}">
+</picture>
+</figure>
+"""
+
+
+def _details(report: Report) -> str:
+    facts = "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in report.details.items()
+    )
+    configs = "".join(
+        f"<details><summary>Settings of {html.escape(run)}</summary><pre>{html.escape(config)}</pre></details>"
+        for run, config in report.settings.items()
+    )
+    return f"""<details class="panel made-with">
+<summary>Details</summary>
+<dl>{facts}</dl>
+{configs}
+</details>"""

@@ -1,4 +1,4 @@
-"""Learning curves of runs side by side: a panel per task and measure, a colour per agent or run."""
+"""Learning curves of several runs: a panel per task and measure, a colour per agent or run."""
 
 import textwrap
 from collections import Counter
@@ -14,27 +14,27 @@ from metarims.config import Config
 from metarims.errors import UserError, one_line, unknown_name
 from metarims.runs.folder import TRAINED_APART, differences, read_config
 from metarims.views.metrics import read_metrics
-from metarims.views.plots import PANEL, PLAIN, Curve, curves, draw_panel
+from metarims.views.plots import PANEL, PLAIN, SeedCurves, curves, draw_panel
 
 MEASURES = ("success", "return")
-"""What is drawn unless another metric is asked for."""
+"""Drawn by default."""
 _COUNTERS = ("agent", "seed", "chunk", "env_steps")
-"""Entries of a row that are no metrics."""
+"""Columns that are not metrics."""
 
 
 class Run(NamedTuple):
-    """What is drawn of one run's folder."""
+    """A run's metrics and its label."""
 
     path: Path
     label: str
-    """The agent; with the folder's name where several runs of this agent on this task have other settings or the same
-    seeds. What has the same settings and other seeds is one experiment, and has one label."""
+    """The agent, with the folder's name where runs of this agent and task differ in settings or share seeds. Runs of
+    one experiment (equal settings, other seeds) have one label."""
     env: str
     rows: list[dict[str, Any]]
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs in these folders; a folder that is no run is a ``UserError``, and so is it if none has metrics."""
+    """The runs in these folders; ``UserError`` if a folder is not a run, or none has metrics."""
     paths = list({path.resolve(): path for path in paths}.values())
     if not paths:
         raise UserError("No run: name at least one run's folder, as in metarims plot runs/x.")
@@ -46,7 +46,9 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     if not any(run.rows for run in runs):
         path = paths[0]
         if (path / "events.jsonl").exists():
-            raise UserError(f"{path} has no metrics: {path / 'events.jsonl'} tells what stopped it. Name another run.")
+            raise UserError(
+                f"{path} has no metrics: see {path / 'events.jsonl'} for what stopped it. Name another run."
+            )
         raise UserError(f"{path} has no metrics yet: they come with the first chunk of its training.")
     return runs
 
@@ -55,8 +57,8 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
 def plot_runs(runs: Sequence[Run], metric: str = "") -> Figure:
     """Figure of ``metric``, or of success and return, against environment steps.
 
-    Tasks have panels of their own, and an agent has the same colour in all. Runs that do not know ``metric`` are left
-    out; ``UserError`` if all do not, or if nothing was measured.
+    One row of panels per task; an agent has one colour in all. Runs without ``metric`` are left out; ``UserError`` if
+    no run has it.
     """
     known = dict.fromkeys(name for run in runs for row in run.rows for name in row if name not in _COUNTERS)
     if metric and metric not in known:
@@ -84,9 +86,9 @@ def plot_runs(runs: Sequence[Run], metric: str = "") -> Figure:
     return figure
 
 
-def _panels(runs: Sequence[Run], measures: Sequence[str]) -> dict[str, dict[str, dict[str, Curve]]]:
-    """The curves of each task and measure of which anything was measured."""
-    panels: dict[str, dict[str, dict[str, Curve]]] = {}
+def _panels(runs: Sequence[Run], measures: Sequence[str]) -> dict[str, dict[str, dict[str, SeedCurves]]]:
+    """The curves by task and measure, where there are any."""
+    panels: dict[str, dict[str, dict[str, SeedCurves]]] = {}
     for env in dict.fromkeys(run.env for run in runs):
         rows = [row for run in runs if run.env == env for row in run.rows]
         for measure in measures:
@@ -96,7 +98,7 @@ def _panels(runs: Sequence[Run], measures: Sequence[str]) -> dict[str, dict[str,
 
 
 def left_out(runs: Sequence[Run], metric: str) -> list[Path]:
-    """The runs of which ``plot_runs`` draws nothing."""
+    """The runs that ``plot_runs`` leaves out."""
     measures = (metric,) if metric else MEASURES
     return [run.path for run in runs if not any(curves(run.rows, measure) for measure in measures)]
 
@@ -117,7 +119,7 @@ def _labels(configs: Mapping[Path, Config]) -> dict[Path, str]:
 
 
 def _experiments(configs: Mapping[Path, Config]) -> list[list[Path]]:
-    """The folders that belong together: runs of the same settings with other seeds."""
+    """Folders grouped by experiment: equal settings, other seeds."""
     found: list[list[Path]] = []
     for path, config in configs.items():
         for paths in found:

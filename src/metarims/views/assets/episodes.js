@@ -8,7 +8,7 @@
  * @property {string} label          who played it
  * @property {string} env
  * @property {string} mission
- * @property {string} where          "jax" or "farama"
+ * @property {string} backend        "jax" or "farama"
  * @property {number} seed
  * @property {number} steps          T
  * @property {number} width
@@ -26,7 +26,7 @@
  * @property {Float32Array} policy   [T, A]
  * @property {Uint8Array} active     [T, M]
  * @property {Float32Array} input    [T, M]
- * @property {Float32Array} talk     [T, M, M], listener first
+ * @property {Float32Array} communication  [T, M, M], receiver first
  * @property {boolean} terminated
  * @property {boolean} truncated
  */
@@ -55,7 +55,7 @@ function readEpisode(packed) {
     ...decoded,
     policy: decodeFractions(packed.policy, 2),
     input: decodeFractions(packed.input, 1),
-    talk: decodeFractions(packed.talk, 1),
+    communication: decodeFractions(packed.communication, 1),
   };
 }
 

@@ -63,14 +63,14 @@ function labelReward(ctx, x, y, reward, right, colors) {
   ctx.fillText(text, Math.min(x, right - ctx.measureText(text).width / 2), y + 15);
 }
 
-/** A row per module: solid where it acts, a hatch where it rests; the height is its attention to the input.
+/** A row per module: solid where it is active, a thin bar where inactive; the height is its attention to the input.
  * @param {CanvasRenderingContext2D} ctx @param {Episode} episode @param {TimeAxis} axis @param {number} top @param {Colors} colors */
 function drawRaster(ctx, episode, axis, top, colors) {
   const count = episode.modules;
   const gap = axis.column > 6 ? 1 : 0;
   for (let m = 0; m < count; m += 1) {
     const base = top + (m + 1) * ROW_HEIGHT;
-    gutter(ctx, `module ${m + 1}`, axis.left - 6, base - ROW_HEIGHT / 2, colors.ink);
+    gutter(ctx, `module ${m}`, axis.left - 6, base - ROW_HEIGHT / 2, colors.ink);
     ctx.strokeStyle = colors.line;
     ctx.lineWidth = 1;
     line(ctx, axis.left, base - 0.5, axis.left + episode.steps * axis.column, base - 0.5);

@@ -5,7 +5,7 @@
 /** @param {string} id @returns {any} */
 const byId = (id) => document.getElementById(id);
 
-const PLACES = /** @type {Record<string, string>} */ ({ jax: "metarims' world", farama: "Farama's environment" });
+const BACKENDS = /** @type {Record<string, string>} */ ({ jax: "JAX environment", farama: "Farama's environment" });
 
 class Viewer {
   /** @param {any} data @param {Record<string, Tiles>} tiles */
@@ -197,7 +197,7 @@ class Viewer {
 
   drawHead() {
     const episode = this.episode;
-    const parts = [episode.label, episode.env, PLACES[episode.where] ?? episode.where, `level seed ${episode.seed}`];
+    const parts = [episode.label, episode.env, BACKENDS[episode.backend] ?? episode.backend, `level seed ${episode.seed}`];
     byId("episode-facts").textContent = parts.filter(Boolean).join("  ·  ");
     byId("mission").textContent = episode.mission ? `“${episode.mission}”` : "No mission";
     const ended = succeeded(episode) ? "Success" : episode.terminated ? "Ended without success" : episode.truncated ? "Out of time" : "Not over";
@@ -225,15 +225,15 @@ class Viewer {
     const { episode, t } = this;
     if (byId("modules").children.length !== episode.modules) {
       buildModules(byId("modules"), episode.modules);
-      buildTalk(byId("talk"), episode.modules);
+      buildCommunication(byId("communication"), episode.modules);
     }
     if (byId("policy").children.length !== episode.choices) {
       buildPolicy(byId("policy"), this.actionNames.slice(0, episode.choices));
     }
     byId("no-modules").hidden = episode.modules > 0;
-    byId("talk-block").hidden = episode.modules === 0;
+    byId("communication-block").hidden = episode.modules === 0;
     showModules(byId("modules"), episode, t);
-    if (episode.modules) showTalk(byId("talk"), episode, t);
+    if (episode.modules) showCommunication(byId("communication"), episode, t);
     showPolicy(byId("policy"), episode, t);
     const over = t >= episode.steps;
     const value = over ? null : episode.values[t];

@@ -28,7 +28,7 @@ function buildModules(box, count) {
   box.replaceChildren();
   for (let m = 0; m < count; m += 1) {
     const card = element("div", "module");
-    card.append(element("span", "module-name", `${m + 1}`), element("span", "module-state"));
+    card.append(element("span", "module-name", `${m}`), element("span", "module-state"));
     card.append(bar("module-input"), element("span", "module-number"));
     box.append(card);
   }
@@ -40,42 +40,42 @@ function showModules(box, episode, t) {
   [...box.children].forEach((card, m) => {
     const active = !over && episode.active[t * episode.modules + m] === 1;
     const attention = over ? 0 : episode.input[t * episode.modules + m];
-    card.classList.toggle("acts", active);
-    card.children[1].textContent = over ? "over" : active ? "acts" : "rests";
+    card.classList.toggle("active", active);
+    card.children[1].textContent = over ? "over" : active ? "active" : "inactive";
     setBar(card.children[2], attention);
     card.children[3].textContent = over ? "–" : attention.toFixed(2);
   });
 }
 
-/** A square table: row listens to column. @param {HTMLElement} table @param {number} count */
-function buildTalk(table, count) {
+/** A square table of attention weights: receiver in rows, sender in columns. @param {HTMLElement} table @param {number} count */
+function buildCommunication(table, count) {
   table.replaceChildren();
   const head = element("tr");
   head.append(element("td"));
-  for (let m = 0; m < count; m += 1) head.append(element("th", "", `${m + 1}`));
+  for (let m = 0; m < count; m += 1) head.append(element("th", "", `${m}`));
   table.append(head);
   for (let m = 0; m < count; m += 1) {
     const row = element("tr");
-    row.append(element("th", "", `${m + 1}`));
-    for (let n = 0; n < count; n += 1) row.append(element("td", "talk-cell"));
+    row.append(element("th", "", `${m}`));
+    for (let n = 0; n < count; n += 1) row.append(element("td", "communication-cell"));
     table.append(row);
   }
 }
 
 /** @param {HTMLElement} table @param {Episode} episode @param {number} t */
-function showTalk(table, episode, t) {
+function showCommunication(table, episode, t) {
   const count = episode.modules;
   const over = t >= episode.steps;
   table.querySelectorAll("tr").forEach((row, index) => {
-    const listener = index - 1;
-    if (listener < 0) return;
-    const silent = over || episode.active[t * count + listener] === 0;
-    row.classList.toggle("silent", silent);
-    row.querySelectorAll("td").forEach((cell, speaker) => {
-      const weight = over ? 0 : episode.talk[(t * count + listener) * count + speaker];
-      cell.textContent = silent ? "" : weight.toFixed(2).slice(weight > 0.994 ? 0 : 1);
-      cell.style.setProperty("--weight", silent ? "0" : weight.toFixed(3));
-      cell.classList.toggle("strong", !silent && weight > 0.5);
+    const receiver = index - 1;
+    if (receiver < 0) return;
+    const inactive = over || episode.active[t * count + receiver] === 0;
+    row.classList.toggle("inactive", inactive);
+    row.querySelectorAll("td").forEach((cell, sender) => {
+      const weight = over ? 0 : episode.communication[(t * count + receiver) * count + sender];
+      cell.textContent = inactive ? "" : weight.toFixed(2).slice(weight > 0.994 ? 0 : 1);
+      cell.style.setProperty("--weight", inactive ? "0" : weight.toFixed(3));
+      cell.classList.toggle("strong", !inactive && weight > 0.5);
     });
   });
 }

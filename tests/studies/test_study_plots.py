@@ -3,8 +3,9 @@
 import pytest
 
 from metarims.studies.catalogue import study
+from metarims.studies.measures import INFORMATION
 from metarims.studies.results import Results
-from metarims.views.study_plots import draw
+from metarims.studies.study_plots import draw
 
 
 def results(name, label, rows, curves=()):
@@ -21,7 +22,7 @@ def test_curves_of_all_seeds_go_to_the_end_though_a_fault_stopped_one():
         for chunk, success in enumerate(heights)
     ]
     (drawn,) = draw(results("fig5b", "vanilla", [], points))
-    assert drawn.caption == "task: success while training"
+    assert drawn.caption == "task: success in training"
     mean = max(drawn.figure.axes[0].lines, key=lambda line: line.get_linewidth())
     assert list(mean.get_xdata()) == [10, 20, 30, 40]
     assert list(mean.get_ydata()) == [0.0, 0.5, 0.75, 0.75]
@@ -29,10 +30,10 @@ def test_curves_of_all_seeds_go_to_the_end_though_a_fault_stopped_one():
 
 def test_points_show_what_a_claim_is_held_against_though_it_has_another_name():
     """The set that first weights choose is measured of the same agents."""
-    ahead = "information of the set on the tile ahead"
-    rows = [[seed, name, "task", 0.1] for seed in range(3) for name in (ahead, f"{ahead}, first weights")]
+    ahead = INFORMATION
+    rows = [[seed, name, "task", 0.1] for seed in range(3) for name in (ahead, f"{ahead}, untrained agent")]
     drawn = [shown for shown in draw(results("fig11", "metarims", rows)) if shown.caption.startswith(ahead)]
-    assert [shown.figure.axes[0].get_legend_handles_labels()[1] for shown in drawn] == [["metarims", "first weights"]]
+    assert [shown.figure.axes[0].get_legend_handles_labels()[1] for shown in drawn] == [["metarims", "untrained"]]
 
 
 def test_points_stand_where_they_are_also_below_nought():

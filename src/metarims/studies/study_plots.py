@@ -15,7 +15,7 @@ from metarims.studies.scores import score_tables
 from metarims.views.plots import COLORS, FEW, LINE_STYLES, PLAIN, THEMES, draw_legend, learning_curves
 
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""A second sign of the label beside its colour."""
+"""Distinguish labels without colour."""
 
 
 class Drawn(NamedTuple):
@@ -32,7 +32,7 @@ def draw(results: Results, theme: str = "light") -> list[Drawn]:
 
 
 def _curves(results: Results, theme: str) -> Iterator[Drawn]:
-    """Success and return while the last stage is learned, a figure per task."""
+    """Success and return in training of the last stage, a figure per task."""
     tasks: dict[str, dict[str, Sequence[Mapping[str, Any]]]] = {}
     for plan in results.plans:
         tasks.setdefault(plan["stages"][-1], {})[plan["label"]] = plan["curves"][-1]
@@ -45,34 +45,34 @@ def _curves(results: Results, theme: str) -> Iterator[Drawn]:
                 for frames, value in zip(curve.frames, curve.values, strict=True)
             ]
             if rows:
-                yield Drawn(f"{task}: {measure} while training", learning_curves(rows, measure, theme=theme))
+                yield Drawn(f"{task}: {measure} in training", learning_curves(rows, measure, theme=theme))
 
 
 def _points(results: Results, theme: str) -> Iterator[Drawn]:
-    """For each number that a claim is about, of all labels, and what else it is held against under the claim's names:
-    every seed a point, the mean with its 95 % bootstrap interval.
+    """A figure for each score that claims are about, of all labels, and of the scores that it is compared with: every
+    seed a point, and the mean with its 95 % bootstrap interval.
 
-    Of numbers that some seeds never came to (frames until they recover) the median takes the mean's place, and these
-    seeds stand at the right edge.
+    Where some seeds have no finite score (frames to recover), the median replaces the mean, and these seeds are drawn
+    at the right edge.
     """
     named: dict[str, dict[tuple[str, str], str]] = {}
-    for question in results.study.questions:
-        measured = question.claim.measurement
-        others = {(label, name): key for key, (label, name, _) in question.tables.items() if name != measured}
+    for hypothesis in results.study.hypotheses:
+        measured = hypothesis.claim.measurement
+        others = {(label, name): key for key, (label, name, _) in hypothesis.tables.items() if name != measured}
         named.setdefault(measured, {}).update(others)
     for name, known in named.items():
         groups: dict[str, dict[str, list[float]]] = {}
         for label, row in results.rows:
             shown = label if row.name == name else known.get((label, row.name))
             if shown:
-                groups.setdefault(row.where, {}).setdefault(shown, []).append(row.value)
+                groups.setdefault(row.condition, {}).setdefault(shown, []).append(row.value)
         if not groups:
             continue
         order = dict.fromkeys([*(plan["label"] for plan in results.plans), *known.values()])
         groups = {where: {label: group[label] for label in order if label in group} for where, group in groups.items()}
         reached = all(np.isfinite(values).all() for group in groups.values() for values in group.values())
         middle = "mean" if reached else "median; right edge: never"
-        yield Drawn(f"{name}, each seed a point, and their {middle}", _point_figure(groups, name, theme, reached))
+        yield Drawn(f"{name}: each seed, and the {middle}", _point_figure(groups, name, theme, reached))
 
 
 def _point_figure(groups: Mapping[str, Mapping[str, Sequence[float]]], name: str, theme: str, reached: bool) -> Figure:
@@ -109,12 +109,12 @@ def _point_figure(groups: Mapping[str, Mapping[str, Sequence[float]]], name: str
 
 
 def _middle(scores: np.ndarray) -> float:
-    """The median; never is later than all, and of an even number the later one of the two in the middle counts."""
+    """The median; of an even number of scores the larger one in the middle."""
     return float(np.sort(scores, axis=None)[scores.size // 2])
 
 
 def _profile(results: Results, theme: str) -> Iterator[Drawn]:
-    """How many runs score above each threshold, over all tasks."""
+    """Fraction of runs above each threshold, over all tasks."""
     name = "area of success"
     labels = dict.fromkeys(label for label, row in results.rows if row.name == name)
     tables = score_tables(results.rows, {label: (label, name, None) for label in labels}).scores
@@ -134,7 +134,7 @@ def _profile(results: Results, theme: str) -> Iterator[Drawn]:
 
 
 def _raster(results: Results, theme: str) -> Iterator[Drawn]:
-    """Who acts at each step of six episodes, one row per module."""
+    """Active modules at each step of six episodes, one row per module."""
     for plan in results.plans:
         raster = plan["records"].get("raster")
         if not raster:
@@ -144,18 +144,18 @@ def _raster(results: Results, theme: str) -> Iterator[Drawn]:
         for module in range(active.shape[1]):
             steps = np.flatnonzero(active[:, module])
             color = COLORS[theme][module % len(COLORS[theme])]
-            axes.plot(steps, [module + 1] * len(steps), "|", color=color, markersize=11, markeredgewidth=1.4)
+            axes.plot(steps, [module] * len(steps), "|", color=color, markersize=11, markeredgewidth=1.4)
         _mark_ends(axes, [len(episode) for episode in raster["active"]], ink)
-        axes.set_yticks(range(1, active.shape[1] + 1))
-        axes.set_ylim(active.shape[1] + 0.6, 0.4)
+        axes.set_yticks(range(active.shape[1]))
+        axes.set_ylim(active.shape[1] - 0.4, -0.6)
         axes.set_ylabel("module", color=ink["ink"])
-        axes.set_xlabel("step (lines: an episode begins)", color=ink["ink"])
+        axes.set_xlabel("step (dotted: start of an episode)", color=ink["ink"])
         _finish(axes, ink, "", legend=False)
         yield Drawn(f"{plan['label']} on {raster['env']}, seed {raster['seed']}: active modules", figure)
 
 
 def _values(results: Results, theme: str) -> Iterator[Drawn]:
-    """The predicted value over the episodes of a meta-episode."""
+    """The predicted value over nine episodes."""
     for plan in results.plans:
         record = plan["records"].get("values")
         if not record:
@@ -164,7 +164,7 @@ def _values(results: Results, theme: str) -> Iterator[Drawn]:
         axes.plot(np.concatenate(record["values"]), color=COLORS[theme][0], linewidth=1.4)
         _mark_ends(axes, [len(values) for values in record["values"]], ink)
         axes.set_ylabel("value", color=ink["ink"])
-        axes.set_xlabel("step (lines: an episode begins)", color=ink["ink"])
+        axes.set_xlabel("step (dotted: start of an episode)", color=ink["ink"])
         _finish(axes, ink, "y", legend=False)
         yield Drawn(f"{plan['label']} on {record['env']}, seed {record['seed']}: value over nine episodes", figure)
 

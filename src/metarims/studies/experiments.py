@@ -1,4 +1,4 @@
-"""Which agents train on what in each study, and what is measured of them."""
+"""The plans of each study: which agents train on which tasks, and what is measured."""
 
 from collections.abc import Sequence
 
@@ -26,15 +26,13 @@ CURRICULUM = ("BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0", "BabyAI-GoToRedB
 
 
 def each(agents: Sequence[str], tasks: Sequence[str], scale: Scale, *measure: Measure) -> tuple[Plan, ...]:
-    """Every agent on every task that the scale has time for."""
+    """Every agent on every task, as many as the scale allows."""
     return tuple(Plan(agent, agent, (Stage(task),), measure) for task in tasks[: scale.tasks] for agent in agents)
 
 
 def transfers(scale: Scale) -> tuple[Plan, ...]:
-    """Agents trained on the smallest room and measured in larger ones, and the other way round.
-
-    The way back begins in the largest room that the scale has time to learn.
-    """
+    """Zero-shot transfer from the smallest room to larger ones, and backward from the largest that the scale can
+    learn."""
     agents = ("metarims", "modular", "vanilla", "metalstm", "metaflip", "slowlr")
     if scale.name == "smoke":
         agents = agents[:3]
@@ -42,12 +40,14 @@ def transfers(scale: Scale) -> tuple[Plan, ...]:
     there = each(agents, DOORKEY[:1], scale, *forward)
     largest = 2 if scale.name == "paper" else 1
     hard, easier = DOORKEY[largest], DOORKEY[:largest]
-    back = tuple(Plan(f"{a} backward", a, (Stage(hard),), (measures.narrowing(hard, *easier),)) for a in agents[:3])
+    back = tuple(
+        Plan(f"{a} backward", a, (Stage(hard),), (measures.backward_transfer(hard, *easier),)) for a in agents[:3]
+    )
     return there + back
 
 
 def curriculum(scale: Scale) -> tuple[Plan, ...]:
-    """The last of four tasks, from scratch, and after the three before it."""
+    """The last of four tasks, from scratch and after the three before it."""
     stages = tuple(Stage(env) for env in (CURRICULUM[:2] if scale.name == "smoke" else CURRICULUM))
     return tuple(
         plan
@@ -60,9 +60,9 @@ def curriculum(scale: Scale) -> tuple[Plan, ...]:
 
 
 def sparsity(scale: Scale) -> tuple[Plan, ...]:
-    """How many of five modules act, and how many fast spans a slow one is long.
+    """The number of active modules of five, and the ratio of slow to fast span.
 
-    Whatever its span the slow loop waits for the same steps, learns as often and from as much.
+    At every ratio the slow loop has the same rollout, hence as many updates from as much data.
     """
     task = (Stage("BabyAI-GoToObj-v0"),)
     numbers = (3, 5) if scale.name == "smoke" else range(1, 6)
@@ -85,19 +85,19 @@ def sparsity(scale: Scale) -> tuple[Plan, ...]:
 
 
 def forgetting(scale: Scale) -> tuple[Plan, ...]:
-    """Two tasks after each other, and three; the first is measured after each."""
+    """Two and three tasks in sequence; the first is measured after each."""
     a, b, c = (Stage(env) for env in ("BabyAI-GoToRedBallGrey-v0", "BabyAI-GoToObj-v0", "BabyAI-PickupDist-v0"))
     agents = ("metarims", "modular", "vanilla")
-    pairs = tuple(Plan(agent, agent, (a, b), (measures.kept,)) for agent in agents)
+    pairs = tuple(Plan(agent, agent, (a, b), (measures.retention,)) for agent in agents)
     if scale.name == "smoke":
         return pairs
-    return pairs + tuple(Plan(f"{agent}, sequence", agent, (a, b, c), (measures.kept,)) for agent in agents)
+    return pairs + tuple(Plan(f"{agent}, sequence", agent, (a, b, c), (measures.retention,)) for agent in agents)
 
 
 def adaptation(scale: Scale) -> tuple[Plan, ...]:
-    """A task, then another: with both loops, with the fast one only, and an LSTM."""
+    """A task, then another: with both loops, with the fast loop only, and an LSTM."""
     before, after = "BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0"
-    # The slow loop learns nothing, and must not take frames for itself.
+    # The slow loop learns nothing, so it must not collect data of its own.
     frozen = {"lr_multipliers.attention": 0.0, "lr_multipliers.value": 0.0, "slow_data": "reuse"}
     both = (Stage(before), Stage(after))
     return (
@@ -108,11 +108,11 @@ def adaptation(scale: Scale) -> tuple[Plan, ...]:
 
 
 def activities(scale: Scale, tasks: Sequence[str], agents: Sequence[str]) -> tuple[Plan, ...]:
-    """Some of these on some tasks: ``metarims``; ``two active``, where other studies have three; and null models, the
-    sets of which are drawn by lot (``random`` learns in one loop, ``drawn`` in two) or always the same (``fixed``).
+    """Module activations: ``metarims``; ``two active`` of five modules; and null models with sets of modules that are
+    random (``random`` learns in one loop, ``drawn`` in two) or fixed (``fixed``).
 
-    Where a collision costs what a success gives, agents stand still before they learn anything else: there they are
-    paid for trying.
+    Where a collision costs as much as a success gives, agents learn to stand still first: there the entropy
+    bonus is larger.
     """
     changes = {
         "two active": {"core.num_modules": 5, "core.num_active": 2},

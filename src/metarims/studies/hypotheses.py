@@ -1,0 +1,90 @@
+"""Constructors of the hypotheses that several studies share."""
+
+from collections.abc import Sequence
+
+from metarims.studies import experiments
+from metarims.studies.measures import INFORMATION
+from metarims.studies.plans import Hypothesis
+from metarims.studies.verdicts import Claim
+
+
+def compare(
+    sentence: str, name: str, agent: str, *baselines: str, conditions: Sequence[str] | None = None, **claim
+) -> Hypothesis:
+    """One label against others, by scores of one name."""
+    tables = {label: (label, name, None if conditions is None else tuple(conditions)) for label in (agent, *baselines)}
+    return Hypothesis(Claim(sentence, name, agent, baselines, **claim), tables)
+
+
+def level(
+    sentence: str, name: str, agent: str, goal: float, conditions: Sequence[str] | None = None, **claim
+) -> Hypothesis:
+    """The mean of one label over seeds and tasks against a fixed level."""
+    return compare(sentence, name, agent, conditions=conditions, test="level", goal=goal, **claim)
+
+
+def compare_conditions(agent: str, better: str, worse: str) -> Hypothesis:
+    """One agent's success under two conditions."""
+    claim = Claim(f"{agent} has a higher success rate {better} than {worse}", "success", better, (worse,), paired=True)
+    return Hypothesis(claim, {condition: (agent, "success", (condition,)) for condition in (better, worse)})
+
+
+def needs_memory(agent: str, env: str) -> Hypothesis:
+    """One agent's success with and without its recurrent state."""
+    without = f"{agent} without memory"
+    claim = Claim(f"{agent} needs its memory", "success", agent, (without,), paired=True)
+    return Hypothesis(claim, {agent: (agent, "success", (env,)), without: (agent, "success without memory", (env,))})
+
+
+INFORMATIVE_SETS = (
+    compare(
+        "the active set has more mutual information with the tile ahead than a random one",
+        INFORMATION,
+        "metarims",
+        "random",
+    ),
+    Hypothesis(
+        Claim(
+            "the active set has more mutual information than the set of the untrained agent at the same steps",
+            INFORMATION,
+            "trained",
+            ("untrained",),
+            paired=True,
+        ),
+        {
+            "trained": ("metarims", INFORMATION, None),
+            "untrained": ("metarims", f"{INFORMATION}, untrained agent", None),
+        },
+    ),
+)
+"""Whether the choice of active modules depends on what the agent observes, beyond chance and architecture."""
+
+
+def marker_module(moment: str) -> tuple[Hypothesis, Hypothesis]:
+    """One module is active at nearly all such moments, and more specifically so than with the random router."""
+    return (
+        level(
+            f"one module is active {moment} of nearly all solved episodes",
+            f"activity of one module {moment}",
+            "metarims",
+            0.95,
+        ),
+        compare(
+            f"one module is active {moment} more than elsewhere, compared with random sets",
+            f"excess activity of one module {moment}",
+            "metarims",
+            "random",
+        ),
+    )
+
+
+def backward_transfer(agent: str) -> Hypothesis:
+    """How much less often an agent that learnt a larger room succeeds on 5x5."""
+    return level(
+        f"{agent}, where it has learnt a larger room, loses at most a tenth of success on 5x5",
+        "success lost",
+        f"{agent} backward",
+        0.1,
+        experiments.DOORKEY[:1],
+        direction="lower",
+    )

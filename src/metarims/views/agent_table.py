@@ -1,0 +1,139 @@
+"""The table of evaluated agents, on a page and on the terminal: what each is, what it cost and how well it does."""
+
+import html
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from metarims.evaluation.evaluate import BACKENDS
+from metarims.evaluation.tables import Summary
+
+Setting = tuple[str, str]
+"""A backend, and how the agent was evaluated there: ``("jax", "sampled, no mission")``."""
+
+
+class AgentSummary(NamedTuple):
+    """A row of the table."""
+
+    label: str
+    seeds: int
+    frames: int
+    """Environment steps per seed, over both loops."""
+    evaluations: Sequence[Summary]
+    parameters: int | None = None
+    frames_per_second: float | None = None
+    """Of training, all seeds together, without compilation."""
+
+    @property
+    def pooled(self) -> dict[Setting, Summary]:
+        """The evaluation of all seeds together in each setting."""
+        found: dict[Setting, Summary] = {}
+        for row in self.evaluations:
+            if row["seed"] != "over seeds":  # The row of all seeds comes after the single seeds'.
+                found[row["backend"], _describe(row)] = row
+        return found
+
+
+def _describe(row: Summary) -> str:
+    """The policy and each ablation, in words."""
+    policy = row["policy"] if row["temperature"] == 1 else f"{row['policy']} at temperature {row['temperature']}"
+    return policy + ", no memory" * row["no_memory"] + ", no mission" * row["no_mission"]
+
+
+def _settings(agents: Sequence[AgentSummary]) -> list[Setting]:
+    """All settings, by backend."""
+    found = dict.fromkeys(setting for agent in agents for setting in agent.pooled)
+    return sorted(found, key=lambda setting: setting[0] == "farama")
+
+
+def _place(backend: str) -> str:
+    return BACKENDS.get(backend, backend)
+
+
+def _number(value: float | int | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def print_agents(agents: Sequence[AgentSummary], console: Console) -> None:
+    """Success of each agent with its interval: policies in rows, backends in columns."""
+    settings = _settings(agents)
+    backends, policies = (list(dict.fromkeys(part)) for part in zip(*settings, strict=True))
+    episodes = {backend: row["episodes"] for agent in agents for (backend, _), row in agent.pooled.items()}
+    counts = ", ".join(f"{number:,} ({_place(name)})" for name, number in episodes.items())
+    env = agents[0].evaluations[0]["env"]
+    console.print(
+        f"\nSuccess on {env} with Wilson's 95 % interval; episodes: {counts}", highlight=False, soft_wrap=True
+    )
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for name in ("agent", "frames", "frames/s", "policy", *backends):
+        table.add_column(name, justify="left" if name in ("agent", "policy") else "right", no_wrap=name != "policy")
+    for agent in agents:
+        head = agent.label, f"{agent.frames:,}", _number(agent.frames_per_second)
+        for policy in policies:
+            cells = (_interval(agent.pooled.get((backend, policy))) for backend in backends)
+            table.add_row(*head, policy, *cells)
+            head = "", "", ""
+        table.add_section()
+    console.print(table)
+
+
+def _interval(row: Summary | None) -> str:
+    """As ``0.950 [.91, .97]``: the whole table fits 80 columns."""
+    if row is None:
+        return "–"
+    low, high = (f"{row[end]:.2f}".removeprefix("0") for end in ("success_low", "success_high"))
+    return f"{row['success']:.3f} [{low}, {high.replace('1.00', '1.0')}]"
+
+
+def agent_table(agents: Sequence[AgentSummary]) -> str:
+    """The same as markup: success with its interval as numbers, and drawn on a scale from 0 to 1."""
+    settings = _settings(agents)
+    names = ("Agent", "Parameters", "Seeds", "Frames", "Frames/s")
+    spans = {name: sum(backend == name for backend, _ in settings) for name, _ in settings}
+    groups = [
+        f'<th colspan="{n}" scope="colgroup">Success, {html.escape(_place(name))}</th>' for name, n in spans.items()
+    ]
+    head = "".join(f'<th rowspan="2" scope="col">{name}</th>' for name in names) + "".join(groups)
+    policies = "".join(f'<th scope="col">{html.escape(policy)}</th>' for _, policy in settings)
+    rows = "\n".join(_agent_row(agent, settings) for agent in agents)
+    return f"""<div class="panel results-panel">
+<table class="results">
+<thead>
+<tr>{head}<th rowspan="2" scope="col">Steps per episode</th></tr>
+<tr>{policies}</tr>
+</thead>
+<tbody>
+{rows}
+</tbody>
+</table>
+</div>
+<p class="table-note">Success rate with Wilson’s 95 % interval over the episodes of all seeds; the scale below runs from
+0 to 1. Frames: environment steps per seed, over both loops. Frames/s: all seeds together, without compilation.
+Steps per episode: of the rightmost column.</p>"""
+
+
+def _agent_row(agent: AgentSummary, settings: Sequence[Setting]) -> str:
+    pooled = agent.pooled
+    cells = "".join(_success_cell(pooled.get(setting)) for setting in settings)
+    last = pooled.get(settings[-1])
+    length = f"{last['mean_length']:.1f}" if last else "–"
+    return (
+        f'<tr><th scope="row">{html.escape(agent.label)}</th><td>{_number(agent.parameters)}</td><td>{agent.seeds}</td>'
+        f"<td>{agent.frames:,}</td><td>{_number(agent.frames_per_second)}</td>{cells}"
+        f"<td>{length}</td></tr>"
+    )
+
+
+def _success_cell(row: Summary | None) -> str:
+    if row is None:
+        return "<td>–</td>"
+    success, low, high = row["success"], row["success_low"], row["success_high"]
+    return (
+        f'<td title="{row["episodes"]:,} episodes; mean return {row["mean_return"]:.3f}; '
+        f'{row["mean_length"]:.1f} steps per episode"><strong>{success:.3f}</strong> '
+        f'<span class="interval">{low:.3f} – {high:.3f}</span>'
+        f'<span class="scale" style="--low:{low:.4f};--high:{high:.4f};--at:{success:.4f}"><i></i><b></b></span></td>'
+    )
