@@ -1,4 +1,4 @@
-"""Oddities of Farama's environments that are kept on purpose (section numbers: the list of quirks in the docs)."""
+"""Oddities of Farama's environments that are kept on purpose."""
 
 import gymnasium
 import jax

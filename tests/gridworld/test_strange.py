@@ -1,4 +1,4 @@
-"""Environments that are not what they should be are told of in a sentence, whatever they answer."""
+"""Environments that are not what they should be are user errors, whatever they answer."""
 
 import gymnasium
 import numpy as np
@@ -10,7 +10,7 @@ from metarims.errors import UserError
 
 
 @pytest.mark.parametrize(
-    ("odd", "sentence"),
+    ("odd", "message"),
     [
         ({"space": Discrete(3, start=5)}, "has the action space .* only Discrete ones from 0 on"),
         ({"space": None}, "has the action space None"),
@@ -23,13 +23,13 @@ from metarims.errors import UserError
         ({"step is": None}, "Strange-v0 failed: TypeError"),
     ],
 )
-def test_played_for_training(odd, sentence):
-    with pytest.raises(UserError, match=sentence):
+def test_played_for_training(odd, message):
+    with pytest.raises(UserError, match=message):
         play_host(odd)
 
 
 @pytest.mark.parametrize(
-    ("odd", "sentence"),
+    ("odd", "message"),
     [
         ({"fails": ValueError("stuck\nfast")}, "Drawn-v0 failed: ValueError: stuck.$"),
         ({"keywords": {"agent_view_size": 5}}, "Drawn-v0 failed: ValueError: could not broadcast"),
@@ -37,8 +37,8 @@ def test_played_for_training(odd, sentence):
         ({"answer": lambda answer: answer[:3]}, "Drawn-v0 failed: ValueError"),
     ],
 )
-def test_played_for_evaluation(odd, sentence):
-    with pytest.raises(UserError, match=sentence):
+def test_played_for_evaluation(odd, message):
+    with pytest.raises(UserError, match=message):
         play_farama(odd)
 
 

@@ -84,10 +84,8 @@ def resolve(id: str) -> Kind:
 
     An unknown id is a ``UserError`` with the nearest names. Gymnasium is imported only for ids that are not ours.
     """
-    if id in LEVELS:
-        return "level"
-    if "+" in id or "*" in id:
-        return "mixture"
+    if is_native(id):
+        return "level" if id in LEVELS else "mixture"
     check_registered(id)
     return "host"
 
