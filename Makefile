@@ -30,7 +30,7 @@ test-all: $(VENV)/installed-dev
 words: $(VENV)/installed-dev
 	$(BIN)/python tests/words.py
 
-# Small faults in the sources, one at a time: does a test notice? About an hour on one core.
+# Small faults in the sources, one at a time: does a test notice? About half an hour on one core.
 mutants: $(VENV)/installed-dev
 	$(BIN)/python tests/mutations.py
 
