@@ -12,7 +12,7 @@ from metarims.evaluation.statistics import MIN_SEEDS, interquartile_mean, mean, 
 from metarims.studies.results import Results
 from metarims.studies.study_folder import episodes_path
 from metarims.studies.study_plots import draw
-from metarims.views.agent_table import AgentSummary
+from metarims.views.agent_table import AgentSummary, labelled
 from metarims.views.plots import save_figure
 from metarims.views.report import Report, ReportFigure, write_report
 
@@ -114,18 +114,18 @@ of at least {MIN_SEEDS} seeds.</p>"""
 
 def _row(label: str, name: str, condition: str, values: np.ndarray) -> str:
     each = ", ".join(_number(value) for value in values)
-    head = "".join(f"<td>{_text(cell)}</td>" for cell in (name, condition, len(values)))
+    cells = {"Measure": name, "Condition": condition, "Seeds": len(values)}
+    head = "".join(labelled(title, _text(cell)) for title, cell in cells.items())
     head = f'<tr><th scope="row">{_text(label)}</th>{head}'
+    last = labelled("Each seed", each, ' class="seeds"')
     if not np.isfinite(values).all():
         reached = int(np.isfinite(values).sum())
-        return f'{head}<td colspan="3">reached by {reached} of {len(values)}</td><td class="seeds">{each}</td></tr>'
+        return f'{head}<td colspan="3">reached by {reached} of {len(values)}</td>{last}</tr>'
     value, low, high = stratified_interval(mean, values[:, None])
     ends = f"fewer than {MIN_SEEDS} seeds" if np.isnan(low) else f"{_number(low)} – {_number(high)}"
     middle = _number(interquartile_mean(values[:, None]))
-    return (
-        f"{head}<td><strong>{_number(value)}</strong></td><td>{ends}</td><td>{middle}</td>"
-        f'<td class="seeds">{each}</td></tr>'
-    )
+    mean_cell = labelled("Mean", f"<strong>{_number(value)}</strong>")
+    return f"{head}{mean_cell}{labelled('95 % interval', ends)}{labelled('IQM', middle)}{last}</tr>"
 
 
 def _details(results: Results) -> tuple[dict[str, str], dict[str, str]]:

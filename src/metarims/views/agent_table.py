@@ -117,23 +117,35 @@ Steps per episode: of the rightmost column.</p>"""
 
 def _agent_row(agent: AgentSummary, settings: Sequence[Setting]) -> str:
     pooled = agent.pooled
-    cells = "".join(_success_cell(pooled.get(setting)) for setting in settings)
+    cells = "".join(_success_cell(f"{_place(setting[0])}, {setting[1]}", pooled.get(setting)) for setting in settings)
     last = pooled.get(settings[-1])
+    facts = "".join(
+        labelled(name, value)
+        for name, value in (
+            ("Parameters", _number(agent.parameters)),
+            ("Seeds", str(agent.seeds)),
+            ("Frames", f"{agent.frames:,}"),
+            ("Frames/s", _number(agent.frames_per_second)),
+        )
+    )
     length = f"{last['mean_length']:.1f}" if last else "–"
     return (
-        f'<tr><th scope="row">{html.escape(agent.label)}</th><td>{_number(agent.parameters)}</td><td>{agent.seeds}</td>'
-        f"<td>{agent.frames:,}</td><td>{_number(agent.frames_per_second)}</td>{cells}"
-        f"<td>{length}</td></tr>"
+        f'<tr><th scope="row">{html.escape(agent.label)}</th>{facts}{cells}{labelled("Steps per episode", length)}</tr>'
     )
 
 
-def _success_cell(row: Summary | None) -> str:
+def labelled(label: str, content: str, attributes: str = "") -> str:
+    """A cell with its column's name, which narrow screens show beside it; ``content`` is markup."""
+    return f'<td data-label="{html.escape(label)}"{attributes}>{content}</td>'
+
+
+def _success_cell(label: str, row: Summary | None) -> str:
     if row is None:
-        return "<td>–</td>"
+        return labelled(label, "–")
     success, low, high = row["success"], row["success_low"], row["success_high"]
-    return (
-        f'<td title="{row["episodes"]:,} episodes; mean return {row["mean_return"]:.3f}; '
-        f'{row["mean_length"]:.1f} steps per episode"><strong>{success:.3f}</strong> '
-        f'<span class="interval">{low:.3f} – {high:.3f}</span>'
-        f'<span class="scale" style="--low:{low:.4f};--high:{high:.4f};--at:{success:.4f}"><i></i><b></b></span></td>'
+    title = f"{row['episodes']:,} episodes, return {row['mean_return']:.3f}, {row['mean_length']:.1f} steps"
+    content = (
+        f'<strong>{success:.3f}</strong> <span class="interval">{low:.3f} – {high:.3f}</span>'
+        f'<span class="scale" style="--low:{low:.4f};--high:{high:.4f};--at:{success:.4f}"><i></i><b></b></span>'
     )
+    return labelled(label, content, f' title="{title}"')
