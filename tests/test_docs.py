@@ -32,8 +32,8 @@ from metarims.studies.catalogue import STUDIES
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES += sorted((ROOT / "docs" / "howto").glob("*.md"))
-SHELL = ("", "sh", "bash")
-"""Languages of blocks that hold commands; the README's have none."""
+SHELL = ("sh", "bash")
+"""Languages of blocks that hold commands."""
 
 
 def blocks(page, *languages):
