@@ -387,7 +387,7 @@ def test_the_compilers_log_is_silent_unless_it_is_asked_for(monkeypatch):
 
 def test_the_demo_speaks_before_it_computes(monkeypatch, tmp_path):
     """A plan that fails (code 1 of a study) is an error of the demo."""
-    monkeypatch.setattr("metarims.commands.study.run_study_command", lambda *_: 1)
+    monkeypatch.setattr("metarims.commands.study.StudyRunCommand.run", lambda *_: 1)
     code, said, _ = metarims("demo", "--out", tmp_path)
     assert (code, said.count("\n")) == (2, 1)
 

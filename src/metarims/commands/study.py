@@ -2,10 +2,9 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -78,8 +77,26 @@ class StudyRunCommand:
     """--on ray: accelerators per plan; with a fraction, plans share one."""
 
     def run(self, command: str) -> int:
+        from metarims.runs.signals import StopRequest
+        from metarims.studies.catalogue import study
+        from metarims.studies.results import collect
+        from metarims.studies.running import run_study
+        from metarims.studies.scales import scale
+        from metarims.terminal import Terminal
+
+        chosen, size = study(self.name), scale(self.scale)
         out = self.out or Path("runs") / f"{self.name}-{self.scale}"
-        return run_study_command(self.name, self.scale, out, command, self._workers, self.only)
+        with self._workers() as workers, StopRequest() as stop:
+            ended = run_study(chosen, size, out, workers, Terminal(soft_wrap=True), stop, self.only)
+        collect(out)
+        if ended.left:
+            print(f"Stopped and saved: {_plans(ended.finished)} finished. To resume: {command}")
+            return 0
+        _report_study(out, out / "report.html")
+        if ended.failed:
+            print(f"{_plans(ended.failed)} failed: rerun the command to repeat them.", file=sys.stderr)
+            return 1
+        return 0
 
     def _workers(self):
         from metarims.studies.workers import Processes, RayCluster, count_workers
@@ -98,32 +115,6 @@ class StudyRunCommand:
                 message = f"{name} is {format_value(value)}, which needs --on ray: add it, or remove --{name}."
                 raise UserError(message, field=name, value=value)
         return Processes(self.workers or count_workers())
-
-
-def run_study_command(
-    name: str, scale_name: str, out: Path, command: str, make_workers: Any = None, only: Sequence[str] = ()
-) -> int:
-    """Run a study in a folder and write its report; the exit code is 1 if a plan failed."""
-    from metarims.runs.signals import StopRequest
-    from metarims.studies.catalogue import study
-    from metarims.studies.results import collect
-    from metarims.studies.running import run_study
-    from metarims.studies.scales import scale
-    from metarims.studies.workers import Processes, count_workers
-    from metarims.terminal import Terminal
-
-    chosen, size = study(name), scale(scale_name)
-    with make_workers() if make_workers else Processes(count_workers()) as workers, StopRequest() as stop:
-        ended = run_study(chosen, size, out, workers, Terminal(soft_wrap=True), stop, only)
-    collect(out)
-    if ended.left:
-        print(f"Stopped and saved: {_plans(ended.finished)} finished. To resume: {command}")
-        return 0
-    _report_study(out, out / "report.html")
-    if ended.failed:
-        print(f"{_plans(ended.failed)} failed: rerun the command to repeat them.", file=sys.stderr)
-        return 1
-    return 0
 
 
 @dataclass(frozen=True)

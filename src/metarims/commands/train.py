@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from metarims.commands.common import conflict, file_name, flag, prepare_jax, program
+from metarims.commands.study import StudyRunCommand
 from metarims.config import Config, for_agent, unused_settings
 from metarims.presets import PRESETS, preset
 from metarims.runtime import share_processor
@@ -110,7 +111,6 @@ class DemoCommand:
 
     def run(self, command: str) -> int:
         print("Three agents learn one BabyAI task and are then evaluated.", flush=True)  # Imports take seconds.
-        from metarims.commands.study import run_study_command
-
         # A failed agent is an error here: the demo compares all three.
-        return 2 * bool(run_study_command("demo", "demo", self.out, command))
+        study = StudyRunCommand("demo", "demo", self.out)  # pyright: ignore[reportArgumentType]
+        return 2 * bool(study.run(command))
