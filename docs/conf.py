@@ -69,9 +69,17 @@ def list_modules(folder):
     return "\n".join(f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n" for name in names)
 
 
+def list_examples():
+    """A section with the text of each program in ``examples``."""
+    names = sorted(file.name for file in (Path(__file__).parents[1] / "examples").glob("*.py"))
+    block = "```{{literalinclude}} ../examples/{0}\n:language: python\n```"
+    return "\n".join(f"## examples/{name}\n\n{block.format(name)}\n" for name in names)
+
+
 def read_page(app, docname, source):
     folder = posixpath.dirname("docs/" + docname)
     text = re.sub(r"^% modules in (\S*)$", lambda found: list_modules(found[1]), source[0], flags=re.MULTILINE)
+    text = re.sub(r"^% examples$", lambda found: list_examples(), text, flags=re.MULTILINE)
     source[0] = link_pages(text, folder, folder)
 
 

@@ -19,16 +19,16 @@ COMPACT = """<style>
 .page > h1, .eyebrow, .episode-nav, .legend, .hint, .switch { display: none !important }
 .transport, .timeline-panel, .keys { display: none !important }
 .scene { grid-template-columns: 262px 178px minmax(0, 1fr) !important; gap: 8px !important }
-.mind-panel { grid-column: auto !important }
+.module-panel { grid-column: auto !important }
 .panel { padding: 8px 10px !important; margin: 0 }
 .panel h3 { font-size: 13px !important; margin: 0 0 4px !important }
 .mission { font-size: 19px !important; margin: 0 !important }
 .modules { grid-template-columns: repeat(5, 1fr) !important; gap: 5px !important; margin-bottom: 8px !important }
 .module { padding: 4px !important }
 .module-name { font-size: 18px !important }
-.mind-columns { grid-template-columns: 128px 1fr !important; gap: 10px !important }
-.mind-columns table { border-spacing: 1px !important }
-.mind-columns td { height: 22px !important; font-size: 8.5px !important }
+.module-columns { grid-template-columns: 128px 1fr !important; gap: 10px !important }
+.module-columns table { border-spacing: 1px !important }
+.module-columns td { height: 22px !important; font-size: 8.5px !important }
 .choice { grid-template-columns: 68px 1fr 30px !important; gap: 4px !important }
 .choice { padding: 1px 3px !important; font-size: 11px !important }
 .choice-number { font-size: 11px !important }
