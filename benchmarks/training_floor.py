@@ -117,7 +117,7 @@ def train_steps(core: Core) -> tuple[Callable[..., Any], tuple[Any, ...], int]:
     x = jax.random.normal(jax.random.key(1), (SPAN, BATCH, FEATURES))
     is_first, state = jnp.zeros((SPAN, BATCH), bool), core.initial_state(BATCH)
     one = jax.eval_shape(lambda: (x[0, :1], core.initial_state(1)))
-    flops = count_flops(lambda x, state: core.step(core.read(x), state), *one)
+    flops = count_flops(lambda x, state: core.step(core.project_inputs(x), state), *one)
     gradient = jax.grad(lambda core: (unroll(core, x, state, is_first)[1][0] ** 2).mean())
 
     def descend(core, _):

@@ -89,7 +89,7 @@ def parse(arguments: list[str]) -> Any:
     registry = tyro.constructors.ConstructorRegistry()
     registry.primitive_rule(_whole_numbers)
     with registry:
-        return tyro.cli(
+        return tyro.cli(  # pyright: ignore[reportCallIssue]
             Union[tuple(commands)],  # noqa: UP007  # pyright: ignore[reportArgumentType]
             prog="metarims",
             description="Modular recurrent agents that learn at two speeds, in MiniGrid and BabyAI.",

@@ -23,6 +23,8 @@ OF_CORES = {f.name for settings in CORES.values() for f in dataclasses.fields(se
 """Settings that were part of ``network``."""
 
 ARRAYS = (
+    (r"\bactor\.core\.dice$", "actor.core.random_bits"),
+    (r"\bphases$", "num_rollouts"),
     (r"\bactor\.begins$", "actor.is_first"),
     (r"\bactor\.env\.world\.", "actor.env.env."),
     (r"\bactor\.env\.then$", "actor.env.next_source"),

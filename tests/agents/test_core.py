@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarims.agents.core import CoreMetrics, unroll, zero_where
+from metarims.agents.core import unroll, zero_where
 from metarims.agents.lstm import LSTMCore
 from metarims.agents.rims import RIMCore
 from metarims.core_settings import RIMSettings
@@ -31,8 +31,8 @@ CORES = {
 def plain(core, x, state, is_first):
     """The span step by step, with nothing put off."""
     outputs = []
-    for read, begin in zip(x, is_first, strict=True):
-        state, (output, _) = core.step(core.read(read), core.reset(state, begin))
+    for now, begin in zip(x, is_first, strict=True):
+        state, (output, _) = core.step(core.project_inputs(now), core.reset(state, begin))
         outputs.append(output)
     return state, jnp.stack(outputs)
 
@@ -65,12 +65,11 @@ def test_a_core_that_multiplies_by_itself_learns_too() -> None:
     """A user's own core need not know of ``multiply``."""
 
     class Leaky(LSTMCore):
-        def step(self, read, state):
+        def step(self, inputs, state):
             hidden = jnp.tanh(
-                read[:, : self.output_dim] + state.hidden @ self.modules.from_hidden[:, : self.output_dim]
+                inputs[:, : self.output_dim] + state.hidden @ self.modules.from_hidden[:, : self.output_dim]
             )
-            nothing = jnp.zeros((hidden.shape[0], 0))
-            return state._replace(hidden=hidden), (hidden, CoreMetrics(nothing > 0, nothing, nothing[..., None]))
+            return state._replace(hidden=hidden), (hidden, ())
 
         def reset(self, state, done):
             return zero_where(done, state)

@@ -36,7 +36,7 @@ def unroll(core, x, hidden, cell):
         return state, (state.hidden, state.cell, metrics.active)
 
     state = core.initial_state(hidden.shape[0])._replace(hidden=hidden, cell=cell)
-    return jax.lax.scan(step, state, core.read(x))[1]
+    return jax.lax.scan(step, state, core.project_inputs(x))[1]
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -45,7 +45,7 @@ def random_span(core, num_envs=ENVS, num_steps=STEPS, seed=1):
 
 @jax.jit
 def step(core, x, state):
-    return core.step(core.read(x), state)
+    return core.step(core.project_inputs(x), state)
 
 
 def sigmoid(x):
@@ -228,7 +228,7 @@ def test_what_is_heard_of_an_inactive_module_tells_nothing_of_its_past():
     @jax.jit
     @partial(jax.value_and_grad, has_aux=True)
     def said_by_active(hidden):
-        after, (_, metrics) = core.step(core.read(x[0]), state._replace(hidden=hidden))
+        after, (_, metrics) = core.step(core.project_inputs(x[0]), state._replace(hidden=hidden))
         return jnp.where(metrics.active[..., None], after.hidden, 0).sum(), metrics.active
 
     (said, active), gradient = said_by_active(state.hidden)
@@ -319,12 +319,12 @@ def test_of_the_modules_that_win_some_are_drawn_anew_at_each_step():
     x, state = random_span(core, num_envs=200)
     _, (_, winners) = step(core, x[0], state)
     one = core.with_active(1, drawn=True)
-    drawn = state._replace(dice=one.initial_state(200).dice)
+    drawn = state._replace(random_bits=one.initial_state(200).random_bits)
     chosen = np.zeros((200, core.num_modules))
     for _ in range(20):
         after, (_, metrics) = step(one, x[0], drawn)
         chosen += np.asarray(metrics.active)
-        drawn = drawn._replace(dice=after.dice)
+        drawn = drawn._replace(random_bits=after.random_bits)
     assert (chosen.sum(-1) == 20).all()
     assert (chosen[~np.asarray(winners.active)] == 0).all(), "only winners act"
     ranks = np.argsort(-np.asarray(winners.input_attention), axis=-1)[:, :3]
@@ -335,13 +335,13 @@ def test_of_the_modules_that_win_some_are_drawn_anew_at_each_step():
 def test_of_sets_that_are_drawn_fewer_are_drawn_too():
     """Those that attend most may not be among those that act now."""
     core = RIMCore(INPUT, RIMSettings(5, 3, WIDTH, router="random"), key=jax.random.key(0))
-    with pytest.raises(UserError, match="sets of this core are drawn"):
+    with pytest.raises(UserError, match="drawn=True"):
         core.with_active(2)
     fewer = core.with_active(2, drawn=True)
-    assert (fewer.num_candidates, fewer.num_active) == (5, 2)
+    assert (fewer.router.num_candidates, fewer.router.num_active) == (5, 2)
 
 
 def test_agents_draw_other_sets():
     cores = (RIMCore(INPUT, RIMSettings(5, 2, WIDTH, router="random"), key=jax.random.key(seed)) for seed in (0, 1))
-    one, other = (core.initial_state(8).dice for core in cores)
+    one, other = (core.initial_state(8).random_bits for core in cores)
     assert (one != other).any(axis=-1).all()

@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from metarims.agents.agent import AgentOutput
-from metarims.agents.core import CoreMetrics
 from metarims.errors import UserError
 from metarims.evaluation import evaluate, tables
 from metarims.evaluation.evaluate import Ablation, Evaluation, evaluate_farama, evaluate_jax, evaluation_key
@@ -45,8 +44,7 @@ class Biased(eqx.Module):
         image = observation.image if isinstance(observation, Pixels) else observation.codes
         assert image.shape[0] == num_envs
         logits = jnp.broadcast_to(self.logits, (num_envs, 7))
-        nothing = CoreMetrics(jnp.zeros((num_envs, 0), bool), jnp.zeros((num_envs, 0)), jnp.zeros((num_envs, 0, 0)))
-        return state + 1, AgentOutput(logits, state, nothing)
+        return state + 1, AgentOutput(logits, state, ())
 
 
 def biased(**odds):

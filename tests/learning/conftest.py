@@ -12,7 +12,6 @@ import pytest
 from jaxtyping import Array, Float
 
 from metarims.agents.agent import Agent, Head, make_agent
-from metarims.agents.core import CoreMetrics
 from metarims.config import PPO, Config, Loop, Network
 from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.gridworld import VOCABULARY, VecEnv, make
@@ -52,19 +51,17 @@ class CountingCore(eqx.Module):
     def output_dim(self) -> int:
         return 1
 
-    def initial_state(self, num_envs):
+    def initial_state(self, num_envs, key=None):
         return jnp.zeros(num_envs)
 
     def reset(self, state, done):
         return jnp.where(done, 0, state)
 
-    def read(self, x):
+    def project_inputs(self, x):
         return x
 
-    def step(self, read, state):
-        batch = len(state)
-        nothing = CoreMetrics(jnp.zeros((batch, 0), bool), jnp.zeros((batch, 0)), jnp.zeros((batch, 0, 0)))
-        return state + 1, (state[:, None], nothing)
+    def step(self, inputs, state):
+        return state + 1, (state[:, None], {"count": state})
 
 
 def random_agent(core, num_actions=7, seed=0, network=NETWORK):

@@ -71,7 +71,7 @@ def test_shards_take_together_the_step_of_one_program_on_all(small, quick_module
 def test_shards_draw_sets_of_their_own(small, quick_module):
     """Of the random router: those of two groups of environments have nothing to do with each other."""
     state = make_trainer(small.config("random", ppo=PPO(num_envs=4, shards=2), seeds=(0, 1))).init()
-    dice = np.asarray(state.actor.core.dice).reshape(-1, 2)
+    dice = np.asarray(state.actor.core.random_bits).reshape(-1, 2)
     assert len(dice) == 2 * 4
     assert len(np.unique(dice, axis=0)) == len(dice)
 

@@ -154,13 +154,16 @@ def test_learning_rates_fall_with_the_steps_of_a_seed(small, pair):
     """Of two seeds, after 8 phases of 8 steps of 8 environments each; in each cycle of four phases the fast loop learns
     after the first two, the slow one after the last."""
     trainer, _, state, metrics = pair
-    np.testing.assert_array_equal(state.phases, [8, 8])
+    np.testing.assert_array_equal(state.num_rollouts, [8, 8])
     for learner, phases in zip(trainer.learners, ([1, 2, 5, 6], [4, 8]), strict=True):
         rates = learner.loop.learning_rate / np.sqrt(1 + 64 * np.array(phases) / trainer.config.ppo.lr_decay_steps)
         np.testing.assert_allclose(metrics[f"{learner.name}/learning_rate"], [rates.mean()] * 2, rtol=1e-6)
     ppo = PPO(num_envs=8, lr_decay_steps=256)
-    assert make_trainer(small.config(ppo=ppo)).rate(state.phases[0]) == pytest.approx(1 / 3**0.5)
-    assert make_trainer(small.config(ppo=dataclasses.replace(ppo, lr_schedule="constant"))).rate(state.phases[0]) == 1
+    assert make_trainer(small.config(ppo=ppo)).rate(state.num_rollouts[0]) == pytest.approx(1 / 3**0.5)
+    assert (
+        make_trainer(small.config(ppo=dataclasses.replace(ppo, lr_schedule="constant"))).rate(state.num_rollouts[0])
+        == 1
+    )
 
 
 def test_steps_that_both_loops_learn_from_count_once(small):
@@ -180,7 +183,7 @@ def test_a_slow_loop_that_reuses_steps_learns_and_takes_none(small):
 
 def test_chunks_cover_the_frames_asked_for(small):
     trainer = make_trainer(small.config("vanilla", frames=1000, record_every=300))
-    assert (trainer.frames_per_cycle, trainer.cycles_per_chunk) == (64, 5)
+    assert (trainer.frames_per_iteration, trainer.iterations_per_chunk) == (64, 5)
     assert trainer.num_chunks == 4
     assert isinstance(trainer.frames_per_chunk, int)
     short = make_trainer(small.config("vanilla", frames=100, record_every=10**6))

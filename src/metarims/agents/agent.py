@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
-from metarims.agents.core import Core, CoreMetrics, State, unroll
-from metarims.agents.encoder import Encoder, Tables
+from metarims.agents.core import Core, Metrics, State, unroll
+from metarims.agents.encoder import EmbeddingTables, Encoder
 from metarims.agents.init import init_fan_in
 from metarims.agents.lstm import LSTMCore
 from metarims.agents.products import project
@@ -22,11 +22,11 @@ from metarims.rules import GROUPS
 
 
 class AgentOutput(NamedTuple):
-    """What an agent says at a step."""
+    """Outputs of an agent at a step."""
 
     logits: Float[Array, "*B A"]
     value: Float[Array, "*B"]
-    metrics: CoreMetrics
+    metrics: Metrics
 
 
 class Head(eqx.Module):
@@ -63,30 +63,32 @@ class Agent(eqx.Module):
         """The named parameter groups, as subtrees."""
         return {"encoder": self.encoder, **self.core.groups(), "policy": self.policy, "value": self.value}
 
-    def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> Tables:
-        """What ``step`` and ``unroll`` look up; compute it once per call, with the current weights."""
+    def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> EmbeddingTables:
+        """What ``step`` and ``unroll`` look up, computed from the current weights; once per call."""
         return self.encoder.tables(mission_tokens)
 
-    def initial_state(self, num_envs: int) -> State:
-        """The recurrent state at the beginning of an episode."""
-        return self.core.initial_state(num_envs)
+    def initial_state(self, num_envs: int, key: PRNGKeyArray | None = None) -> State:
+        """The recurrent state at the beginning of an episode; ``key``: for cores that draw random numbers."""
+        return self.core.initial_state(num_envs, key)
 
     def reset(self, state: State, done: Bool[Array, " B"]) -> State:
-        """The recurrent state with a fresh beginning where an episode has ended."""
+        """The recurrent state, initial again where an episode has ended."""
         return self.core.reset(state, done)
 
-    def encode(self, tables: Tables, observation: Observation | Pixels) -> Float[Array, "*B D"]:
-        """What the core reads of observations."""
+    def encode(self, tables: EmbeddingTables, observation: Observation | Pixels) -> Float[Array, "*B D"]:
+        """Features of observations: the input of the core."""
         return self.encoder(tables, observation)
 
-    def step(self, tables: Tables, observation: Observation | Pixels, state: State) -> tuple[State, AgentOutput]:
+    def step(
+        self, tables: EmbeddingTables, observation: Observation | Pixels, state: State
+    ) -> tuple[State, AgentOutput]:
         """One step of a batch of environments."""
-        read = self.core.read(self.encode(tables, observation))
-        state, (x, metrics) = self.core.step(read, state)
+        inputs = self.core.project_inputs(self.encode(tables, observation))
+        state, (x, metrics) = self.core.step(inputs, state)
         return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
 
     def unroll(
-        self, tables: Tables, observation: Observation, state: State, is_first: Bool[Array, "T B"]
+        self, tables: EmbeddingTables, observation: Observation, state: State, is_first: Bool[Array, "T B"]
     ) -> tuple[State, AgentOutput]:
         """A span of steps (leading axes T B); where ``is_first``, the state is reset before the step."""
         state, (x, metrics) = unroll(self.core, self.encode(tables, observation), state, is_first)
@@ -94,7 +96,7 @@ class Agent(eqx.Module):
 
 
 def policy_entropy(logits: Float[Array, "*B A"]) -> Float[Array, "*B"]:
-    """The entropy of a policy, in nats: log A where it draws by chance, 0 where it has no choice."""
+    """The entropy of a policy, in nats: from 0 (deterministic) to log A (uniform)."""
     log_probs = jax.nn.log_softmax(logits)
     return -(jnp.exp(log_probs) * log_probs).sum(-1)
 

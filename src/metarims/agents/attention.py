@@ -16,15 +16,15 @@ from metarims.core_settings import RIMSettings
 
 
 class InputAttention(eqx.Module):
-    """Each module asks for the input, and may prefer a null slot (key 0, value 0) instead.
+    """Each module queries the input and a null slot (key 0, value 0).
 
     a_m = softmax([q_m . k / sqrt(d), 0]), whose first entry is sigmoid(q_m . k / sqrt(d)) (paper, section 2.1).
     """
 
     query: Float[Array, "M H hk"]
     query_bias: Float[Array, "M hk"]
-    """What a module asks for before it knows anything: without it all queries are zero when an episode begins, all
-    modules score alike, and the first k act whatever they see."""
+    """Without it all queries are zero when an episode begins, all scores are equal, and the first k modules are active
+    whatever the input."""
     key: Float[Array, "D hk"]
     value: Float[Array, "D hv"]
     num_heads: int = eqx.field(static=True)
@@ -39,16 +39,16 @@ class InputAttention(eqx.Module):
         self.num_heads = num_heads
 
     def score(self, queries: Float[Array, "M B hk"], keys: Float[Array, "B hk"]) -> Float[Array, "M B heads"]:
-        """How well the input answers each module, per head; sigmoid of it is the share of attention that the input
-        gets, and the rest of one goes to the null slot."""
+        """Score of the input for each module, per head; its sigmoid is the attention weight of the input, and the
+        rest of one is that of the null slot."""
         queries = queries.reshape(*queries.shape[:-1], self.num_heads, -1)
         keys = keys.reshape(*keys.shape[:-1], self.num_heads, -1)
         return jnp.einsum("mbhd,bhd->mbh", queries, keys) * keys.shape[-1] ** -0.5
 
 
 def rank(scores: Float[Array, "M B heads"]) -> Float[Array, "M B"]:
-    """Numbers in the order of the mean share of attention over heads: its logit, which goes on to tell modules apart
-    where float32 has made their shares 0 or 1."""
+    """The logit of the mean attention over heads: it still orders modules where float32 rounds their attention to 0 or
+    1."""
     if scores.shape[-1] == 1:
         return scores[..., 0]
     attended, missed = jax.nn.log_sigmoid(scores), jax.nn.log_sigmoid(-scores)
@@ -114,7 +114,7 @@ match.defvjp(_match_forward, _match_backward)
 
 
 class Communication(eqx.Module):
-    """Active modules ask all modules, and add the answer to their state (paper, section 2.1).
+    """Active modules attend to all modules and add the message to their state (paper, section 2.1).
 
     Queries, keys and values come from the candidate states by weights of each module's own.
     """
@@ -137,14 +137,14 @@ class Communication(eqx.Module):
         self.num_heads = settings.communication_heads
 
     def __call__(self, hidden: Float[Array, "M B H"]) -> tuple[Float[Array, "M B H"], Float[Array, "B M M"]]:
-        """What each module hears, and how much it attends to each (mean over heads)."""
+        """The message to each module, and its attention to each module (mean over heads)."""
         weights = jnp.concatenate([self.query, self.key, self.value], axis=-1)
         projected = multiply(hidden, weights)
         query, key, value = jnp.split(projected.reshape(*hidden.shape[:2], 3 * self.num_heads, -1), 3, axis=2)
         scores = match(query, key) * query.shape[-1] ** -0.5
         attention = softmax(scores)
-        heard = jnp.einsum("bhmn,nbhd->mbhd", attention, value).reshape(*hidden.shape[:2], -1)
-        message = multiply(heard, self.output)
+        received = jnp.einsum("bhmn,nbhd->mbhd", attention, value).reshape(*hidden.shape[:2], -1)
+        message = multiply(received, self.output)
         if self.gate is not None:
-            message = jnp.tanh(message) * jax.nn.sigmoid(multiply(heard, self.gate))
+            message = jnp.tanh(message) * jax.nn.sigmoid(multiply(received, self.gate))
         return message, attention.mean(axis=1)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from metarims.agents.products import scan
 
@@ -13,29 +13,35 @@ State = Any
 """A core's recurrent state: a pytree whose leaves begin with the environments' axis B."""
 
 
-class CoreMetrics(NamedTuple):
-    """What the modules did; an LSTM has none (M = 0)."""
+class ModuleMetrics(NamedTuple):
+    """What the modules of a modular core did."""
 
     active: Bool[Array, "*B M"]
-    """Which modules acted."""
+    """Which modules were active."""
     input_attention: Float[Array, "*B M"]
     """Attention of each module to the input rather than to the null slot, mean over heads."""
     communication: Float[Array, "*B M M"]
     """Attention of each module (first M) to all modules' candidate states, its own too (second M), mean over heads.
-    What an idle module attends to has no effect; zeros where modules do not talk."""
+    That of an inactive module has no effect; zeros where modules do not communicate."""
+
+
+Metrics = ModuleMetrics | Mapping[str, Array] | tuple[()]
+"""What a core reports at a step: ``ModuleMetrics``, which the record, the viewer and the studies use; a dictionary of
+numbers per environment, whose means the record holds as ``core/NAME``; or nothing."""
 
 
 @runtime_checkable
 class Core(Protocol):
-    """A recurrent core. ``read`` is what of a step needs no state, and so runs for a whole span at once."""
+    """A recurrent core. ``project_inputs`` is the part of a step that needs no state; it runs for a whole span at once.
+    ``groups`` returns the parameters as ``modules``, ``attention`` or both. ``key`` is for cores with random states."""
 
     @property
     def output_dim(self) -> int: ...
     def groups(self) -> Mapping[str, PyTree]: ...
-    def initial_state(self, num_envs: int) -> State: ...
+    def initial_state(self, num_envs: int, key: PRNGKeyArray | None = None) -> State: ...
     def reset(self, state: State, done: Bool[Array, " B"]) -> State: ...
-    def read(self, x: Float[Array, "*B D"]) -> PyTree: ...
-    def step(self, read: PyTree, state: State) -> tuple[State, tuple[Float[Array, "B O"], CoreMetrics]]: ...
+    def project_inputs(self, x: Float[Array, "*B D"]) -> PyTree: ...
+    def step(self, inputs: PyTree, state: State) -> tuple[State, tuple[Float[Array, "B O"], Metrics]]: ...
 
 
 def zero_where(done: Bool[Array, " B"], state: State) -> State:
@@ -45,11 +51,11 @@ def zero_where(done: Bool[Array, " B"], state: State) -> State:
 
 def unroll(
     core: Core, x: Float[Array, "T B D"], state: State, is_first: Bool[Array, "T B"]
-) -> tuple[State, tuple[Float[Array, "T B O"], CoreMetrics]]:
+) -> tuple[State, tuple[Float[Array, "T B O"], Metrics]]:
     """Run the core over a span; where ``is_first``, the state is reset before the step."""
-    return scan(_step, core, state, (core.read(x), is_first))
+    return scan(_step, core, state, (core.project_inputs(x), is_first))
 
 
-def _step(core: Core, state: State, inputs: tuple[PyTree, Bool[Array, " B"]]) -> Any:
-    read, begin = inputs
-    return core.step(read, core.reset(state, begin))
+def _step(core: Core, state: State, step_inputs: tuple[PyTree, Bool[Array, " B"]]) -> Any:
+    inputs, is_first = step_inputs
+    return core.step(inputs, core.reset(state, is_first))

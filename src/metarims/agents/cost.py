@@ -32,7 +32,7 @@ def measure_cost(agent: Agent, mission_tokens: Integer[Array, "num_missions L"])
     output = jax.ShapeDtypeStruct((1, agent.core.output_dim), jnp.float32)
     flops = {
         "encoder": count_flops(agent.encoder, tables, one),
-        "core": count_flops(lambda x, state: agent.core.step(agent.core.read(x), state), features, state),
+        "core": count_flops(lambda x, state: agent.core.step(agent.core.project_inputs(x), state), features, state),
         "policy": count_flops(agent.policy, output),
         "value": count_flops(agent.value, output),
     }

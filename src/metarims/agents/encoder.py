@@ -1,4 +1,4 @@
-"""What the agent makes of an observation: features of the picture and of the mission.
+"""The encoder: features of the picture and of the mission.
 
 The picture is 7x7 tiles of 8x8 pixels and the first convolution has kernel and stride 8, so its output at a cell is a
 function of that cell's tile alone. Of the 60 tiles that exist it is computed once per call, and tile codes then look
@@ -22,14 +22,14 @@ from metarims.gridworld.types import TILE, VIEW, Observation, Pixels
 PATCH = TILE * TILE * 3
 
 
-class Tables(NamedTuple):
-    """What an agent computes once per call: features of every tile and of every mission that can occur."""
+class EmbeddingTables(NamedTuple):
+    """Features of every tile and of every mission that can occur, computed once per call."""
 
     tiles: Float[Array, "60 C"]
     film: Float[Array, "num_missions C2"] | None
     """Scale and shift of the tiles' features, if missions modulate them."""
     missions: Float[Array, "num_missions D"] | None
-    """What the mission adds to the features, if it is read."""
+    """The mission's part of the features, if missions are used."""
 
 
 def _whiten_tiles(epsilon: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +123,7 @@ def soft_rms_clip(x: Float[Array, "*B D"], limit: float) -> Float[Array, "*B D"]
 
 
 class MissionEncoder(eqx.Module):
-    """Words' embeddings read by a GRU."""
+    """A GRU over word embeddings."""
 
     words: Float[Array, "V W"]
     from_input: Float[Array, "W H3"]
@@ -142,19 +142,19 @@ class MissionEncoder(eqx.Module):
         inputs = project(lookup(self.words, tokens), self.from_input) + self.bias
         hidden = jnp.zeros((tokens.shape[0], self.from_hidden.shape[0]))
 
-        def read(hidden, word):
+        def step(hidden, word):
             x, token = word
             new = step_gru(x, hidden @ self.from_hidden, hidden)
             return jnp.where(token[:, None] > 0, new, hidden), None
 
-        return jax.lax.scan(read, hidden, (jnp.swapaxes(inputs, 0, 1), tokens.T))[0]
+        return jax.lax.scan(step, hidden, (jnp.swapaxes(inputs, 0, 1), tokens.T))[0]
 
 
 class Encoder(eqx.Module):
     """Picture and mission to features: convolution 8x8 stride 8, FiLM by the mission, then one dense layer.
 
-    FiLM (Perez et al., 2018; BabyAI 1.1 uses it too) lets "red" in the mission raise what is red in the picture. With a
-    ``mission_dim`` of 0 missions are not read.
+    FiLM (Perez et al., 2018; BabyAI 1.1 uses it too) lets "red" in the mission raise what is red in the picture. A
+    ``mission_dim`` of 0 leaves missions out.
     """
 
     tile_kernel: Float[Array, "192 C"]
@@ -165,8 +165,8 @@ class Encoder(eqx.Module):
     from_mission: Float[Array, "H D"] | None
     bias: Float[Array, " D"]
     feature_rms_limit: float = eqx.field(static=True)
-    """Features' root mean square stays below it (0: they are left as they are). Without a limit they may grow until the
-    core's gates no longer move, and learning stalls (``docs/log.md``)."""
+    """Limit of the features' root mean square (0: none). Without one features may grow until the core's gates saturate
+    and learning stalls (``docs/log.md``)."""
 
     def __init__(
         self,
@@ -185,29 +185,31 @@ class Encoder(eqx.Module):
         # Whitened pixels of 60 tiles span 59 dimensions, not 192: that is the fan-in.
         self.tile_kernel = init_fan_in(key_tiles, (PATCH, image_dim), scale=(PATCH / len(TILE_ATLAS)) ** 0.5)
         self.tile_bias = jnp.zeros(image_dim)
-        reads, films = mission_dim > 0, mission_dim > 0 and fusion == "film"
-        self.mission = MissionEncoder(num_words, word_dim, mission_dim, key=key_mission) if reads else None
-        self.film = init_fan_in(key_film, (mission_dim, 2 * image_dim), mission_init_scale) if films else None
+        has_mission, has_film = mission_dim > 0, mission_dim > 0 and fusion == "film"
+        self.mission = MissionEncoder(num_words, word_dim, mission_dim, key=key_mission) if has_mission else None
+        self.film = init_fan_in(key_film, (mission_dim, 2 * image_dim), mission_init_scale) if has_film else None
         self.from_tiles = init_fan_in(key_image, (VIEW * VIEW * image_dim, feature_dim))
-        self.from_mission = init_fan_in(key_add, (mission_dim, feature_dim), mission_init_scale) if reads else None
+        self.from_mission = (
+            init_fan_in(key_add, (mission_dim, feature_dim), mission_init_scale) if has_mission else None
+        )
         self.bias = jnp.zeros(feature_dim)
         self.feature_rms_limit = feature_rms_limit
 
-    def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> Tables:
+    def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> EmbeddingTables:
         """Features of all tiles and of the missions given as words, to be looked up by ``__call__``."""
         tiles = project(jnp.asarray(WHITE_ATLAS), self.tile_kernel) + self.tile_bias
         if self.mission is None or self.from_mission is None:
-            return Tables(tiles, None, None)
+            return EmbeddingTables(tiles, None, None)
         missions = self.mission(mission_tokens)
         film = None if self.film is None else missions @ self.film
-        return Tables(tiles, film, missions @ self.from_mission + self.bias)
+        return EmbeddingTables(tiles, film, missions @ self.from_mission + self.bias)
 
     def _convolve(self, patches: Integer[Array, "*B 192"]) -> Float[Array, "*B C"]:
         """The first convolution on one tile's pixels; whitening is folded into the kernel."""
         kernel = TILE_WHITENING @ self.tile_kernel
         return (patches / 255 - TILE_MEAN) @ kernel + self.tile_bias
 
-    def __call__(self, tables: Tables, observation: Observation | Pixels) -> Float[Array, "*B D"]:
+    def __call__(self, tables: EmbeddingTables, observation: Observation | Pixels) -> Float[Array, "*B D"]:
         """Features of a batch of observations, of either kind."""
         if isinstance(observation, Pixels):
             tiles = self._convolve(cut_patches(observation.image))
@@ -219,8 +221,8 @@ class Encoder(eqx.Module):
         else:
             tiles = modulate(tiles, *jnp.split(lookup(tables.film, observation.mission), 2, axis=-1))
         image = project(tiles.reshape(*tiles.shape[:-2], -1), self.from_tiles)
-        heard = self.bias if tables.missions is None else lookup(tables.missions, observation.mission)
-        features = jax.nn.relu(image + heard)
+        mission = self.bias if tables.missions is None else lookup(tables.missions, observation.mission)
+        features = jax.nn.relu(image + mission)
         return soft_rms_clip(features, self.feature_rms_limit) if self.feature_rms_limit else features
 
 

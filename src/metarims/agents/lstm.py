@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from metarims.agents.cells import forget_one, step_lstm
-from metarims.agents.core import CoreMetrics, zero_where
+from metarims.agents.core import zero_where
 from metarims.agents.init import init_fan_in
 from metarims.agents.products import multiply, project
 
@@ -46,20 +46,18 @@ class LSTMCore(eqx.Module):
     def output_dim(self) -> int:
         return self.modules.from_hidden.shape[0]
 
-    def initial_state(self, num_envs: int) -> LSTMState:
+    def initial_state(self, num_envs: int, key: PRNGKeyArray | None = None) -> LSTMState:
         zeros = jnp.zeros((num_envs, self.output_dim))
         return LSTMState(zeros, zeros)
 
     def reset(self, state: LSTMState, done: Bool[Array, " B"]) -> LSTMState:
         return zero_where(done, state)
 
-    def read(self, x: Float[Array, "*B D"]) -> Float[Array, "*B H4"]:
+    def project_inputs(self, x: Float[Array, "*B D"]) -> Float[Array, "*B H4"]:
         return project(x, self.modules.from_input) + self.modules.bias
 
     def step(
-        self, read: Float[Array, "B H4"], state: LSTMState
-    ) -> tuple[LSTMState, tuple[Float[Array, "B H"], CoreMetrics]]:
-        hidden, cell = step_lstm(read + multiply(state.hidden, self.modules.from_hidden), state.cell)
-        batch = hidden.shape[0]
-        metrics = CoreMetrics(jnp.zeros((batch, 0), bool), jnp.zeros((batch, 0)), jnp.zeros((batch, 0, 0)))
-        return LSTMState(hidden, cell), (hidden, metrics)
+        self, inputs: Float[Array, "B H4"], state: LSTMState
+    ) -> tuple[LSTMState, tuple[Float[Array, "B H"], tuple[()]]]:
+        hidden, cell = step_lstm(inputs + multiply(state.hidden, self.modules.from_hidden), state.cell)
+        return LSTMState(hidden, cell), (hidden, ())

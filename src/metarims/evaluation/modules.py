@@ -13,7 +13,7 @@ from metarims.evaluation.episodes import EpisodeRecord
 from metarims.gridworld import make
 from metarims.gridworld.tiles import NUM_TILES, WALL
 from metarims.gridworld.types import VIEW, Observation
-from metarims.learning.diagnostics import measure_information
+from metarims.learning.diagnostics import measure_mutual_information
 
 EXCHANGES = 20
 """Of the sets of episodes, by which it is found what they would tell by chance."""
@@ -33,7 +33,7 @@ def information_above_chance(
     def information(sets: Sequence[np.ndarray]) -> float:
         counts = np.zeros((2 ** active[0].shape[1], NUM_TILES))
         np.add.at(counts, (np.concatenate(sets), codes), 1)
-        return float(measure_information(jnp.asarray(counts)))
+        return float(measure_mutual_information(jnp.asarray(counts)))
 
     def exchanged(shift: int) -> list[np.ndarray]:
         """Each episode's sets are another's, from its beginning, and again where that was shorter."""

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
 from metarims.agents.agent import AgentOutput
-from metarims.agents.core import CoreMetrics
 from metarims.gridworld.types import Observation, Pixels
 
 
@@ -32,5 +31,4 @@ class RandomAgent(eqx.Module):
     ) -> tuple[Any, AgentOutput]:
         """Equal odds, whatever is seen."""
         batch = len(state)
-        nothing = CoreMetrics(jnp.zeros((batch, 0), bool), jnp.zeros((batch, 0)), jnp.zeros((batch, 0, 0)))
-        return state, AgentOutput(jnp.zeros((batch, self.num_actions)), jnp.full(batch, jnp.nan), nothing)
+        return state, AgentOutput(jnp.zeros((batch, self.num_actions)), jnp.full(batch, jnp.nan), ())

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int, PRNGKeyArray, UInt8
 
+from metarims.agents.core import Metrics, ModuleMetrics
 from metarims.evaluation.episodes import EpisodeRecord
 from metarims.evaluation.evaluate import (
     NO_ABLATION,
@@ -298,12 +299,19 @@ def _cut(played: _Played, index: int, **known: Any) -> EpisodeRecord:
         rewards=played.rewards[:length, index].astype(np.float32),
         values=np.array([output.value[index] for output in outputs], np.float32),
         policy=np.stack([_softmax(output.logits[index] / played.temperature) for output in outputs]),
-        active=np.stack([output.metrics.active[index] for output in outputs]),
-        input_attention=np.stack([output.metrics.input_attention[index] for output in outputs]),
-        communication=np.stack([output.metrics.communication[index] for output in outputs]),
+        **_module_metrics([output.metrics for output in outputs], index),
         terminated=bool(played.terminated[length - 1, index]),
         truncated=bool(played.truncated[length - 1, index]),
     )
+
+
+def _module_metrics(metrics: Sequence[Metrics], index: int) -> dict[str, Any]:
+    """The modules' part of an episode; a core that reports none has no modules (M = 0)."""
+    modules = [found for found in metrics if isinstance(found, ModuleMetrics)]
+    if not modules:
+        none = np.zeros((len(metrics), 0, 0), np.float32)
+        return {"active": none.any(-1), "input_attention": none.sum(-1), "communication": none}
+    return {name: np.stack([getattr(found, name)[index] for found in modules]) for name in ModuleMetrics._fields}
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

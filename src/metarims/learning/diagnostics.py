@@ -1,17 +1,18 @@
-"""What the modules do while an agent acts, for the record: who acts, how they attend, and what the choice tells."""
+"""Statistics of the core for the record: which modules are active, their attention, and its mutual information."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from metarims.agents.core import CoreMetrics
+from metarims.agents.core import Metrics, ModuleMetrics
 from metarims.gridworld.tiles import NUM_TILES
 from metarims.gridworld.types import VIEW, Observation
 
 MOST_MODULES = 8
-"""Of more modules the sets that can act are too many to be counted one by one; their information is left out."""
+"""With more modules there are too many sets to count: their mutual information is left out."""
 
 
 class Activity(NamedTuple):
@@ -21,60 +22,61 @@ class Activity(NamedTuple):
     attention: Float[Array, " M"]
     """Attention to the input rather than to the null slot."""
     input_entropy: Float[Array, ""]
-    """Of that choice (of its mean over heads), mean over modules; nats."""
+    """Of that attention (of its mean over heads), mean over modules; nats."""
     communication_entropy: Float[Array, ""]
     """Of the active modules' attention to all modules (of its mean over heads), mean over the active; nats. NaN where
-    modules do not talk."""
-    meetings: Float[Array, "sets tiles"]
-    """How often each set of active modules (a binary number, module 0 lowest) stood before each tile."""
+    modules do not communicate."""
+    counts: Float[Array, "sets tiles"]
+    """How often each set of active modules (a binary number, module 0 lowest) met each tile before the agent."""
 
 
-def measure_activity(metrics: CoreMetrics, observation: Observation) -> Activity | None:
-    """One step of a batch of environments; None for an agent without modules."""
-    num_modules = metrics.active.shape[-1]
-    if not num_modules:
-        return None
+def measure_activity(metrics: Metrics, observation: Observation) -> Activity | dict[str, Float[Array, ""]]:
+    """One step of a batch of environments; of a core without modules the sums of what it reports."""
+    if not isinstance(metrics, ModuleMetrics):
+        return {name: value.astype(jnp.float32).sum() for name, value in dict(metrics).items()}
     active = metrics.active.astype(jnp.float32)
-    share = metrics.input_attention
-    heard = jnp.where(metrics.communication.any(-1), _entropy(metrics.communication), jnp.nan)
+    attention = metrics.input_attention
+    entropy = jnp.where(metrics.communication.any(-1), _entropy(metrics.communication), jnp.nan)
     return Activity(
         active=active.sum(0),
-        attention=share.sum(0),
-        input_entropy=(_entropy(jnp.stack([share, 1 - share], axis=-1))).mean(-1).sum(),
-        communication_entropy=(jnp.where(metrics.active, heard, 0).sum(-1) / active.sum(-1)).sum(),
-        meetings=_count_meetings(metrics, observation),
+        attention=attention.sum(0),
+        input_entropy=(_entropy(jnp.stack([attention, 1 - attention], axis=-1))).mean(-1).sum(),
+        communication_entropy=(jnp.where(metrics.active, entropy, 0).sum(-1) / active.sum(-1)).sum(),
+        counts=_count_sets(metrics, observation),
     )
 
 
-def summarize_activity(activity: Activity, steps: int) -> dict[str, Float[Array, ""]]:
-    """The record's ``modules/...`` of so many environment steps.
+def summarize_activity(activity: Activity | Mapping[str, Float[Array, ""]], steps: int) -> dict[str, Float[Array, ""]]:
+    """The record's ``modules/...`` (or ``core/...``) of so many environment steps.
 
-    ``active_m``: share of steps at which module m acts. ``input_attention_m``: its mean attention to the input.
-    ``input_entropy``, ``communication_entropy``: nats. ``collapse``: C_A = M/(M-1) sum_m max(0, 1/M - p_m), p the
-    modules' shares of all acting; 0 if all act alike, 1 if one alone does (Mittal et al., 2022). ``information``:
-    mutual information, in nats, of the set that acts and the tile before the agent, corrected for the number of
-    observations (Miller, 1955).
+    ``active_m``: share of steps at which module m is active. ``input_attention_m``: its mean attention to the input.
+    ``input_entropy``, ``communication_entropy``: nats. ``load_imbalance``: C_A = M/(M-1) sum_m max(0, 1/M - p_m), p
+    the modules' shares of all activity; 0 if all are active alike, 1 if one alone is (Mittal et al., 2022).
+    ``mutual_information``: in nats, of the set of active modules and the tile before the agent, corrected for the
+    number of observations (Miller, 1955).
     """
+    if not isinstance(activity, Activity):
+        return {f"core/{name}": value / steps for name, value in activity.items()}
     num_modules = activity.active.shape[0]
     found = {f"modules/active_{m}": activity.active[m] / steps for m in range(num_modules)}
     found |= {f"modules/input_attention_{m}": activity.attention[m] / steps for m in range(num_modules)}
     found["modules/input_entropy"] = activity.input_entropy / steps
     found["modules/communication_entropy"] = activity.communication_entropy / steps
     if num_modules > 1:
-        found["modules/load_imbalance"] = measure_collapse(activity.active)
-    if activity.meetings.shape[0]:
-        found["modules/mutual_information"] = measure_information(activity.meetings)
+        found["modules/load_imbalance"] = measure_load_imbalance(activity.active)
+    if activity.counts.shape[0]:
+        found["modules/mutual_information"] = measure_mutual_information(activity.counts)
     return found
 
 
-def measure_collapse(active: Float[Array, " M"]) -> Float[Array, ""]:
-    """C_A of how often each module acted."""
+def measure_load_imbalance(active: Float[Array, " M"]) -> Float[Array, ""]:
+    """C_A of how often each module was active."""
     number = active.shape[0]
     shares = active / active.sum()
     return number / (number - 1) * jnp.maximum(0, 1 / number - shares).sum()
 
 
-def measure_information(counts: Float[Array, "X Y"]) -> Float[Array, ""]:
+def measure_mutual_information(counts: Float[Array, "X Y"]) -> Float[Array, ""]:
     """Mutual information of two variables counted together, in nats, with Miller's correction of its bias."""
     total = counts.sum()
     rows, columns = counts.sum(1), counts.sum(0)
@@ -83,7 +85,7 @@ def measure_information(counts: Float[Array, "X Y"]) -> Float[Array, ""]:
     return plain - excess / (2 * total)
 
 
-def _count_meetings(metrics: CoreMetrics, observation: Observation) -> Float[Array, "sets tiles"]:
+def _count_sets(metrics: ModuleMetrics, observation: Observation) -> Float[Array, "sets tiles"]:
     num_modules = metrics.active.shape[-1]
     if num_modules > MOST_MODULES:
         return jnp.zeros((0, NUM_TILES))

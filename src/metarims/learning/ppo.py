@@ -30,19 +30,16 @@ class Spans(NamedTuple):
     core: State
     """The recurrent state before each span: leading axis P."""
     features: Float[Array, "L P D"] | None = None
-    """What the encoder makes of the observations, and ..."""
+    """Outputs of the encoder, and ..."""
     core_outputs: Float[Array, "L P O"] | None = None
-    """... the core of these, where that is known (``precompute``)."""
+    """... of the core, where they are known (``precompute``)."""
 
 
 def precompute(
     agent: Agent, mission_tokens: Int[Array, "num_missions L"], spans: Spans, groups: Sequence[str]
 ) -> Spans:
-    """The spans with what is the same in every pass over them, while only these groups of parameters change.
-
-    The loss and its gradient stay what they are; a loop that leaves the encoder alone need not see, and one that
-    leaves the core alone need not think, more than once.
-    """
+    """The spans with what is the same in every epoch while only these groups of parameters change: the features where
+    the encoder is frozen, the core's outputs where both are. The loss and its gradient stay the same."""
     if "encoder" in groups:
         return spans
     features = agent.encode(agent.tables(mission_tokens), spans.observation)
@@ -52,7 +49,7 @@ def precompute(
 
 
 def unroll_core(agent: Agent, features: Float[Array, "L P D"], spans: Spans) -> Float[Array, "L P O"]:
-    """What the core makes of features, span by span."""
+    """Outputs of the core for the features of spans."""
     return unroll(agent.core, features, spans.core, spans.is_first)[1][0]
 
 

@@ -1,6 +1,6 @@
-"""Collecting experience: an agent acts in a batch of environments, and what it will learn from is kept."""
+"""Collecting experience: an agent acts in a batch of environments."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,14 +8,14 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from metarims.agents.agent import Agent
 from metarims.agents.core import State
-from metarims.agents.encoder import Tables
+from metarims.agents.encoder import EmbeddingTables
 from metarims.gridworld.types import Observation, VectorEnv
-from metarims.learning.diagnostics import Activity, measure_activity
+from metarims.learning.diagnostics import measure_activity
 from metarims.learning.mission_cache import update_mission_rows
 
 
 class Actor(NamedTuple):
-    """Where acting stands between two steps."""
+    """The state of acting between two steps."""
 
     env: PyTree
     """State of the batch of environments."""
@@ -41,7 +41,7 @@ class Rollout(NamedTuple):
     terminated: Bool[Array, "T B"]
     truncated: Bool[Array, "T B"]
     truncation_value: Float[Array, "T B"]
-    """Value of the view that a time limit cut off; zero elsewhere."""
+    """Value of the final view of a truncated episode; zero elsewhere."""
     bootstrap_value: Float[Array, " B"]
     """Value of the observation after the last step."""
     core: State
@@ -57,8 +57,8 @@ class Episodes(NamedTuple):
     length: Int[Array, "*K"]
 
 
-class _Cut(NamedTuple):
-    """Episodes that a time limit cut off during a rollout: what is needed to value their final view."""
+class _Truncations(NamedTuple):
+    """Episodes truncated during a rollout: what is needed to compute the value of their final view."""
 
     observation: Observation
     core: State
@@ -72,23 +72,15 @@ def init_actor(agent: Agent, envs: VectorEnv, key: PRNGKeyArray) -> Actor:
         env=env,
         observation=observation,
         is_first=jnp.ones(envs.num_envs, bool),
-        core=_roll_apart(agent.initial_state(envs.num_envs), key),
+        core=agent.initial_state(envs.num_envs, jax.random.fold_in(key, 1)),
         episode_return=jnp.zeros(envs.num_envs),
         episode_length=jnp.zeros(envs.num_envs, jnp.int32),
     )
 
 
-def _roll_apart(core: State, key: PRNGKeyArray) -> State:
-    """Where a core draws who acts: other draws for each group of environments of a run."""
-    dice = getattr(core, "dice", None)
-    if dice is None:
-        return core
-    return core._replace(dice=dice + jax.random.bits(jax.random.fold_in(key, 1), (2,), jnp.uint32))
-
-
 def collect_rollout(
     agent: Agent,
-    tables: Tables,
+    tables: EmbeddingTables,
     envs: VectorEnv,
     actor: Actor,
     key: PRNGKeyArray,
@@ -96,13 +88,13 @@ def collect_rollout(
     num_steps: int,
     span: int,
     carry: bool,
-) -> tuple[Actor, Rollout, tuple[Episodes, Activity | None]]:
+) -> tuple[Actor, Rollout, tuple[Episodes, Any]]:
     """Act for ``num_steps``; ``carry`` keeps the recurrent state across episodes' ends."""
-    # No episode is cut off before max_steps, a mixture's shortest limit: so many final views are kept, and valued last.
-    num_cuts = 1 + (num_steps - 1) // envs.max_steps
+    # No episode is truncated before max_steps, a mixture's shortest limit: so many final views are kept.
+    num_slots = 1 + (num_steps - 1) // envs.max_steps
 
     def step(scan_carry, _):
-        actor, cut, key, updated = scan_carry
+        actor, truncations, key, updated = scan_carry
         key, key_act = jax.random.split(key)
         is_first = jnp.zeros_like(actor.is_first) if carry else actor.is_first
         known = tables if updated is None else updated
@@ -125,7 +117,7 @@ def collect_rollout(
             "reward": time_step.reward,
             "terminated": time_step.terminated,
             "truncated": time_step.truncated,
-            "cut": cut.number,
+            "slot": truncations.number,
         }
         success = time_step.terminated & (time_step.reward > 0)
         episodes = count_episodes(done, episode_return, success, episode_length, _tasks(envs, actor.env))
@@ -138,8 +130,8 @@ def collect_rollout(
             episode_length=jnp.where(done, 0, episode_length),
         )
         activity = measure_activity(output.metrics, transition["observation"])
-        cut = _keep_cut(cut, time_step.final_observation, core, time_step.truncated)
-        return (actor, cut, key, updated), (transition, episodes, activity)
+        truncations = _keep_truncations(truncations, time_step.final_observation, core, time_step.truncated)
+        return (actor, truncations, key, updated), (transition, episodes, activity)
 
     def collect_span(scan_carry, _):
         core = scan_carry[0].core
@@ -147,20 +139,22 @@ def collect_rollout(
         return scan_carry, (core, outputs)
 
     def stack(leaf):
-        return jnp.stack([leaf] * num_cuts)
+        return jnp.stack([leaf] * num_slots)
 
-    cut = _Cut(
+    truncations = _Truncations(
         observation=jax.tree.map(stack, actor.observation),
         core=jax.tree.map(stack, actor.core),
         number=jnp.zeros(envs.num_envs, jnp.int32),
     )
     # Where missions change, the tables are updated as that happens; elsewhere they stay outside of the loop.
-    start = actor, cut, key, (tables if envs.missions_change else None)
-    (actor, cut, _, updated), (cores, (steps, *sums)) = jax.lax.scan(collect_span, start, length=num_steps // span)
+    start = actor, truncations, key, (tables if envs.missions_change else None)
+    (actor, truncations, _, updated), (cores, (steps, *sums)) = jax.lax.scan(
+        collect_span, start, length=num_steps // span
+    )
     steps = jax.tree.map(lambda leaf: leaf.reshape(num_steps, *leaf.shape[2:]), steps)
-    cut_values, bootstrap_value = _value_ends(agent, tables if updated is None else updated, actor, cut, carry)
-    slot = steps.pop("cut")
-    truncation_value = jnp.take_along_axis(cut_values, jnp.minimum(slot, num_cuts - 1), axis=0)
+    slot_values, bootstrap_value = _value_ends(agent, tables if updated is None else updated, actor, truncations, carry)
+    slot = steps.pop("slot")
+    truncation_value = jnp.take_along_axis(slot_values, jnp.minimum(slot, num_slots - 1), axis=0)
     rollout = Rollout(
         **steps,
         truncation_value=jnp.where(steps["truncated"], truncation_value, 0),
@@ -206,30 +200,32 @@ def take_log_prob(logits: Float[Array, "*B A"], action: Int[Array, "*B"]) -> Flo
     return jnp.where(one_hot, jax.nn.log_softmax(logits), 0).sum(-1)
 
 
-def _keep_cut(cut: _Cut, final: Observation, core: State, truncated: Bool[Array, " B"]) -> _Cut:
-    """Keep final view and state of the environments cut off now, each in its next free slot."""
+def _keep_truncations(
+    truncations: _Truncations, final: Observation, core: State, truncated: Bool[Array, " B"]
+) -> _Truncations:
+    """Keep final view and state of the environments truncated now, each in its next free slot."""
 
     def keep(slots, now):
-        here = truncated & (jnp.arange(slots.shape[0])[:, None] == cut.number)
+        here = truncated & (jnp.arange(slots.shape[0])[:, None] == truncations.number)
         return jnp.where(here.reshape(*here.shape, *[1] * (slots.ndim - 2)), now, slots)
 
-    return _Cut(
-        observation=jax.tree.map(keep, cut.observation, final),
-        core=jax.tree.map(keep, cut.core, core),
-        number=cut.number + truncated,
+    return _Truncations(
+        observation=jax.tree.map(keep, truncations.observation, final),
+        core=jax.tree.map(keep, truncations.core, core),
+        number=truncations.number + truncated,
     )
 
 
 def _value_ends(
-    agent: Agent, tables: Tables, actor: Actor, cut: _Cut, carry: bool
-) -> tuple[Float[Array, "num_cuts B"], Float[Array, " B"]]:
+    agent: Agent, tables: EmbeddingTables, actor: Actor, truncations: _Truncations, carry: bool
+) -> tuple[Float[Array, "num_slots B"], Float[Array, " B"]]:
     """Values of the final views kept, and of the observation after the last step, in one call."""
     core = actor.core if carry else agent.reset(actor.core, actor.is_first)
 
     def join(slots, now):
         return jnp.concatenate([slots, now[None]]).reshape(-1, *now.shape[1:])
 
-    observation = jax.tree.map(join, cut.observation, actor.observation)
-    _, output = agent.step(tables, observation, jax.tree.map(join, cut.core, core))
+    observation = jax.tree.map(join, truncations.observation, actor.observation)
+    _, output = agent.step(tables, observation, jax.tree.map(join, truncations.core, core))
     values = output.value.reshape(-1, actor.is_first.shape[0])
     return values[:-1], values[-1]

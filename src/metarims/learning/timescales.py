@@ -1,4 +1,4 @@
-"""One timescale's learning: cut experience into spans, and train the groups it owns on them."""
+"""One timescale's learning: experience in spans, and gradient steps of the groups it owns."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from metarims.learning.rollout import Rollout
 from metarims.rules import GROUPS, RULES
 
 
-class _Passes(NamedTuple):
-    """Where the passes over one rollout stand."""
+class _Epochs(NamedTuple):
+    """The state of an update between two epochs."""
 
     done: Int[Array, ""]
     own: Any
     optimizer: optax.OptState
     kl: Float[Array, ""]
-    """Divergence from the policy that acted, as the last pass found it on its way. Where a faster timescale has learnt
-    from the same data, it is above zero from the beginning."""
+    """Divergence from the policy that acted, in the last epoch. It is above zero from the beginning where a faster
+    timescale has learned from the same data."""
     metrics: dict[str, Float[Array, ""]]
-    """Sums over the passes."""
+    """Sums over the epochs."""
     fault: Fault
 
 
@@ -49,22 +49,22 @@ class Learner:
     lr_multipliers: tuple[tuple[str, float], ...] = ()
     """Learning rates of groups, as fractions of the loop's, where they are not 1."""
     axes: tuple[str, ...] = ()
-    """The mapped axes over which shards of environments meet."""
+    """The mapped axes of shards of environments."""
 
     def split(self, agent: Agent) -> tuple[Agent, Agent]:
         """The agent's parameters that this timescale trains, and the rest; each of the agent's shape, with gaps."""
         return eqx.partition(agent, group_mask(agent, self.groups))
 
     @property
-    def moving(self) -> tuple[str, ...]:
-        """The groups owned but for those that a rate of zero holds where they are."""
+    def trained_groups(self) -> tuple[str, ...]:
+        """The groups owned without those whose learning rate is zero."""
         multipliers = dict(self.lr_multipliers)
         return tuple(group for group in self.groups if multipliers.get(group, 1))
 
     @property
-    def moves_policy(self) -> bool:
-        """Whether the policy depends on what this timescale trains: the value head alone does not move it."""
-        return self.moving != ("value",)
+    def changes_policy(self) -> bool:
+        """Whether the policy depends on what this timescale trains, which is not only the value head."""
+        return self.trained_groups != ("value",)
 
     @property
     def optimizer(self) -> optax.GradientTransformation:
@@ -79,8 +79,8 @@ class Learner:
         """What a gradient step reports."""
         return (*LOSS_TERMS, "explained_variance", "grad_norm", *(f"grad_norm/{group}" for group in self.groups))
 
-    def wait(self) -> tuple[dict[str, Float[Array, ""]], Fault]:
-        """What ``update`` would report, as zeros: nothing was learnt and nothing is at fault."""
+    def skip(self) -> tuple[dict[str, Float[Array, ""]], Fault]:
+        """What ``update`` reports where it is skipped: zeros, and no fault."""
         names = (*self.metric_names, "epochs", "learning_rate")
         return {f"{self.name}/{name}": jnp.zeros(()) for name in names}, no_fault()
 
@@ -98,13 +98,13 @@ class Learner:
         key: PRNGKeyArray,
         rate: Float[Array, ""] | float = 1.0,
     ) -> tuple[Agent, optax.OptState, tuple[dict[str, Float[Array, ""]], Fault]]:
-        """Pass over one rollout, in minibatches, until the policy has moved far enough or the epochs are over.
+        """Learn from one rollout, in minibatches, until the policy has moved far enough or the epochs are over.
 
         ``rate``: the learning rate as a fraction of that at the beginning. Metrics are means over the gradient steps,
         the fault is the first. Each shard gives its part to every minibatch; all take the same step, by the mean of
         their gradients.
         """
-        spans = precompute(agent, mission_tokens, cut_spans(rollout, self.loop.span, self.ppo), self.moving)
+        spans = precompute(agent, mission_tokens, cut_spans(rollout, self.loop.span, self.ppo), self.trained_groups)
         moments = measure_moments(spans.value, spans.returns)
         num_spans = spans.is_first.shape[1]
         own: Any
@@ -118,7 +118,7 @@ class Learner:
                 return compute_loss(eqx.combine(own, frozen), mission_tokens, batch, self.ppo, self.axes)
 
             (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(own)
-            gradient = self._hold(gradient)
+            gradient = self._zero_frozen(gradient)
             metrics, gradient, pooled = average((metrics, gradient, moments), self.axes)
             metrics["explained_variance"] = explained_variance(pooled)
             metrics["grad_norm"] = optax.global_norm(gradient)
@@ -132,10 +132,10 @@ class Learner:
         order = jax.vmap(lambda k: jax.random.permutation(k, num_spans))(keys)
         order = order.reshape(self.loop.epochs, self.loop.minibatches, -1)
 
-        def make_pass(now: _Passes) -> _Passes:
+        def run_epoch(now: _Epochs) -> _Epochs:
             (own, optimizer_state), metrics = jax.lax.scan(step, (now.own, now.optimizer), order[now.done])
             fault = find_fault(metrics, own)
-            return _Passes(
+            return _Epochs(
                 done=now.done + 1,
                 own=own,
                 optimizer=optimizer_state,
@@ -144,22 +144,22 @@ class Learner:
                 fault=jax.tree.map(lambda old, new: jnp.where(now.fault.found, old, new), now.fault, fault),
             )
 
-        def goes_on(now: _Passes) -> Bool[Array, ""]:
-            far = ~(now.kl <= self.ppo.target_kl) if self.ppo.target_kl and self.moves_policy else False
+        def continues(now: _Epochs) -> Bool[Array, ""]:
+            far = ~(now.kl <= self.ppo.target_kl) if self.ppo.target_kl and self.changes_policy else False
             return (now.done < self.loop.epochs) & ~jnp.asarray(far)
 
         zero = jnp.zeros(())
         sums = dict.fromkeys(self.metric_names, zero)
-        start = _Passes(jnp.int32(0), own, optimizer_state, zero, sums, no_fault())
-        end = jax.lax.while_loop(goes_on, make_pass, start)
+        start = _Epochs(jnp.int32(0), own, optimizer_state, zero, sums, no_fault())
+        end = jax.lax.while_loop(continues, run_epoch, start)
         metrics = {f"{self.name}/{name}": value / end.done for name, value in end.metrics.items()}
         metrics[f"{self.name}/epochs"] = end.done.astype(jnp.float32)
         metrics[f"{self.name}/learning_rate"] = jnp.float32(self.loop.learning_rate * rate)
         return eqx.combine(end.own, frozen), end.optimizer, (metrics, end.fault)
 
-    def _hold(self, gradient: Any) -> Any:
-        """The gradient without groups that do not move, so that they take no part in its norm."""
-        for group in set(self.groups) - set(self.moving):
+    def _zero_frozen(self, gradient: Any) -> Any:
+        """The gradient with zeros for groups that are not trained, so that they take no part in its norm."""
+        for group in set(self.groups) - set(self.trained_groups):
             gradient = change_group(gradient, group, jnp.zeros_like)
         return gradient
 
@@ -171,7 +171,7 @@ class Learner:
 
 
 def make_learners(config: Config, axes: tuple[str, ...] = ()) -> tuple[Learner, ...]:
-    """The learners of an agent's rule, fastest first; ``axes``: those over which shards meet."""
+    """The learners of an agent's rule, fastest first; ``axes``: the mapped axes of shards."""
     rule = RULES[config.agent]
     multipliers = {
         group: multiplier * rule.lr_multipliers.get(group, 1.0)

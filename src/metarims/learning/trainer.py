@@ -1,8 +1,8 @@
 """The trainer: nested timescales over one batch of environments, for all seeds at once, on one device or several.
 
-Experience comes in phases as long as the fastest timescale's rollout. A schedule says which timescales learn after
-which phase; one cycle of it is Algorithm 1 of the paper. A chunk of cycles is one compiled program, in which acting
-stands once, however many timescales there are.
+Experience comes in rollouts of the fastest timescale. A schedule says which timescales learn after which rollout; one
+iteration of it is Algorithm 1 of the paper. A chunk of iterations is one compiled program, in which acting occurs once,
+however many timescales there are.
 """
 
 import inspect
@@ -19,7 +19,7 @@ from metarims.config import Config, core_settings
 from metarims.errors import UserError
 from metarims.gridworld.registry import make_envs
 from metarims.learning.devices import Layout, is_key, total
-from metarims.learning.diagnostics import Activity, summarize_activity
+from metarims.learning.diagnostics import summarize_activity
 from metarims.learning.guard import TERMS, Fault, record_fault
 from metarims.learning.rollout import Actor, Episodes, Rollout, collect_rollout, init_actor, sum_over_time
 from metarims.learning.timescales import Learner, append_rollout, last_steps, make_learners
@@ -43,11 +43,11 @@ class TrainState(NamedTuple):
     """Optimiser state of every timescale, fastest first."""
     actor: Actor
     key: PRNGKeyArray
-    phases: Int[Array, ""]
-    """How many phases of acting there were."""
+    num_rollouts: Int[Array, ""]
+    """How many rollouts there were."""
 
 
-SHARDED: Any = TrainState(agent=False, optimizers=False, actor=True, key=True, phases=False)  # pyright: ignore[reportArgumentType]
+SHARDED: Any = TrainState(agent=False, optimizers=False, actor=True, key=True, num_rollouts=False)  # pyright: ignore[reportArgumentType]
 """What of a state belongs to a shard of environments."""
 
 
@@ -68,12 +68,12 @@ class Trainer:
             reads=config.network.mission_dim > 0,
         )
         self.schedule = make_schedule(self.learners, reuse=config.slow_data == "reuse")
-        self.frames_per_cycle = len(self.schedule) * self.learners[0].loop.rollout * config.ppo.num_envs
-        cycles = math.ceil(config.record_every / self.frames_per_cycle)
-        self.cycles_per_chunk = min(cycles, math.ceil(config.frames / self.frames_per_cycle))
-        self.frames_per_chunk = self.cycles_per_chunk * self.frames_per_cycle
+        self.frames_per_iteration = len(self.schedule) * self.learners[0].loop.rollout * config.ppo.num_envs
+        iterations = math.ceil(config.record_every / self.frames_per_iteration)
+        self.iterations_per_chunk = min(iterations, math.ceil(config.frames / self.frames_per_iteration))
+        self.frames_per_chunk = self.iterations_per_chunk * self.frames_per_iteration
         self.num_chunks = math.ceil(config.frames / self.frames_per_chunk)
-        self.updates_per_chunk = self.cycles_per_chunk * len(self.schedule)
+        self.updates_per_chunk = self.iterations_per_chunk * len(self.schedule)
         self.terms = tuple(f"{learner.name}/{term}" for learner in self.learners for term in TERMS)
         # Environments outside of the program are stepped for all seeds at once.
         side_by_side = jax.default_backend() != "cpu" or not self.envs.can_checkpoint
@@ -118,7 +118,7 @@ class Trainer:
         if self.envs.can_checkpoint:
             return self._place(kept), ""
         note = f"{self.config.env} is stepped on the host, where environments cannot be restored: episodes begin anew."
-        return self.envs.checked(jax.jit(jax.vmap(self._begin_anew), compiler_options=RUN_ONCE))(kept), note
+        return self.envs.checked(jax.jit(jax.vmap(self._restart_episodes), compiler_options=RUN_ONCE))(kept), note
 
     def reseed(self, state: TrainState, numbers: Sequence[int]) -> TrainState:
         """The same state with other actions and minibatches drawn from here on; ``numbers``: one per seed, which say
@@ -136,12 +136,12 @@ class Trainer:
         """The agent of one seed, by its place in ``config.seeds``."""
         return self.layout.gather(jax.tree.map(lambda leaf: leaf[index], state.agent))
 
-    def rate(self, phases: Int[Array, ""]) -> Float[Array, ""] | float:
+    def rate(self, num_rollouts: Int[Array, ""]) -> Float[Array, ""] | float:
         """The learning rates by now, as a fraction of those at the beginning (``PPO.lr_schedule``)."""
         if self.config.ppo.lr_schedule == "constant":
             return 1.0
-        steps_per_phase = self.learners[0].loop.rollout * self.config.ppo.num_envs
-        return jax.lax.rsqrt(1 + phases * (steps_per_phase / self.config.ppo.lr_decay_steps))
+        steps_per_rollout = self.learners[0].loop.rollout * self.config.ppo.num_envs
+        return jax.lax.rsqrt(1 + num_rollouts * (steps_per_rollout / self.config.ppo.lr_decay_steps))
 
     def make_agent(self, key: PRNGKeyArray) -> Agent:
         """A fresh agent for this task."""
@@ -166,18 +166,18 @@ class Trainer:
     def _place(self, state: TrainState) -> TrainState:
         return self.layout.place(state, SHARDED)
 
-    def _begin_anew(self, kept: TrainState) -> TrainState:
+    def _restart_episodes(self, kept: TrainState) -> TrainState:
         key, key_env = jax.random.split(kept.key)
         return kept._replace(actor=init_actor(kept.agent, self.envs, key_env), key=key)
 
     def _run_chunk(self, state: TrainState) -> tuple[TrainState, dict[str, Num[Array, ""]]]:
-        learns = jnp.array([[i in phase for i in range(len(self.learners))] for phase in self.schedule])
-        learns = jnp.tile(learns, (self.cycles_per_chunk, 1))
+        learns = jnp.array([[i in indices for i in range(len(self.learners))] for indices in self.schedule])
+        learns = jnp.tile(learns, (self.iterations_per_chunk, 1))
         _, blank, _ = jax.eval_shape(self._act, state)
         longest = max(learner.loop.rollout for learner in self.learners) // self.learners[0].loop.rollout
         history = jax.tree.map(lambda leaf: jnp.zeros((longest * leaf.shape[0], *leaf.shape[1:]), leaf.dtype), blank)
         history = history._replace(bootstrap_value=jnp.zeros(blank.bootstrap_value.shape))
-        (state, _), (sums, learned) = jax.lax.scan(self._run_phase, (state, history), learns)
+        (state, _), (sums, learned) = jax.lax.scan(self._run_rollout, (state, history), learns)
         losses = {
             name: value.sum() / learns[:, i].sum()
             for i, (terms, _) in enumerate(learned)
@@ -187,24 +187,24 @@ class Trainer:
         episodes, activity = total(sum_over_time(sums, time_axes=1), self.layout.axes)
         tasks = self.envs.tasks
         record = summarize(episodes, tasks if len(tasks) > 1 else ()) | losses | faults
-        return state, record | (summarize_activity(activity, self.frames_per_chunk) if activity else {})
+        return state, record | summarize_activity(activity, self.frames_per_chunk)
 
-    def _run_phase(self, carry: tuple[TrainState, Rollout], learns: Bool[Array, " timescales"]):
-        """Act for one phase, then let the timescales learn whose turn it is; those that wait report zeros."""
+    def _run_rollout(self, carry: tuple[TrainState, Rollout], learns: Bool[Array, " timescales"]):
+        """Act for one rollout, then let the timescales learn whose turn it is; skipped ones report zeros."""
         state, history = carry
         state, rollout, sums = self._act(state)
         history = append_rollout(history, rollout)
         learned = []
         for index, learner in enumerate(self.learners):
             data = last_steps(history, learner.loop.rollout)
-            if all(index in phase for phase in self.schedule):
+            if all(index in indices for indices in self.schedule):
                 state, found = self._learn(state, index, data)
             else:
                 state, found = self._learn_if(learns[index], state, index, data)
             learned.append(found)
         return (state, history), (sums, tuple(learned))
 
-    def _collect(self, state: TrainState) -> tuple[TrainState, Rollout, tuple[Episodes, Activity | None]]:
+    def _collect(self, state: TrainState) -> tuple[TrainState, Rollout, tuple[Episodes, Any]]:
         key, key_act = jax.random.split(state.key)
         actor, rollout, sums = collect_rollout(
             state.agent,
@@ -216,13 +216,13 @@ class Trainer:
             span=self.learners[0].loop.span,
             carry=self.config.recurrent_state == "carry",
         )
-        return state._replace(actor=actor, key=key, phases=state.phases + 1), rollout, sums
+        return state._replace(actor=actor, key=key, num_rollouts=state.num_rollouts + 1), rollout, sums
 
     def _learn(self, state: TrainState, index: int, rollout: Rollout) -> tuple[TrainState, Learned]:
         key, key_learn = jax.random.split(state.key)
         tokens = self.envs.mission_tokens(state.actor.env)
         agent, optimizer, learned = self.learners[index].update(
-            state.agent, state.optimizers[index], tokens, rollout, key_learn, self.rate(state.phases)
+            state.agent, state.optimizers[index], tokens, rollout, key_learn, self.rate(state.num_rollouts)
         )
         optimizers = (*state.optimizers[:index], optimizer, *state.optimizers[index + 1 :])
         return state._replace(agent=agent, optimizers=optimizers, key=key), learned
@@ -230,9 +230,9 @@ class Trainer:
     def _learn_if(
         self, turn: Bool[Array, ""], state: TrainState, index: int, rollout: Rollout
     ) -> tuple[TrainState, Learned]:
-        """The turn is the same for all seeds, so that under ``vmap`` this stays a branch: who waits costs nothing."""
-        waits = self.learners[index].wait()
-        return jax.lax.cond(turn, lambda: self._learn(state, index, rollout), lambda: (state, waits))
+        """The turn is the same for all seeds, so that under ``vmap`` this stays a branch: skipping costs nothing."""
+        skipped = self.learners[index].skip()
+        return jax.lax.cond(turn, lambda: self._learn(state, index, rollout), lambda: (state, skipped))
 
 
 @jax.jit
@@ -253,7 +253,7 @@ def _reseed_key(key: PRNGKeyArray, number: Int[Array, ""]) -> PRNGKeyArray:
 
 
 def make_schedule(learners: Sequence[Learner], *, reuse: bool) -> tuple[tuple[int, ...], ...]:
-    """For every phase of one cycle of the slowest timescale, the timescales that learn after it.
+    """For every rollout of one iteration of the slowest timescale, the timescales that learn after it.
 
     A slower timescale learns when the next faster one has seen as many steps as it wants. It learns from those same
     steps (``reuse``), or from as many fresh ones, on which the faster timescales do not learn (Algorithm 1, line 8).

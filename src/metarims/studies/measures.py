@@ -22,7 +22,7 @@ from metarims.evaluation.recording import record_agents, record_episodes
 from metarims.evaluation.tables import carries, check_actions, evaluate_agents, make_rows, summarize
 from metarims.gridworld import make
 from metarims.gridworld.types import VIEW
-from metarims.learning.diagnostics import measure_collapse
+from metarims.learning.diagnostics import measure_load_imbalance
 from metarims.learning.trainer import make_trainer
 from metarims.runs.export import SavedAgent
 from metarims.studies.plans import Found, Measure, Scale, Score, Trained, named
@@ -217,7 +217,7 @@ def activity(trained: Trained, scale: Scale) -> Found:
             "success": np.mean([episode.success for episode in episodes]),
             "share of the least active module": shares.min(),
             "every module is active": shares.min() >= ALIVE,
-            "load imbalance": measure_collapse(jnp.asarray(shares)),
+            "load imbalance": measure_load_imbalance(jnp.asarray(shares)),
             INFORMATION: information_above_chance(active, ahead),
             f"{INFORMATION}, untrained agent": information_above_chance(replay(untrained, env, episodes), ahead),
         }
