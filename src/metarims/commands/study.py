@@ -59,7 +59,7 @@ class StudyRunCommand:
 
     name: Annotated[str, tyro.conf.Positional, flag("STUDY")]
     """Name of the study (metarims study list)."""
-    scale: Scale = "laptop"
+    scale: Annotated[str, flag("{smoke,laptop,paper}", "laptop")] = "laptop"
     """smoke: a test in minutes. laptop: hours on two cores. paper: most studies need an accelerator."""
     out: Annotated[Path | None, flag("FOLDER", "runs/STUDY-SCALE")] = None
     """Folder of the study."""

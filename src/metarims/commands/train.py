@@ -112,5 +112,4 @@ class DemoCommand:
     def run(self, command: str) -> int:
         print("Three agents learn one BabyAI task and are then evaluated.", flush=True)  # Imports take seconds.
         # A failed agent is an error here: the demo compares all three.
-        study = StudyRunCommand("demo", "demo", self.out)  # pyright: ignore[reportArgumentType]
-        return 2 * bool(study.run(command))
+        return 2 * bool(StudyRunCommand("demo", "demo", self.out).run(command))
