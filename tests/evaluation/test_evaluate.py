@@ -274,7 +274,7 @@ def test_at_the_least_temperature_the_likeliest_action_is_drawn():
 @pytest.mark.parametrize("temperature", [1e-3, 2.0, np.inf])
 def test_the_likeliest_action_is_the_same_at_every_temperature(temperature):
     logits = jnp.array([[0.0, 3.0, 1.0]])
-    assert evaluate.choose(logits, jax.random.key(0), jnp.bool_(True), temperature) == 1
+    assert evaluate.sample_actions(logits, jax.random.key(0), jnp.bool_(True), temperature) == 1
 
 
 @pytest.mark.parametrize("where", ["jax", "farama"])

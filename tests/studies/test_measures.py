@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from tests.fuzz.samples import real_agent
+from tests.fuzz.samples import tiny_agent
 
 from metarims.evaluation.evaluate import Evaluation
 from metarims.studies import measures
@@ -98,7 +98,7 @@ def test_of_a_greedy_player_no_entropy_is_told(monkeypatch):
         return Evaluation(np.full(number, True), np.ones(number), np.full(number, 5), np.ones(number))
 
     monkeypatch.setattr(measures, "evaluate_jax", evaluate)
-    found = measures.ablations("MiniGrid-DoorKey-5x5-v0")(trained({1: [1.0]}, agents=([real_agent()],)), LAPTOP)
+    found = measures.ablations("MiniGrid-DoorKey-5x5-v0")(trained({1: [1.0]}, agents=([tiny_agent()],)), LAPTOP)
     conditions = {
         name: [row.condition for row in found.rows if row.name == name] for name in ("success", "entropy of the policy")
     }

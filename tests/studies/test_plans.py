@@ -89,7 +89,7 @@ def test_the_published_settings_are_run_at_paper_scale() -> None:
 def test_settings_change_by_dotted_names() -> None:
     config = change(Config(), {"core.num_active": 2, "lr_multipliers.attention": 0.0, "seeds": (3, 4)})
     assert (config.core.num_active, config.lr_multipliers.attention, config.seeds) == (2, 0.0, (3, 4))
-    with pytest.raises(UserError, match="no section netwrk"):
+    with pytest.raises(UserError, match="no section cor"):
         change(Config(), {"cor.num_active": 2})
     with pytest.raises(UserError, match="num_activ"):
         change(Config(), {"core.num_activ": 2})
@@ -159,7 +159,7 @@ def transfer_results(metarims: float, others: float) -> Results:
     [(0.6, 0.2, "supported"), (0.2, 0.6, "not supported"), (0.4, 0.4, "undecided")],
 )
 def test_verdicts_follow_the_numbers(metarims, others, outcome) -> None:
-    verdicts = {judged.sentence: judged.verdict for judged in transfer_results(metarims, others).verdicts}
+    verdicts = {judged.statement: judged.verdict for judged in transfer_results(metarims, others).verdicts}
     better = verdicts["metarims transfers better than both to the more difficult room"]
     assert better is not None
     assert better.outcome == outcome
@@ -174,7 +174,7 @@ def test_a_verdict_says_what_it_does_not_speak_of() -> None:
     results.plans[1]["rows"].pop()
     judged = results.verdicts[0]
     assert judged.verdict is not None
-    assert judged.text == f"{judged.verdict.sentence} (without seed 9)"
+    assert judged.text == f"{judged.verdict.statement} (without seed 9)"
     assert "9 of 9 with the same seed" in judged.text
 
 

@@ -122,9 +122,10 @@ def test_who_read_the_results_first_does_not_overwrite_newer_ones(folder, monkey
 
 
 def test_results_of_version_0_1_have_todays_names():
-    """Every committed score is read, and every claim about it is judged."""
+    """Committed scores are read, and every claim finds what it is about."""
     names = set()
-    for path in sorted((Path(__file__).parents[2] / "benchmarks/scores").glob("*-laptop.json.gz")):
+    for name in ("fig6b", "fig9", "forgetting", "transfer"):
+        path = Path(__file__).parents[2] / f"benchmarks/scores/{name}-laptop.json.gz"
         found = read_results(path)
         names |= {score.name for _, score in found.rows}
         tables = [score_tables(found.rows, hypothesis.tables) for hypothesis in found.study.hypotheses]

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 from rich.console import Console
-from tests.fuzz.samples import real_agent
+from tests.fuzz.samples import tiny_agent
 
 from metarims import cli, runtime
 from metarims.errors import UserError
@@ -195,7 +195,7 @@ def test_what_was_measured_otherwise_is_refused_and_measured_again_where_it_is_r
     name = write_result(tmp_path, measured=TODAY | change)
     workers, path = FakeWorkers(lambda job: Ending("failed")), result_path(tmp_path, name)
     with pytest.raises(
-        UserError, match=rf"was measured otherwise {message}: .* --out, or remove {re.escape(str(path))}"
+        UserError, match=rf"was measured differently {message}: .* --out, or remove {re.escape(str(path))}"
     ):
         run_faked(tmp_path, workers)
     assert workers.jobs == []
@@ -331,7 +331,7 @@ def test_a_plans_seconds_and_commits_are_those_of_all_its_attempts(tmp_path, mon
 
     monkeypatch.setattr(provenance, "commit", lambda: head[-1])
     monkeypatch.setattr(jobs, "train", train)
-    monkeypatch.setattr(jobs, "load_agents", lambda path: [real_agent()])
+    monkeypatch.setattr(jobs, "load_agents", lambda path: [tiny_agent()])
     monkeypatch.setattr(jobs, "read_metrics", lambda path: [])
     monkeypatch.setattr(jobs, "write_episodes", lambda *_: None)
     found = jobs.run_plan(plan, size, tmp_path, StopRequest())

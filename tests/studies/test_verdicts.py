@@ -27,12 +27,12 @@ def test_complete_separation_of_four_seeds_is_enough_and_of_three_is_not():
     verdict = against([1, 1, 1, 1], [0, 0, 0, 0])
     assert verdict.outcome == "supported"
     assert (
-        verdict.sentence
+        verdict.statement
         == "P(metarims > modular) = 1.00 [1.00, 1.00] over all pairs of seeds (4 of 4 with the same seed): supported"
     )
     verdict = against([1, 1, 1], [0, 0, 0])
     assert verdict.outcome == "undecided"
-    assert verdict.sentence == (
+    assert verdict.statement == (
         "P(metarims > modular) = 1.00 [1.00, 1.00] over all pairs of seeds (3 of 3 with the same seed): "
         "undecided at 3 seeds"
     )
@@ -48,7 +48,7 @@ def test_the_sentence_counts_all_pairs_and_seed_against_seed():
     pairs = [(x > y) + (x == y) / 2 for x in ours for y in theirs]
     assert found.interval.value == sum(pairs) / 100 == 0.735
     low, high = f"{found.interval.low:.2f}", f"{found.interval.high:.2f}"
-    assert found.sentence == (
+    assert found.statement == (
         f"P(metarims > modular) = 0.73 [{low}, {high}] over all pairs of seeds (8 of 10 with the same seed): "
         f"{_said(verdict, 10)}"
     )
@@ -56,7 +56,7 @@ def test_the_sentence_counts_all_pairs_and_seed_against_seed():
 
 def test_two_seeds_have_no_interval_and_their_counts_do_not_contradict():
     """No seed is above its own number; of all four pairs one is above and one is equal: 1.5 / 4."""
-    assert against([0.3, 0.5], [0.3, 0.6]).sentence == (
+    assert against([0.3, 0.5], [0.3, 0.6]).statement == (
         "P(metarims > modular) = 0.38 [no interval] over all pairs of seeds (0 of 2 with the same seed, 1 equal): "
         "undecided at 2 seeds"
     )
@@ -64,7 +64,7 @@ def test_two_seeds_have_no_interval_and_their_counts_do_not_contradict():
 
 def test_of_several_tasks_a_seed_is_compared_by_its_mean():
     scores = {"metarims": np.array([[1.0, 0.0]] * 4), "modular": np.array([[0.0, 0.5]] * 4)}
-    assert judge(claim(), scores, resamples=20).sentence.startswith(
+    assert judge(claim(), scores, resamples=20).statement.startswith(
         "P(metarims > modular) = 0.50 [0.50, 0.50] over all pairs of seeds (4 of 4 with the same seed by the mean of "
         "2 tasks): "
     )
@@ -81,12 +81,12 @@ def test_the_interval_is_the_stratified_one():
     tables = scores["metarims"], scores["modular"]
     expected = stratified_interval(probability_of_improvement, *tables, rng=9, resamples=300)
     assert verdict.comparisons[0].interval == expected
-    assert "over all pairs of 8 and 6 seeds: " in verdict.sentence
+    assert "over all pairs of 8 and 6 seeds: " in verdict.statement
 
 
 def test_equal_agents_are_undecided_however_many_seeds():
     verdict = against([0.5] * 30, [0.5] * 30)
-    assert verdict.sentence == (
+    assert verdict.statement == (
         "P(metarims > modular) = 0.50 [0.50, 0.50] over all pairs of seeds (0 of 30 with the same seed, 30 equal): "
         "undecided at 30 seeds"
     )
@@ -94,7 +94,7 @@ def test_equal_agents_are_undecided_however_many_seeds():
 
 def test_unequal_numbers_of_seeds_are_both_named():
     verdict = against([0.5] * 5, [0.5] * 6)
-    assert verdict.sentence == (
+    assert verdict.statement == (
         "P(metarims > modular) = 0.50 [0.50, 0.50] over all pairs of 5 and 6 seeds: undecided at 5 and 6 seeds"
     )
 
@@ -103,7 +103,7 @@ def test_one_seed_is_undecided():
     assert against([1], [0] * 60).outcome == "undecided"
     assert (
         "1.00 [no interval] over all pairs of 1 and 60 seeds: undecided at 1 and 60 seeds"
-        in against([1], [0] * 60).sentence
+        in against([1], [0] * 60).statement
     )
 
 
@@ -111,7 +111,7 @@ def test_fewer_frames_are_better_where_lower_is_and_never_is_last():
     never = np.inf
     verdict = against([10, 20, 30, 40], [50, 60, never, never], claim(direction="lower"))
     assert (
-        verdict.sentence
+        verdict.statement
         == "P(metarims < modular) = 1.00 [1.00, 1.00] over all pairs of seeds (4 of 4 with the same seed): supported"
     )
     assert against([50, 60, never, never], [10, 20, 30, 40], claim(direction="lower")).outcome == "not supported"
@@ -140,7 +140,7 @@ def test_a_level_is_come_up_or_down_to(goal, direction, num_seeds, outcome):
     said = _said(verdict, num_seeds)
     assert verdict.outcome == outcome
     assert (
-        verdict.sentence
+        verdict.statement
         == f"mean of metarims = 0.50 [0.50, 0.50] over {num_seeds} seeds, goal {relation} {goal:.2f}: {said}"
     )
 
@@ -171,14 +171,14 @@ def test_a_share_has_an_exact_interval(shares, seeds, tasks, outcome):
 def test_agents_of_several_tasks_count_each_in_a_share():
     verdict = judge(level(0.5, yes_or_no=True), {"metarims": np.ones((3, 2))})
     assert verdict.comparisons[0].interval == exact_interval(6, 6)
-    assert "over 3 seeds on 2 tasks" in verdict.sentence
+    assert "over 3 seeds on 2 tasks" in verdict.statement
 
 
 def test_nothing_is_printed_without_a_minus():
     verdict = judge(level(0.0, direction="lower"), {"metarims": runs(*[0] * 6)}, resamples=20)
-    assert verdict.sentence == "mean of metarims = 0.00 [0.00, 0.00] over 6 seeds, goal <= 0.00: supported"
+    assert verdict.statement == "mean of metarims = 0.00 [0.00, 0.00] over 6 seeds, goal <= 0.00: supported"
     nearly = judge(level(0.1, direction="lower"), {"metarims": runs(*[-0.002] * 6)}, resamples=20)
-    assert "= 0.00 [0.00, 0.00]" in nearly.sentence
+    assert "= 0.00 [0.00, 0.00]" in nearly.statement
 
 
 def test_a_level_within_the_interval_is_undecided():
@@ -209,7 +209,7 @@ def test_every_baseline_must_be_beaten(modular, vanilla, outcome):
     verdict = judge(claim("modular", "vanilla"), scores, resamples=20)
     assert verdict.outcome == outcome
     assert [found.baseline for found in verdict.comparisons] == ["modular", "vanilla"]
-    assert verdict.sentence == "; ".join(found.sentence for found in verdict.comparisons) + f"; all: {outcome}"
+    assert verdict.statement == "; ".join(found.statement for found in verdict.comparisons) + f"; all: {outcome}"
 
 
 def test_one_agent_under_two_conditions_is_compared_seed_by_seed():
@@ -218,7 +218,7 @@ def test_one_agent_under_two_conditions_is_compared_seed_by_seed():
     unpaired = against(every, 1.1 * every, claim(direction="lower"))
     assert unpaired.outcome == "undecided"
     paired = against(every, 1.1 * every, claim(direction="lower", paired=True))
-    assert paired.sentence == "P(metarims < modular) = 1.00 [0.69, 1.00] over 10 pairs of equal seeds: supported"
+    assert paired.statement == "P(metarims < modular) = 1.00 [0.69, 1.00] over 10 pairs of equal seeds: supported"
 
 
 @pytest.mark.parametrize(
@@ -259,13 +259,13 @@ def test_equal_pairs_say_nothing(ahead, equal, behind, outcome):
     assert verdict.outcome == outcome
     assert verdict.comparisons[0].interval == exact_interval(ahead, ahead + behind)
     said = f", {equal} equal pair{'s' * (equal > 1)} left out: "
-    assert f" over {len(ours)} pairs of equal seeds{said}" in verdict.sentence
+    assert f" over {len(ours)} pairs of equal seeds{said}" in verdict.statement
 
 
 def test_where_all_pairs_are_equal_nothing_is_known():
     """Also where neither ever comes to what is asked: never is equal to never."""
     for score in (0.5, np.inf):
-        assert against([score] * 10, [score] * 10, claim(paired=True)).sentence == (
+        assert against([score] * 10, [score] * 10, claim(paired=True)).statement == (
             "P(metarims > modular) = 0.50 [0.00, 1.00] over 10 pairs of equal seeds, 10 equal pairs left out: "
             "undecided at 10 seeds"
         )
@@ -276,7 +276,7 @@ def test_pairs_of_several_tasks_are_counted_on_each():
     ours = np.array([[1.0, 1.0]] * 5 + [[0.5, 0.5]])
     verdict = judge(claim(paired=True), {"metarims": ours, "modular": np.full((6, 2), 0.5)})
     assert verdict.comparisons[0].interval == exact_interval(10, 10)
-    assert " over 12 pairs of equal seeds on 2 tasks, 2 equal pairs left out: supported" in verdict.sentence
+    assert " over 12 pairs of equal seeds on 2 tasks, 2 equal pairs left out: supported" in verdict.statement
 
 
 def test_equal_agents_are_seldom_told_apart():
@@ -302,10 +302,10 @@ def test_verdicts_are_reproducible():
 
 
 @pytest.mark.parametrize(
-    ("ask", "sentence"),
+    ("ask", "statement"),
     [
         (lambda: claim(goal=0.9), "at least one baseline and no goal"),
-        (lambda: Claim("A sentence.", "success rate", "metarims"), "'A sentence.' .* at least one baseline"),
+        (lambda: Claim("A statement.", "success rate", "metarims"), "'A statement.' .* at least one baseline"),
         (lambda: level(None), "give a goal and no baselines"),
         (lambda: claim(test="level", goal=0.5), "give a goal and no baselines"),
         (lambda: against([1, np.nan], [1, 2]), "run 1 on task 0 is NaN"),
@@ -317,6 +317,6 @@ def test_verdicts_are_reproducible():
         (lambda: judge(claim("moduler"), {"metarims": runs(1), "modular": runs(1)}), "Did you mean modular"),
     ],
 )
-def test_wrong_claims_and_scores_are_named(ask, sentence):
-    with pytest.raises(UserError, match=sentence):
+def test_wrong_claims_and_scores_are_named(ask, statement):
+    with pytest.raises(UserError, match=statement):
         ask()

@@ -141,7 +141,7 @@ def _report_study(path: Path, out: Path) -> None:
 
     results = read_results(path)
     for judged in results.verdicts:
-        print(f"{judged.verdict.outcome if judged.verdict else 'not measured'}: {judged.sentence}")
+        print(f"{judged.verdict.outcome if judged.verdict else 'not measured'}: {judged.statement}")
         if judged.text:
             print(f"    {judged.text}")
     if agents := summarize_agents(results):

@@ -1,4 +1,4 @@
-"""Whole episodes, recorded step by step, for the viewer."""
+"""Episodes recorded step by step."""
 
 from typing import NamedTuple
 
@@ -7,20 +7,20 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 
 class EpisodeRecord(NamedTuple):
-    """One episode of one agent. T steps, so T + 1 states of the world; M = 0 for an LSTM agent."""
+    """One episode of an agent: T steps and T + 1 states; M = 0 for an agent without modules."""
 
     env: str
     mission: str
     backend: str
-    """The world it was played in: ``jax`` (ours) or ``farama``."""
+    """``jax`` or ``farama``."""
     level_seed: int
     grid: UInt8[np.ndarray, "T1 W H"]
-    """Tile codes 0..40 of the whole world, [x, y]."""
+    """Tile codes 0..40 of the whole grid, [x, y]."""
     position: Int[np.ndarray, "T1 2"]
     direction: Int[np.ndarray, " T1"]
     """0 right, 1 down, 2 left, 3 up."""
     view: UInt8[np.ndarray, "T1 7 7"]
-    """Tile codes 0..59 of what the agent sees, [x, y], with the agent at (3, 6) facing up."""
+    """Tile codes 0..59 of the observation, [x, y]; the agent is at (3, 6) facing up."""
     actions: Int[np.ndarray, " T"]
     rewards: Float[np.ndarray, " T"]
     values: Float[np.ndarray, " T"]
@@ -34,5 +34,5 @@ class EpisodeRecord(NamedTuple):
 
     @property
     def success(self) -> bool:
-        """It terminated with a positive last reward."""
+        """Terminated with a positive last reward."""
         return self.terminated and bool(self.rewards[-1] > 0)

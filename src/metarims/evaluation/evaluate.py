@@ -1,7 +1,6 @@
-"""How well an agent does: exactly N episodes, each played to its end, in our world or in Farama's.
+"""Evaluation of an agent over exactly N complete episodes, in our environments or Farama's.
 
-Every slot of a batch plays a number of episodes that is fixed beforehand. To stop when N have ended, whichever they
-are, would count short episodes too often.
+Each slot of a batch plays a fixed number of episodes: to stop once any N have ended would over-represent short ones.
 """
 
 from typing import Any, NamedTuple
@@ -19,17 +18,17 @@ from metarims.gridworld.missions import MissionFormat
 from metarims.gridworld.types import FIRST_EVALUATION_SEED, Observation, Pixels
 
 EVALUATION_DOMAIN = (0x6576616C, 0x75617465)
-"""The two words of the key from which every evaluation's come. A training seed's key has a first word of 0."""
+"""The root key of all evaluations. The first word of a training seed's key is 0."""
 
 BACKENDS = {"farama": "Farama's environment", "jax": "JAX environment"}
 
 MAX_EPISODES = 10_000_000
-"""Of one evaluation."""
+"""Per evaluation."""
 
 BATCH_JAX, BATCH_FARAMA = 256, 32
 
 CARRIED = 10
-"""Episodes for each slot, at least, where the recurrent state is carried from one to the next."""
+"""Minimum number of episodes per slot where the recurrent state is carried over."""
 
 
 LEAST_TEMPERATURE = 1e-3
@@ -73,7 +72,7 @@ NO_ABLATION = Ablation()
 
 
 class Evaluation(NamedTuple):
-    """N episodes of one agent."""
+    """N episodes of an agent."""
 
     success: Bool[np.ndarray, " N"]
     """The episode terminated with a positive last reward."""
@@ -81,39 +80,37 @@ class Evaluation(NamedTuple):
     """Undiscounted."""
     lengths: Int[np.ndarray, " N"]
     entropies: Float[np.ndarray, " N"]
-    """Of the policy, in nats, mean over the episode's steps; NaN in Farama's environment, where it is not measured."""
+    """Of the policy, in nats, mean over steps; NaN for Farama's environments."""
 
 
 def evaluation_key(seed: int) -> PRNGKeyArray:
-    """The key of an evaluation: the same seed gives the same levels and draws, none of them training's."""
+    """The key of an evaluation, disjoint from all training keys."""
     root = jax.random.wrap_key_data(jnp.array(EVALUATION_DOMAIN, jnp.uint32), impl="threefry2x32")
     key = jax.random.fold_in(root, seed >> 32)
     return jax.random.fold_in(key, seed & 0xFFFFFFFF)
 
 
 def check_seed(seed: int) -> None:
-    """Raise ``UserError`` unless it can be the seed of an evaluation."""
+    """Raise ``UserError`` unless the seed is valid."""
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
 
 
 def levels_of(seed: int, trained: int) -> int:
-    """Which levels an evaluation of this seed plays with the agent of a training seed: the seed of their key.
-
-    So an agent plays the same ones beside others and alone, and no two agents of a run play one level.
-    """
+    """The seed of the levels that the agent of a training seed plays: the same alone and beside others, and no two
+    agents of a run share a level."""
     return (seed << 32) + trained
 
 
 def first_farama_seed(seed: int, trained: int) -> int:
-    """Where these levels begin in Farama's environments; there is room for ``MAX_EPISODES`` before the next ones."""
+    """The first of these level seeds in Farama's environments; the next agent's are ``MAX_EPISODES`` later."""
     return FIRST_EVALUATION_SEED + levels_of(seed, trained) * MAX_EPISODES
 
 
-def choose(
+def sample_actions(
     logits: Float[Array, "B A"], key: PRNGKeyArray, greedy: Bool[Array, ""], temperature: Float[Array, ""] | float
 ) -> Int[Array, " B"]:
-    """The likeliest action, or one drawn from the policy at a temperature."""
+    """The most likely action, or one sampled at a temperature."""
     return jnp.where(greedy, jnp.argmax(logits, axis=-1), jax.random.categorical(key, logits / temperature))
 
 
@@ -127,10 +124,8 @@ def evaluate_jax(
     ablation: Ablation = NO_ABLATION,
     carry: bool = False,
 ) -> Evaluation:
-    """Play ``num_episodes`` in our world; one compiled program.
-
-    ``carry``: the recurrent state runs on from a slot's episode to its next (see ``count_slots``).
-    """
+    """Play ``num_episodes`` in our environment, as one compiled program. ``carry``: the recurrent state carries over
+    between a slot's episodes (``count_slots``)."""
     check_episodes(num_episodes)
     ablation.check(greedy)
     num_envs = count_slots(num_episodes, BATCH_JAX, carry)
@@ -142,7 +137,7 @@ def evaluate_jax(
 
 
 class _Slots(NamedTuple):
-    """Where the batch stands; Q episodes at most per slot."""
+    """The state of the batch; at most Q episodes per slot."""
 
     env: PyTree
     observation: Observation
@@ -153,7 +148,7 @@ class _Slots(NamedTuple):
     entropies: Float[Array, " B"]
     """Sum over the running episode."""
     ended: Int[Array, " B"]
-    """Episodes that this slot has finished."""
+    """Finished episodes."""
     results: tuple[Shaped[Array, "B Q"], ...]
     """Success, return, length and mean entropy of each finished episode."""
     key: PRNGKeyArray
@@ -178,7 +173,7 @@ def _play(
         key, key_act = jax.random.split(now.key)
         fresh = (now.is_first & ~carry) | ablation.no_memory
         core, output = agent.step(tables, now.observation, agent.reset(now.core, fresh))
-        env, after = envs.step(now.env, choose(output.logits, key_act, greedy, ablation.temperature))
+        env, after = envs.step(now.env, sample_actions(output.logits, key_act, greedy, ablation.temperature))
         returns, lengths = now.returns + after.reward, now.lengths + 1
         entropies = now.entropies + policy_entropy(output.logits / ablation.temperature)
         ends = after.terminated | after.truncated
@@ -212,10 +207,8 @@ def evaluate_farama(
     ablation: Ablation = NO_ABLATION,
     carry: bool = False,
 ) -> Evaluation:
-    """Play the level seeds from ``first_seed`` on in the real environment, each once, from pixels and mission text.
-
-    ``carry``: the recurrent state runs on from a slot's episode to its next (see ``count_slots``).
-    """
+    """Play each level seed from ``first_seed`` on once in Farama's environment, from pixels and mission text.
+    ``carry`` as in ``evaluate_jax``."""
     from metarims.gridworld.farama import FaramaBatch, play
 
     check_episodes(num_episodes)
@@ -237,26 +230,20 @@ def evaluate_farama(
 
 
 def count_slots(num_episodes: int, most: int, carry: bool) -> int:
-    """How many environments share the episodes.
-
-    A slot's first episode begins from a zero state. Where the state is carried, slots are so few that at most one
-    episode in ``CARRIED`` does; of fewer episodes than that, one.
-    """
+    """The number of environments. A slot's first episode starts from a zero state: where the state is carried over,
+    there are so few slots that this is at most one episode in ``CARRIED``."""
     return min(max(1, num_episodes // CARRIED) if carry else num_episodes, most)
 
 
 class PixelPolicy:
-    """An agent as a function from pictures and mission words to actions.
-
-    It keeps the recurrent state, which is reset where ``is_first``.
-    """
+    """An agent and its recurrent state (reset where ``is_first``): a function from pixels and missions to actions."""
 
     def __init__(self, agent: Any, num_envs: int, key: PRNGKeyArray, greedy: bool, ablation: Ablation = NO_ABLATION):
         self.agent, self.key, self.greedy = agent, key, jnp.asarray(greedy)
         self.ablation = jax.tree.map(jnp.asarray, ablation)
         self.state = agent.initial_state(num_envs)
         self.output: Any = None
-        """What the agent said last."""
+        """The agent's last output."""
 
     def __call__(
         self, pixels: Pixels, mission_tokens: Int[np.ndarray, "B L"], is_first: Bool[np.ndarray, " B"]
@@ -278,24 +265,21 @@ def act(
     greedy: Bool[Array, ""],
     ablation: Ablation,
 ) -> tuple[PRNGKeyArray, PyTree, AgentOutput, Int[Array, " B"]]:
-    """One step of an agent: the key and the recurrent state to go on with, what it says, and its actions.
-
-    Where ``is_first``, its state is reset before.
-    """
+    """One step of an agent: next key and recurrent state (reset before where ``is_first``), output and actions."""
     key, key_act = jax.random.split(key)
     tables = agent.tables(jnp.where(ablation.no_mission, 0, mission_tokens))
     state, output = agent.step(tables, seen, agent.reset(state, is_first | ablation.no_memory))
-    return key, state, output, choose(output.logits, key_act, greedy, ablation.temperature)
+    return key, state, output, sample_actions(output.logits, key_act, greedy, ablation.temperature)
 
 
 def check_backend(backend: str) -> None:
-    """Raise ``UserError`` unless ``where`` is a place to play in: our world or Farama's."""
+    """Raise ``UserError`` for an unknown backend."""
     if backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
 
 
 def check_episodes(num_episodes: int, most: int = MAX_EPISODES) -> None:
-    """Raise ``UserError`` unless so many episodes can be played."""
+    """Raise ``UserError`` unless the number is valid."""
     if num_episodes < 1:
         raise UserError(f"episodes is {num_episodes}: at least one must be played.")
     if num_episodes > most:

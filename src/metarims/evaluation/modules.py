@@ -1,5 +1,5 @@
-"""What modules do in recorded episodes: what the set that acts tells, which module marks a moment, and who would act
-if another agent saw the same."""
+"""Module activations in recorded episodes: mutual information with the observation, modules that mark a moment, and the
+activations of another agent on the same observations."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,17 +16,17 @@ from metarims.gridworld.types import VIEW, Observation
 from metarims.learning.diagnostics import measure_mutual_information
 
 EXCHANGES = 20
-"""Of the sets of episodes, by which it is found what they would tell by chance."""
+"""Permutations of episodes that estimate the information expected by chance."""
 FEWEST_SOLVED = 4
-"""Episodes from which it can be told which module marks a moment."""
+"""Fewest episodes in which a marker module is sought."""
 
 
 def information_above_chance(
     active: Sequence[Bool[np.ndarray, "_ M"]], situation: Sequence[Integer[np.ndarray, " _"]]
 ) -> float:
-    """Mutual information of the set that acts and the situation (a tile's code), in nats, above what it is on average
-    when the sets of one episode are held against the situations of another: both change slowly, and episodes begin
-    alike, so that they tell of each other by chance. Both are of the same episodes, two at least."""
+    """Mutual information of the active set and the situation (a tile code), in nats, minus its mean when the sets of
+    one episode are paired with the situations of another: both change slowly and episodes start alike, so that some
+    information is due to chance. At least two episodes."""
     sets = [acts @ 2 ** np.arange(acts.shape[1]) for acts in active]
     number, codes = len(sets), np.concatenate(situation)
 
@@ -36,7 +36,7 @@ def information_above_chance(
         return float(measure_mutual_information(jnp.asarray(counts)))
 
     def exchanged(shift: int) -> list[np.ndarray]:
-        """Each episode's sets are another's, from its beginning, and again where that was shorter."""
+        """Each episode gets another's sets, repeated where that one was shorter."""
         return [np.resize(sets[(index + shift) % number], len(codes)) for index, codes in enumerate(situation)]
 
     shifts = range(1, number, max(1, number // EXCHANGES))
@@ -44,32 +44,32 @@ def information_above_chance(
 
 
 class MarkerModule(NamedTuple):
-    """How well one module marks a moment of episodes."""
+    """How well a module marks a moment of episodes."""
 
     module: int
-    """Its number, from 0."""
+    """Its index."""
     share: float
-    """At how many of these moments it acts."""
+    """Share of these moments at which it is active."""
     lead: float
-    """By how much this is more than at all other steps."""
+    """This share minus that of all other steps."""
 
 
 def find_marker_module(
     episodes: Sequence[tuple[Bool[np.ndarray, "T M"], Bool[np.ndarray, " T"]]],
 ) -> MarkerModule | None:
-    """The module that marks a moment: chosen by its lead on every second episode, measured on the others.
+    """The module that marks a moment: selected by its lead on every second episode, measured on the others.
 
-    Of each episode: who acts, and at which steps it is the moment. Episodes without it, or without other steps, are
-    left out; None where fewer than ``FEWEST_SOLVED`` are left.
+    ``episodes``: active modules, and the steps of the moment. Episodes without it, or without other steps, are left
+    out; None if fewer than ``FEWEST_SOLVED`` are left.
     """
-    episodes = [(active, then) for active, then in episodes if then.any() and not then.all()]
+    episodes = [(active, at_moment) for active, at_moment in episodes if at_moment.any() and not at_moment.all()]
     if len(episodes) < FEWEST_SOLVED:
         return None
 
     def shares(episodes):
         active = np.concatenate([active for active, _ in episodes])
-        then = np.concatenate([then for _, then in episodes])
-        return active[then].mean(0), active[then].mean(0) - active[~then].mean(0)
+        at_moment = np.concatenate([at_moment for _, at_moment in episodes])
+        return active[at_moment].mean(0), active[at_moment].mean(0) - active[~at_moment].mean(0)
 
     module = np.argmax(shares(episodes[::2])[1])
     share, lead = shares(episodes[1::2])
@@ -77,16 +77,13 @@ def find_marker_module(
 
 
 def is_last_step(episode: EpisodeRecord) -> Bool[np.ndarray, " T"]:
-    """The step that ends the episode."""
+    """The last step of the episode."""
     return np.arange(len(episode.actions)) == len(episode.actions) - 1
 
 
 def is_at_junction(episode: EpisodeRecord) -> Bool[np.ndarray, " T"]:
-    """Steps at which the agent stands where a hallway ends at a wall and goes on to both sides (the memory tasks).
-
-    The world's border is a wall, so that every neighbour exists. In a memory level this is one of the cells that can
-    be reached. The last step is none of them: it leads from there to an object, a moment of its own.
-    """
+    """Steps at the T-junction of a hallway (the memory tasks; one reachable cell), except the last step, which leads
+    from there to an object. The border of the grid is a wall, so every neighbour exists."""
     steps = np.arange(len(episode.actions))
     x, y = episode.position[:-1].T
     wall = episode.grid[:-1] == WALL
@@ -95,10 +92,7 @@ def is_at_junction(episode: EpisodeRecord) -> Bool[np.ndarray, " T"]:
 
 
 def replay(agent: Any, env: str, episodes: Sequence[EpisodeRecord]) -> list[Bool[np.ndarray, "T M"]]:
-    """Which modules of an agent would act if it saw what was seen in these episodes of our world, each begun afresh.
-
-    Of each episode who acts at each of its steps.
-    """
+    """The active modules of an agent at each step of recorded episodes of our environment, each from a zero state."""
     level = make(env)
     rows = {mission: row for row, mission in enumerate(level.missions)}
     codes = np.zeros((level.max_steps, len(episodes), VIEW, VIEW), np.uint8)

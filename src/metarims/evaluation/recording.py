@@ -1,8 +1,8 @@
-"""Playing episodes with everything kept that the viewer shows."""
+"""Recording episodes with everything that the viewer shows."""
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -34,43 +34,23 @@ from metarims.gridworld.types import FIRST_EVALUATION_SEED
 from metarims.runs.export import SavedAgent
 
 LEVEL_KEYS = 1
-"""Folded into an evaluation's key for the levels of recorded episodes."""
+"""Folded into an evaluation's key: the levels of recorded episodes."""
 
 
 MAX_EPISODES = 10_000
-"""Of one task: all are kept in memory."""
+"""Of one task: all stay in memory."""
 
 VIEW_ELSEWHERE = "view it with --backend farama"
-"""What to do about a task that our world does not have."""
+"""The remedy for a task that is not native."""
 
 
 class Snapshot(NamedTuple):
-    """A batch of worlds at one moment, on the host."""
+    """A batch of environments at one moment, on the host."""
 
     grid: UInt8[np.ndarray, "B W H"]
     position: Int[np.ndarray, "B 2"]
     direction: Int[np.ndarray, " B"]
     view: UInt8[np.ndarray, "B 7 7"]
-
-
-@runtime_checkable
-class Backend(Protocol):
-    """Where episodes are played, one step at a time."""
-
-    @property
-    def missions(self) -> Sequence[str]: ...
-    def begin(self, first: int) -> None:
-        """Begin the levels from number ``first`` on, one in each environment."""
-        ...
-
-    def snapshot(self) -> Snapshot: ...
-    def decide(self, is_first: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
-        """The agent's actions, and its output; where ``is_first``, its recurrent state is reset before."""
-        ...
-
-    def step(self, actions: Int[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Reward, terminated, truncated."""
-        ...
 
 
 def record_agents(
@@ -83,10 +63,8 @@ def record_agents(
     *,
     ablation: Ablation = NO_ABLATION,
 ) -> list[EpisodeRecord]:
-    """``num_episodes`` of each agent, all on the same levels; ``env`` None is the one trained on.
-
-    Of a mixture, each task is played as often as the others.
-    """
+    """``num_episodes`` of each agent, all on the same levels; ``env`` None is the training task. The tasks of a
+    mixture share the episodes."""
     check_episodes(num_episodes, MAX_EPISODES)
     check_backend(backend)
     episodes = []
@@ -102,10 +80,7 @@ def record_agents(
 
 
 def record_random(env: str, backend: Literal["jax", "farama"], num_episodes: int, seed: int = 0) -> list[EpisodeRecord]:
-    """Episodes of an agent that draws each action with equal odds; it needs no training and reads no missions.
-
-    Of a mixture, each task is played as often as the others.
-    """
+    """Episodes of a uniformly random agent. A mixture's tasks share the episodes."""
     check_episodes(num_episodes, MAX_EPISODES)
     check_backend(backend)
     episodes = []
@@ -116,7 +91,7 @@ def record_random(env: str, backend: Literal["jax", "farama"], num_episodes: int
 
 
 def share_out(num_episodes: int, tasks: Sequence[str]) -> list[tuple[str, int]]:
-    """How many episodes of each task are played; the first ones get what is left over, and some may get none."""
+    """The number of episodes of each task that has any; the first tasks get the remainder."""
     shares = [num_episodes // len(tasks) + (index < num_episodes % len(tasks)) for index in range(len(tasks))]
     return [(task, share) for task, share in zip(tasks, shares, strict=True) if share]
 
@@ -133,11 +108,8 @@ def record_episodes(
     carry: bool = False,
     ablation: Ablation = NO_ABLATION,
 ) -> list[EpisodeRecord]:
-    """Play ``num_episodes`` levels that ``seed`` chooses, and keep what happens at each step.
-
-    They are played side by side; with ``carry`` one after another, each from the recurrent state that the one before
-    left.
-    """
+    """Play ``num_episodes`` levels chosen by ``seed``, in parallel; with ``carry`` in sequence, each from the last
+    recurrent state."""
     check_episodes(num_episodes, MAX_EPISODES)
     check_backend(backend)
     check_seed(seed)
@@ -146,7 +118,9 @@ def record_episodes(
     key = evaluation_key(seed)
     num_envs = 1 if carry else num_episodes
     if backend == "farama":
-        player: Backend = FaramaBackend(agent, env, num_envs, first, key, greedy, mission_format, ablation)
+        player: JaxBackend | FaramaBackend = FaramaBackend(
+            agent, env, num_envs, first, key, greedy, mission_format, ablation
+        )
     else:
         player = JaxBackend(agent, env, num_envs, key, greedy, ablation)
     episodes = []
@@ -161,7 +135,7 @@ def record_episodes(
 
 
 class JaxBackend:
-    """Our world. The level seed is the episode's number under the evaluation's key."""
+    """Our environment; ``decide`` returns the agent's actions and output. Level seeds are episode numbers."""
 
     def __init__(self, agent: Any, env: str, num_envs: int, key: PRNGKeyArray, greedy: bool, ablation: Ablation):
         self.agent, self.level, self.num_envs = agent, make(env), num_envs
@@ -210,7 +184,7 @@ def _step(level, world, actions, key):
 
 
 class FaramaBackend:
-    """The real environments, seen through their own pictures."""
+    """The same for Farama's environments, observed as rendered pixels."""
 
     def __init__(
         self,
@@ -256,7 +230,7 @@ class FaramaBackend:
 
 
 class _Played(NamedTuple):
-    """A batch of episodes, time-major; each is meaningful up to its own end."""
+    """A batch of episodes, time-major, each valid up to its end."""
 
     missions: Sequence[str]
     snapshots: list[Snapshot]
@@ -268,8 +242,8 @@ class _Played(NamedTuple):
     truncated: np.ndarray
 
 
-def _play(player: Backend, num_envs: int, carry: bool, temperature: float) -> _Played:
-    """Step all until each has ended; those that have stand by."""
+def _play(player: JaxBackend | FaramaBackend, num_envs: int, carry: bool, temperature: float) -> _Played:
+    """Step all episodes until each has ended."""
     is_first, active = np.full(num_envs, not carry), np.ones(num_envs, bool)
     snapshots, outputs, steps = [player.snapshot()], [], []
     while active.any():

@@ -108,7 +108,7 @@ def adaptation(scale: Scale) -> tuple[Plan, ...]:
 
 
 def activities(scale: Scale, tasks: Sequence[str], agents: Sequence[str]) -> tuple[Plan, ...]:
-    """Module activations: ``metarims``; ``two active`` of five modules; and null models with sets of modules that are
+    """Module activations: ``metarims``; ``two active`` of five modules; and controls with sets of modules that are
     random (``random`` learns in one loop, ``drawn`` in two) or fixed (``fixed``).
 
     Where a collision costs as much as a success gives, agents learn to stand still first: there the entropy

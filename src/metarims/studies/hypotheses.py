@@ -9,18 +9,18 @@ from metarims.studies.verdicts import Claim
 
 
 def compare(
-    sentence: str, name: str, agent: str, *baselines: str, conditions: Sequence[str] | None = None, **claim
+    statement: str, name: str, agent: str, *baselines: str, conditions: Sequence[str] | None = None, **claim
 ) -> Hypothesis:
     """One label against others, by scores of one name."""
     tables = {label: (label, name, None if conditions is None else tuple(conditions)) for label in (agent, *baselines)}
-    return Hypothesis(Claim(sentence, name, agent, baselines, **claim), tables)
+    return Hypothesis(Claim(statement, name, agent, baselines, **claim), tables)
 
 
 def level(
-    sentence: str, name: str, agent: str, goal: float, conditions: Sequence[str] | None = None, **claim
+    statement: str, name: str, agent: str, goal: float, conditions: Sequence[str] | None = None, **claim
 ) -> Hypothesis:
     """The mean of one label over seeds and tasks against a fixed level."""
-    return compare(sentence, name, agent, conditions=conditions, test="level", goal=goal, **claim)
+    return compare(statement, name, agent, conditions=conditions, test="level", goal=goal, **claim)
 
 
 def compare_conditions(agent: str, better: str, worse: str) -> Hypothesis:

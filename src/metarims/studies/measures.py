@@ -275,9 +275,9 @@ def both_backends(trained: Trained, scale: Scale) -> Found:
         for result in part
     ]
     label = f"{agents[0].config.agent}, seed {agents[0].seed}, sampled"
-    shown = record_agents(agents[:1], None, "farama", NUM_SHOWN, greedy=False)
+    episodes = record_agents(agents[:1], None, "farama", NUM_SHOWN, greedy=False)
     evaluations = [summarize(row) for part in results for row in make_rows(part)]
-    return Found(rows, {"evaluations": evaluations, "episodes": [pack_episode(episode, label) for episode in shown]})
+    return Found(rows, {"evaluations": evaluations, "episodes": [pack_episode(episode, label) for episode in episodes]})
 
 
 def _untrained(config: Config) -> list[Any]:

@@ -109,7 +109,7 @@ class Collected(TypedDict):
 class Judged(NamedTuple):
     """A claim and its verdict."""
 
-    sentence: str
+    statement: str
     verdict: Verdict | None
     """None where an agent was not measured."""
     left_out: str = ""
@@ -120,7 +120,7 @@ class Judged(NamedTuple):
         """The verdict's figures, and what they leave out; empty without a verdict."""
         if self.verdict is None:
             return ""
-        return f"{self.verdict.sentence} ({self.left_out})" if self.left_out else self.verdict.sentence
+        return f"{self.verdict.statement} ({self.left_out})" if self.left_out else self.verdict.statement
 
 
 class Results(NamedTuple):
@@ -155,7 +155,7 @@ class Results(NamedTuple):
             complete = all(table.size for table in tables.scores.values())
             same = len({table.shape[1] for table in tables.scores.values()}) == 1
             verdict = judge(hypothesis.claim, tables.scores) if complete and same else None
-            found.append(Judged(hypothesis.claim.sentence, verdict, tables.left_out))
+            found.append(Judged(hypothesis.claim.statement, verdict, tables.left_out))
         return found
 
     def table(self, label: str, name: str, condition: str) -> np.ndarray:

@@ -52,19 +52,19 @@ def run_study(
     waiting = [name for name in plans if not result_path(folder, name).exists()]
     number = f"{len(plans)} plan{'s' * (len(plans) != 1)}"
     console.print(f"{study.name} at scale {scale.name}: {number}, {len(plans) - len(waiting)} already finished")
-    running, failed, stopping = {}, [], False
+    running, failed, stop_sent = {}, [], False
     tries = dict.fromkeys(waiting, 0)
     at_once = min(workers.capacity, len(waiting))
     with ProgressTable(console, folder, [plans[name] for name in waiting], scale) as table:
-        while running or (waiting and not stopping):
+        while running or (waiting and not stop_sent):
             while waiting and len(running) < at_once and not stop.requested:
                 name = waiting.pop(0)
                 tries[name] += 1
                 error_path(folder, name).unlink(missing_ok=True)  # Of an earlier attempt.
                 running[name] = workers.start(Job(study.name, scale.name, name, str(folder.absolute())), at_once)
                 table.begin(name)
-            if stop.requested and not stopping:
-                stopping = True
+            if stop.requested and not stop_sent:
+                stop_sent = True
                 for work in running.values():
                     work.stop()
             time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Score tables: what was measured of several agents, where all of them were measured."""
+"""Score tables of several agents, on the seeds and conditions that all of them have."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
@@ -9,18 +9,18 @@ from jaxtyping import Float
 from metarims.studies.plans import Score
 
 Asked = tuple[str, str, Sequence[str] | None]
-"""Where numbers are found: a plan's label, a row's name, and conditions (None: all that everyone has)."""
+"""A plan's label, a score's name, and conditions (None: all that are common)."""
 BySeed = dict[int, dict[str, float]]
-"""Of each seed the number under each condition."""
+"""The scores of each seed by condition."""
 
 
 class ScoreTables(NamedTuple):
-    """Numbers that belong together: rows of equal number are of equal seed, columns of equal number of equal task."""
+    """Aligned tables: equal rows are of equal seed, equal columns of equal task."""
 
     scores: dict[str, Float[np.ndarray, "S N"]]
-    """Of each name that was asked for; an empty table where nothing was measured."""
+    """By name; an empty table where nothing was measured."""
     left_out: str
-    """A part sentence on what was measured of some and not of all, and so is not in the tables; often empty."""
+    """What some agents lack, so that it is not in the tables, in words; often empty."""
 
 
 def score_tables(
@@ -47,10 +47,7 @@ def score_tables(
 def score_table(
     rows: Sequence[tuple[str, Score]], label: str, name: str, conditions: Sequence[str] | None
 ) -> Float[np.ndarray, "S N"]:
-    """The numbers of one label: a row per seed, a column per condition; an empty one where nothing was measured.
-
-    Seeds that lack a condition are left out, so that those left are whole.
-    """
+    """The scores of one label: a row per seed that has all conditions, a column per condition."""
     return score_tables(rows, {label: (label, name, conditions)}).scores[label]
 
 
@@ -67,7 +64,7 @@ def _conditions(measured: BySeed) -> list[str]:
 
 
 def _in_all(lists: Sequence[list[str]]) -> list[str]:
-    """What all lists have, in the order of the first."""
+    """The intersection, in the order of the first."""
     return [where for where in lists[0] if all(where in others for others in lists)] if lists else []
 
 

@@ -1,10 +1,10 @@
-"""A study's folder: which study it holds, and where everything lies in it.
+"""The layout of a study's folder:
 
 DIR/study.json              which study, at which scale
 DIR/study.lock              held while results are collected
 DIR/runs/PLAN/1-TASK/       a run of ``metarims train`` for every stage
-DIR/runs/PLAN/result.json   what was measured; written last, so its presence says that the plan is finished
-DIR/runs/PLAN/episodes.html some of the first seed's episodes on the last task, to be looked at
+DIR/runs/PLAN/result.json   the measurements; written last, so it exists if the plan is finished
+DIR/runs/PLAN/episodes.html some episodes of the first seed on the last task
 DIR/runs/PLAN/error.txt     why it failed, until it succeeds
 """
 
@@ -27,7 +27,7 @@ LOCK = "study.lock"
 
 
 def holds_study(folder: Path) -> bool:
-    """Whether a study was begun in the folder."""
+    """Whether the folder holds a study."""
     return (folder / ABOUT).exists()
 
 
@@ -43,7 +43,7 @@ def claim_study_folder(folder: Path, study: Study, scale: Scale) -> None:
 
 
 def check_study(path: Path, found: Mapping[str, str], study: Study, scale: Scale) -> None:
-    """Raise ``UserError`` unless what was found at a path is of this study at this scale."""
+    """Raise ``UserError`` unless ``found`` names this study at this scale."""
     if (found["study"], found["scale"]) != (study.name, scale.name):
         raise UserError(
             f"{path} holds the study {found['study']} at scale {found['scale']}, not {study.name} at scale "
@@ -52,7 +52,7 @@ def check_study(path: Path, found: Mapping[str, str], study: Study, scale: Scale
 
 
 def read_about(folder: Path) -> dict[str, str]:
-    """Which study a folder holds, and at which scale."""
+    """The study and the scale of a folder."""
     path = folder / ABOUT
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
@@ -62,10 +62,9 @@ def read_about(folder: Path) -> dict[str, str]:
 
 
 def check_result(path: Path, plan: Plan, scale: Scale, result: Mapping[str, Any]) -> None:
-    """Raise ``UserError`` unless a plan's result was made with the settings and the measurements of today.
+    """Raise ``UserError`` unless a plan's result was made with today's settings and measures.
 
-    ``path``: the study's folder, or the collected file, in which the result is. What was not written down by the
-    version that made it is not asked for.
+    ``path``: the study's folder or collected file. Results of versions that did not record measures are accepted.
     """
     how = _mismatch(plan, scale, result["configs"])
     if how:
@@ -80,11 +79,9 @@ def check_result(path: Path, plan: Plan, scale: Scale, result: Mapping[str, Any]
         f"{name} = {_say(found[name])}, not {_say(value)}" for name, value in today.items() if found[name] != value
     )
     if how:
-        again = (
-            f", or remove {result_path(path, plan.name)}: agents that are there are measured again, not trained again"
-        )
+        again = f", or remove {result_path(path, plan.name)}: its agents are measured again without training"
         raise UserError(
-            f"{path} holds a result of {plan.name} that was measured otherwise ({how}): name another folder with "
+            f"{path} holds a result of {plan.name} that was measured differently ({how}): name another folder with "
             f"--out{again if path.is_dir() else ''}."
         )
 
@@ -94,7 +91,7 @@ def _say(value: Any) -> str:
 
 
 def _mismatch(plan: Plan, scale: Scale, configs: Sequence[Any]) -> str:
-    """How the settings in a result differ from those of today; empty where they do not."""
+    """How the settings of a result differ from today's; empty if they do not."""
     if len(configs) != len(plan.stages):
         return f"{len(configs)} stages, not {len(plan.stages)}"
     for index, values in enumerate(configs):
@@ -110,17 +107,17 @@ def _mismatch(plan: Plan, scale: Scale, configs: Sequence[Any]) -> str:
 
 
 def result_path(folder: Path, name: str) -> Path:
-    """Where a plan's result is, or will be."""
+    """A plan's result."""
     return folder / "runs" / file_name(name) / "result.json"
 
 
 def episodes_path(folder: Path, name: str) -> Path:
-    """Where a plan's episodes can be looked at."""
+    """A plan's page of episodes."""
     return result_path(folder, name).with_name("episodes.html")
 
 
 def error_path(folder: Path, name: str) -> Path:
-    """Where it says why a plan failed."""
+    """Why a plan failed."""
     return result_path(folder, name).with_name("error.txt")
 
 

@@ -67,7 +67,7 @@ def _verdicts(results: Results) -> str:
         outcome = judged.verdict.outcome if judged.verdict else "not measured"
         found = f'<span class="found">{_text(judged.text)}</span>' if judged.text else ""
         kind = outcome.replace(" ", "-")
-        items.append(f'<li><span class="verdict {kind}">{outcome}</span> {_text(judged.sentence)}. {found}</li>')
+        items.append(f'<li><span class="verdict {kind}">{outcome}</span> {_text(judged.statement)}. {found}</li>')
     return f'<h2>Claims</h2>\n<ul class="claims panel">{"".join(items)}</ul>' if items else ""
 
 

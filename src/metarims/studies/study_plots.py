@@ -12,7 +12,7 @@ from metarims.evaluation.curves import whole_curves
 from metarims.evaluation.statistics import mean, profile_band, stratified_interval
 from metarims.studies.results import Results
 from metarims.studies.scores import score_tables
-from metarims.views.plots import COLORS, FEW, LINE_STYLES, PLAIN, THEMES, draw_legend, learning_curves
+from metarims.views.plots import COLORS, FEW, LINE_STYLES, PLAIN, THEMES, draw_legend, learning_curves, style_axes
 
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 """Distinguish labels without colour."""
@@ -63,9 +63,9 @@ def _points(results: Results, theme: str) -> Iterator[Drawn]:
     for name, known in named.items():
         groups: dict[str, dict[str, list[float]]] = {}
         for label, row in results.rows:
-            shown = label if row.name == name else known.get((label, row.name))
-            if shown:
-                groups.setdefault(row.condition, {}).setdefault(shown, []).append(row.value)
+            drawn_label = label if row.name == name else known.get((label, row.name))
+            if drawn_label:
+                groups.setdefault(row.condition, {}).setdefault(drawn_label, []).append(row.value)
         if not groups:
             continue
         order = dict.fromkeys([*(plan["label"] for plan in results.plans), *known.values()])
@@ -184,14 +184,7 @@ def _mark_ends(axes: Axes, lengths: Sequence[int], ink: Mapping[str, str]) -> No
 
 
 def _finish(axes: Axes, ink: Mapping[str, str], grid: Literal["x", "y", ""], legend: bool = True) -> None:
-    axes.patch.set_alpha(0)
-    if grid:
-        axes.grid(axis=grid, color=ink["line"], linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=ink["muted"], length=0)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color(ink["line"])
+    style_axes(axes, ink, grid)
     if legend:
         crowded = len(axes.get_legend_handles_labels()[1]) > FEW
         if crowded and isinstance(axes.figure, Figure):

@@ -1,4 +1,4 @@
-"""A claim as data, and what the seeds say of it: supported, not supported or undecided."""
+"""A claim as data, and its verdict: supported, not supported or undecided."""
 
 import math
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ Scores = Mapping[str, Real[np.ndarray, "_ _"]]
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed of a measurement, and the test that decides it from the 95 % interval [low, high].
+    """A claim about a measurement, decided by its 95 % interval [low, high].
 
     ===============  =======================  =============  =============
     test             of what                  supported      not supported
@@ -38,16 +38,15 @@ class Claim:
     ``level``        mean of the agent alone  low >= goal    high < goal
     ===============  =======================  =============  =============
 
-    Else it is undecided at this number of seeds; and so it is with fewer seeds than could ever decide it
-    (``can_decide``). The interval is a bootstrap's over seeds, but an exact one where all that counts of a seed is
-    yes or no: of these a bootstrap knows too little (ten of ten would be certain). With several baselines every
-    comparison must be supported; one that is not supported settles it.
+    Otherwise it is undecided at this number of seeds, and also if these seeds are too few to decide (``can_decide``).
+    Intervals are bootstrapped over seeds, but exact for scores of yes or no, where a bootstrap fails (ten of ten would
+    be certain). With several baselines every comparison must be supported; one that is not supported settles it.
 
-    Pairs are judged by a sign test: those in which both score alike say nothing and are left out of the probability,
-    its interval and the number that must be able to decide. In all other comparisons a tie counts half.
+    Pairs are decided by a sign test: ties are left out of the probability, its interval and the number of pairs. In all
+    other comparisons a tie counts half.
     """
 
-    sentence: str
+    statement: str
     """The claim in the paper's words or ours."""
     measurement: str
     """What the scores are: ``success rate on DoorKey-16x16``."""
@@ -62,42 +61,42 @@ class Claim:
     yes_or_no: bool = False
     """A ``level`` of the share of agents of which something is so: all scores are 1 or 0."""
     paired: bool = False
-    """``agent`` and baselines are the same trained agents under two conditions: seed is compared with the same seed,
-    on every task for which agents were trained."""
+    """``agent`` and baselines are the same trained agents under two conditions: each seed is compared with itself, on
+    every task."""
 
     def __post_init__(self) -> None:
         if self.test == "level" and (self.baselines or self.goal is None):
-            raise UserError(f"Claim '{self.sentence}' is of a level: give a goal and no baselines.")
+            raise UserError(f"Claim '{self.statement}' is of a level: give a goal and no baselines.")
         if self.yes_or_no and (self.test, self.direction) != ("level", "higher"):
-            raise UserError(f"Claim '{self.sentence}' is of a share: give the level that a mean is to come up to.")
+            raise UserError(f"Claim '{self.statement}' is of a share: give the level that a mean is to come up to.")
         if self.test == "improvement" and (not self.baselines or self.goal is not None):
-            raise UserError(f"Claim '{self.sentence}' is of a comparison: name at least one baseline and no goal.")
+            raise UserError(f"Claim '{self.statement}' is of a comparison: name at least one baseline and no goal.")
 
 
 class Comparison(NamedTuple):
-    """One baseline's part in a verdict; or the whole of it where the claim is of a level."""
+    """The comparison with one baseline, or with a level."""
 
     baseline: str | None
     interval: Interval
     """Of the probability, or of the agent's own figure."""
     outcome: Outcome
-    sentence: str
+    statement: str
     """What a report prints."""
 
 
 class Verdict(NamedTuple):
-    """What the seeds say of a claim."""
+    """The verdict on a claim."""
 
     claim: Claim
     outcome: Outcome
     comparisons: tuple[Comparison, ...]
 
     @property
-    def sentence(self) -> str:
+    def statement(self) -> str:
         """``P(metarims > modular) = 0.83 [.61, .97] over all pairs of seeds (8 of 10 with the same seed): supported``;
         of several comparisons: ``...; ...; all: supported``."""
-        sentences = [comparison.sentence for comparison in self.comparisons]
-        return "; ".join([*sentences, f"all: {self.outcome}"] if len(sentences) > 1 else sentences)
+        statements = [comparison.statement for comparison in self.comparisons]
+        return "; ".join([*statements, f"all: {self.outcome}"] if len(statements) > 1 else statements)
 
 
 def judge(claim: Claim, scores: Scores, rng: Rng = 0, resamples: int = RESAMPLES) -> Verdict:
@@ -111,7 +110,7 @@ def judge(claim: Claim, scores: Scores, rng: Rng = 0, resamples: int = RESAMPLES
             raise unknown_name("agent", name, scores)
         if claim.paired and len(scores[name]) != len(scores[claim.agent]):
             raise UserError(
-                f"Claim '{claim.sentence}' compares equal seeds, but {claim.agent} has {len(scores[claim.agent])} and "
+                f"Claim '{claim.statement}' compares equal seeds, but {claim.agent} has {len(scores[claim.agent])} and "
                 f"{name} has {len(scores[name])}."
             )
     generator = np.random.default_rng(rng)
@@ -127,14 +126,12 @@ def judge(claim: Claim, scores: Scores, rng: Rng = 0, resamples: int = RESAMPLES
 
 
 def can_decide(num_seeds: int, num_baseline_seeds: int | None = None) -> bool:
-    """Whether so few seeds could show anything at 5 % (two-sided), were they as far apart as can be.
+    """Whether this number of seeds could reach significance at 5 % (two-sided) with the clearest possible scores.
 
-    A bootstrap of a handful of runs is blind to this: two seeds above two others give P = 1 with an interval of no
-    width. The exact tests tell: of two agents with n and m seeds a rank test can reach p = 2 / binomial(n + m, n),
-    of one agent against a level a sign test 2 / 2^n. So 4 seeds each, or 6 against a level.
-
-    These are the fewest; the percentile interval is honest from about 8. Of 1500 pairs of equal agents on one task,
-    ``improvement`` told 6 to 11 % apart at 4 to 6 seeds each and 4 to 6 % at 8 to 20 (normal and binomial scores).
+    A bootstrap of a few runs does not show this: two seeds above two others give P = 1 with an interval of no width. Of
+    two agents with n and m seeds a rank test can reach p = 2 / binomial(n + m, n), of one agent against a level a sign
+    test 2 / 2^n: so 4 seeds each, or 6 against a level. The percentile interval is accurate from about 8 seeds: of
+    1500 pairs of equal agents ``improvement`` separated 6 to 11 % at 4 to 6 seeds, 4 to 6 % at 8 to 20.
     """
     if num_baseline_seeds is None:
         return 2 / 2**num_seeds <= LEVEL_OF_SIGNIFICANCE
@@ -165,7 +162,7 @@ def _judge_level(claim: Claim, better: Scores, rng: np.random.Generator, resampl
     table = better[claim.agent]
     if claim.yes_or_no:
         if not _is_yes_or_no(table):
-            raise UserError(f"Claim '{claim.sentence}' is of a share: all scores must be 1 or 0.")
+            raise UserError(f"Claim '{claim.statement}' is of a share: all scores must be 1 or 0.")
         interval = _share(table)
     else:
         interval = stratified_interval(mean, table, rng=rng, resamples=resamples)
@@ -173,12 +170,12 @@ def _judge_level(claim: Claim, better: Scores, rng: np.random.Generator, resampl
     goal = claim.goal or 0.0
     level = goal if higher else -goal
     outcome = _outcome(supported=interval.low >= level, refuted=interval.high < level, enough=can_decide(len(table)))
-    shown = interval if higher else Interval(-interval.value, -interval.high, -interval.low)
+    display = interval if higher else Interval(-interval.value, -interval.high, -interval.low)
     relation = ">=" if higher else "<="
     runs = f"{len(table)} seed{'s' * (len(table) != 1)}"
     runs += _on_tasks(table) if claim.yes_or_no else ""
-    found = f"mean of {claim.agent} = {_format(shown)} over {runs}, goal {relation} {_number(goal)}"
-    return Comparison(None, shown, outcome, f"{found}: {_spoken(outcome, len(table))}")
+    found = f"mean of {claim.agent} = {_format(display)} over {runs}, goal {relation} {_number(goal)}"
+    return Comparison(None, display, outcome, f"{found}: {_spoken(outcome, len(table))}")
 
 
 def _is_yes_or_no(table: np.ndarray) -> bool:
@@ -186,7 +183,7 @@ def _is_yes_or_no(table: np.ndarray) -> bool:
 
 
 def _share(table: np.ndarray) -> Interval:
-    """How many of all are 1; agents of one seed on several tasks were trained apart, and count as several."""
+    """The share of ones; agents of one seed on several tasks are independent and count as several."""
     return exact_interval(int(table.sum()), table.size)
 
 
@@ -205,7 +202,7 @@ def _together(outcomes: list[Outcome]) -> Outcome:
 
 
 def _equal_seeds(wins: np.ndarray) -> str:
-    """How many pairs there are, and how many of them say nothing."""
+    """The numbers of pairs and of ties."""
     equal = int(np.sum(wins == 0.5))
     left_out = f", {equal} equal pair{'s' * (equal != 1)} left out" if equal else ""
     return f"{wins.size} pairs of equal seeds{_on_tasks(wins)}{left_out}"
@@ -216,7 +213,7 @@ def _on_tasks(table: np.ndarray) -> str:
 
 
 def _all_pairs(x: np.ndarray, y: np.ndarray) -> str:
-    """What the probability counts, and beside it in how many seeds the agent's mean over tasks is the better one."""
+    """What the probability counts, and in how many seeds the agent's mean over tasks is better."""
     if len(x) != len(y):
         return f"all pairs of {len(x)} and {len(y)} seeds"
     ours, theirs = x.mean(axis=1), y.mean(axis=1)
@@ -239,5 +236,5 @@ def _format(interval: Interval) -> str:
 
 
 def _number(value: float) -> str:
-    """Two decimals for rates and returns, none for frames; nothing is printed without a minus."""
+    """Two decimals for rates and returns, none for frames; zero has no sign."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:z,.2f}"

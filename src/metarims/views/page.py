@@ -1,7 +1,4 @@
-"""Putting one self-contained HTML file together: markup, styles, scripts and data, nothing from outside.
-
-The page's own security policy forbids every load, so that a page that shows works without a network.
-"""
+"""Assembling a self-contained HTML file from markup, styles, scripts and data; its security policy forbids loads."""
 
 import html
 import json
@@ -16,15 +13,14 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-
 
 
 def asset(name: str) -> str:
-    """Text of a file in ``views/assets``."""
+    """The text of a file in ``views/assets``."""
     return (resources.files("metarims.views") / "assets" / name).read_text(encoding="utf-8")
 
 
 def assemble(
     title: str, body: str, styles: Sequence[str], scripts: Sequence[str] = (), data: Mapping[str, Any] | None = None
 ) -> str:
-    """The whole page. ``styles`` and ``scripts`` are names of assets; each key of ``data`` becomes the id of a JSON
-    element; ``body`` is trusted markup, in which the caller has escaped every text."""
+    """The page. ``styles`` and ``scripts``: names of assets; ``data``: JSON by element id; ``body``: trusted markup."""
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en">',
@@ -38,7 +34,10 @@ def assemble(
         "</head>",
         "<body>",
         body,
-        *(f'<script type="application/json" id="{key}">{embed_json(value)}</script>' for key, value in _items(data)),
+        *(
+            f'<script type="application/json" id="{key}">{embed_json(value)}</script>'
+            for key, value in (data or {}).items()
+        ),
         *(f"<script>\n{asset(name)}</script>" for name in scripts),
         "</body>",
         "</html>",
@@ -47,18 +46,14 @@ def assemble(
 
 
 def embed_json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in, whatever text it holds."""
+    """JSON that cannot end its script element."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return text.replace("<", "\\u003c")
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Write a file whole or not at all: a reader never meets half a page."""
+    """Write a file atomically."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, text.encode())
     return path
-
-
-def _items(data: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
-    return list((data or {}).items())

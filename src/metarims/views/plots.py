@@ -158,8 +158,7 @@ def _draw_curve(axes: Axes, agent: str, curve: SeedCurves, color: str, style: An
 
 
 def _dress(axes: Axes, measure: str, title: str, colors: Mapping[str, str]) -> None:
-    """A light horizontal grid, no box, the theme's colours."""
-    axes.patch.set_alpha(0)
+    """Title, labels and limits of a learning curve."""
     axes.set_title(title, loc="left", fontsize=11, color=colors["ink"])
     axes.set_xlabel("environment steps", color=colors["ink"])
     name = measure.partition("/")[0]  # "success/ID": one task of a mixture
@@ -169,7 +168,14 @@ def _dress(axes: Axes, measure: str, title: str, colors: Mapping[str, str]) -> N
         axes.set_ylim(-0.02, 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: short_steps(steps)))
-    axes.grid(axis="y", color=colors["line"], linewidth=0.8)
+    style_axes(axes, colors, "y")
+
+
+def style_axes(axes: Axes, colors: Mapping[str, str], grid: Literal["x", "y", ""]) -> None:
+    """A light grid, no box, the theme's colours."""
+    axes.patch.set_alpha(0)
+    if grid:
+        axes.grid(axis=grid, color=colors["line"], linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=colors["muted"], length=0)
     for side, spine in axes.spines.items():

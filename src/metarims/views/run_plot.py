@@ -67,7 +67,7 @@ def plot_runs(runs: Sequence[Run], metric: str = "") -> Figure:
     drawn = _panels(runs, measures)
     if not drawn:
         raise UserError(
-            f"Nothing was measured yet of {' or '.join(measures)}: let training go on, or draw another metric "
+            f"Nothing was measured yet of {' or '.join(measures)}: continue training, or draw another metric "
             "with --metric."
         )
     order = list(dict.fromkeys(run.label for run in runs))
