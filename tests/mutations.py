@@ -168,18 +168,18 @@ MUTATIONS = (
     ),
     Mutation(
         "agents/rims",
-        "new_hidden = jnp.where(act, new_hidden, jax.lax.stop_gradient(new_hidden))",
-        "new_hidden = jnp.where(act, new_hidden, new_hidden)",
+        "jnp.where(is_active, new_hidden, jax.lax.stop_gradient(new_hidden))",
+        "jnp.where(is_active, new_hidden, new_hidden)",
         "agents/test_rims.py",
     ),
     Mutation(
         "agents/rims",
-        "jnp.where(act, new_cell, cell), 0, 1)",
+        "jnp.where(is_active, new_cell, cell), 0, 1)",
         "new_cell, 0, 1)",
         "agents/test_rims.py",
     ),
     Mutation(
-        "agents/rims",
+        "agents/router",
         "if self.num_candidates < self.num_modules:",
         "if False:",
         "agents/test_rims.py",
@@ -192,8 +192,8 @@ MUTATIONS = (
     ),
     Mutation(
         "agents/core",
-        "return core.step(read, core.reset(state, begin))",
-        "return core.step(read, state)",
+        "return core.step(inputs, core.reset(state, is_first))",
+        "return core.step(inputs, state)",
         "agents/test_core.py agents/test_agent.py",
     ),
     Mutation(
@@ -258,7 +258,7 @@ MUTATIONS = (
     ),
     Mutation(
         "learning/timescales",
-        "gradient = self._hold(gradient)",
+        "gradient = self._zero_frozen(gradient)",
         "pass",
         "learning/test_rules.py",
     ),
@@ -276,8 +276,8 @@ MUTATIONS = (
     ),
     Mutation(
         "learning/trainer",
-        "return jax.lax.rsqrt(1 + phases * (",
-        "return jax.lax.rsqrt(2 + phases * (",
+        "return jax.lax.rsqrt(1 + num_rollouts * (",
+        "return jax.lax.rsqrt(2 + num_rollouts * (",
         "learning/test_trainer.py",
     ),
     Mutation(
