@@ -190,7 +190,7 @@ def test_an_accelerator_serves_one_process(found, platform, number):
 def test_no_device_at_all_is_a_sentence(found, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     found("", "Traceback ...\nRuntimeError: no such device.\n")
-    with pytest.raises(UserError, match=r"JAX cannot compute there: no such device\. Unset it"):
+    with pytest.raises(UserError, match="no such device"):
         workers_module.count_workers()
 
 
