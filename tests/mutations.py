@@ -425,10 +425,10 @@ MUTATIONS = (
         "views/test_packing.py",
     ),
     Mutation(
-        "views/metrics",
+        "runs/metrics_log",
         'running = line["seconds"] - line["compile_seconds"]',
         'running = line["seconds"]',
-        "views/test_metrics.py",
+        "runs/test_metrics_log.py",
     ),
     Mutation(
         "studies/verdicts",

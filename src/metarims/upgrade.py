@@ -1,10 +1,16 @@
-"""Settings and checkpoints written by earlier versions, under today's names."""
+"""Files of version 0.1 in today's names: settings, metrics, agents and checkpoints."""
 
 import dataclasses
+import json
+import math
 import re
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from metarims.core_settings import CORES
+from metarims.errors import UserError
 from metarims.rules import RULES
 
 SETTINGS = {"rates": "lr_multipliers", "at_episode_end": "recurrent_state"}
@@ -109,3 +115,43 @@ def _reword(text: str) -> str:
     for old, new in SCORE_WORDS.items():
         text = text.replace(old, new)
     return re.sub(r"^the best (\d+)$", r"\1 of them, highest attention", text)
+
+
+METRICS = {"kl": "approx_kl", "information": "mutual_information", "collapse": "load_imbalance"}
+"""The same of the last part of a metric's name."""
+
+
+def upgrade_metrics(row: dict[str, Any]) -> dict[str, Any]:
+    """A line of ``metrics.jsonl`` with today's names."""
+    return {_metric(name): value for name, value in row.items()}
+
+
+def _metric(name: str) -> str:
+    group, slash, last = name.rpartition("/")
+    return group + slash + (METRICS.get(last, last) if slash else last)
+
+
+def read_orbax(path: Path, leaves: dict[str, str]) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Types and arrays of a checkpoint's state, by today's names.
+
+    Version 0.1 had orbax keep one array of bytes: those of all arrays, in the order of their names. ``leaves``: their
+    types and shapes, as in the checkpoint's manifest.
+    """
+    try:
+        import orbax.checkpoint.experimental.v1 as ocp
+    except ImportError:
+        raise UserError(
+            f"Checkpoint {path.parent} is of metarims 0.1, which kept it with orbax: install that to resume the run "
+            "(pip install orbax-checkpoint). Its trained agents can be used without.",
+            field="checkpoint",
+            value=str(path.parent),
+        ) from None
+    joined, arrays, begin = np.asarray(ocp.load(str(path.absolute()))["joined"]), {}, 0
+    for name in sorted(leaves):
+        kind, _, sizes = leaves[name].partition("[")
+        shape = tuple(json.loads(f"[{sizes}"))
+        kind, shape = ("uint32", (*shape, 2)) if kind == "key<fry>" else (kind, shape)
+        end = begin + math.prod(shape) * np.dtype(kind).itemsize
+        arrays[upgrade_array_name(name)] = joined[begin:end].view(kind).reshape(shape)
+        begin = end
+    return {upgrade_array_name(name): kind for name, kind in leaves.items()}, arrays

@@ -29,10 +29,10 @@ from metarims.rules import RULES
 from metarims.runs import checkpoints
 from metarims.runs.export import FORMAT, load_agent, save_agent
 from metarims.runs.folder import RunFolder, read_settings
+from metarims.runs.metrics_log import read_metrics, read_speed
 from metarims.runs.training import train
 from metarims.studies.results import SCORES, collect, read_results
 from metarims.studies.study_page import write_study_page
-from metarims.views.metrics import read_metrics, read_speed
 from metarims.views.plots import curves
 
 Read = Callable[[], Any]

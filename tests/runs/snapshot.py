@@ -17,5 +17,5 @@ def read_snapshot(out: Path) -> dict[str, Any]:
         "events": (out / "events.jsonl").read_bytes() if (out / "events.jsonl").exists() else b"",
         "agents": {path.name: path.read_bytes() for path in sorted((out / "agents").iterdir())},
         "leaves": manifest["leaves"],
-        "state": checkpoints.read_joined(last).tobytes(),
+        "state": (last / checkpoints.STATE).read_bytes(),
     }

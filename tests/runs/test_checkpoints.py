@@ -1,6 +1,5 @@
 import gc
 import json
-import shutil
 import sys
 
 import jax
@@ -50,10 +49,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-def files_of(folder, chunk):
-    return [path for path in sorted((folder / f"{chunk:08d}").rglob("*")) if path.is_file()]
-
-
 def test_every_bit_comes_back(folder):
     found = checkpoints.restore(folder, make_state())
     assert words(found.state) == words(make_state(6))
@@ -85,7 +80,6 @@ def test_checkpoints_that_were_passed_over_do_not_push_out_new_ones(folder):
 
 
 def test_saving_leaves_nothing_behind_in_memory(tmp_path):
-    """However many arrays there are: for each by itself tensorstore would leave some 40 objects at every save."""
     state = {str(number): jnp.ones(number + 1) for number in range(40)}
 
     def blocks(saves):
@@ -95,50 +89,30 @@ def test_saving_leaves_nothing_behind_in_memory(tmp_path):
         return sys.getallocatedblocks()
 
     blocks(range(1, 6))
-    assert (blocks(range(11, 21)) - blocks(range(6, 11))) / 10 < 60
+    assert (blocks(range(11, 21)) - blocks(range(6, 11))) / 10 < 10
 
 
 def test_nothing_there(tmp_path):
     assert checkpoints.restore(tmp_path / "absent", make_state()) == (None, {}, ())
 
 
-def test_each_file_is_covered_against_flipped_bits_and_truncation(folder):
-    """Whichever file of the newest is damaged, in whichever way, the one before it is restored, and this is said."""
-    original = folder.parent / "original"
-    shutil.copytree(folder / "00000006", original)
-    damaged = 0
-    for path in files_of(folder, 6):
-        data = path.read_bytes()
-        spoiled = [data[: len(data) // 2], b"", None]
-        if data:
-            spoiled = [data[: len(data) // 2], None, *(flip(data, at) for at in (0, len(data) // 2, len(data) - 1))]
-        for replacement in spoiled if data else [b"x", None]:
-            path.unlink() if replacement is None else path.write_bytes(replacement)
-            found = checkpoints.restore(folder, make_state())
-            assert found.notes == {"chunk": 4}, (path, replacement)
-            assert len(found.problems) == 1
-            assert "00000006 is damaged" in found.problems[0]
-            damaged += 1
-            path.write_bytes(data)
-    assert damaged > 20
+@pytest.mark.parametrize("name", [checkpoints.MANIFEST, checkpoints.STATE])
+def test_each_file_is_covered_against_flipped_bits_and_truncation(folder, name):
+    """Whichever way a file of the newest is damaged, the one before is restored, with a message."""
+    path = folder / "00000006" / name
+    data = path.read_bytes()
+    for replacement in (data[: len(data) // 2], b"", None, *(flip(data, at) for at in range(0, len(data), 101))):
+        path.unlink() if replacement is None else path.write_bytes(replacement)
+        found = checkpoints.restore(folder, make_state())
+        assert found.notes == {"chunk": 4}, replacement
+        assert len(found.problems) == 1
+        assert "00000006 is damaged" in found.problems[0]
+        path.write_bytes(data)
     assert checkpoints.restore(folder, make_state()).notes == {"chunk": 6}
 
 
 def flip(data, at):
     return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
-
-
-def test_every_flipped_bit_in_the_stored_values_is_noticed(folder):
-    """The arrays' own reader lets some of these pass, as other numbers."""
-    tried = 0
-    for path in [path for path in files_of(folder, 6) if path.parent.name == "d"]:
-        data = path.read_bytes()
-        for at in range(0, len(data), 16):
-            path.write_bytes(flip(data, at))
-            assert "does not match its checksum" in checkpoints.verify(folder / "00000006")[1]
-            tried += 1
-        path.write_bytes(data)
-    assert tried > 50
 
 
 def test_all_damaged(folder):
@@ -197,14 +171,15 @@ def test_a_manifest_cannot_name_files_outside(folder):
         ({"keys": jnp.zeros((3, 2), jnp.uint32)}, r"keys is key<fry>\[3\] there and uint32\[3, 2\] here"),
     ],
 )
-def test_a_state_of_another_version_is_refused_with_a_sentence(folder, change, message):
-    with pytest.raises(UserError, match="does not fit this version of metarims: " + message):
+def test_a_state_of_another_version_is_refused(folder, change, message):
+    with pytest.raises(UserError, match=message) as refused:
         checkpoints.restore(folder, make_state() | change)
+    assert refused.value.field == "checkpoint"
 
 
 def test_half_written_folders_are_cleared(folder):
-    (folder / "00000008.tmp/state").mkdir(parents=True)
-    (folder / "00000008.tmp/state/x").write_text("half")
+    (folder / "00000008.tmp").mkdir()
+    (folder / "00000008.tmp" / checkpoints.STATE).write_text("half")
     assert checkpoints.restore(folder, make_state()).notes == {"chunk": 6}
     clear_scratch(folder)
     assert not (folder / "00000008.tmp").exists()

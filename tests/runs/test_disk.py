@@ -105,7 +105,7 @@ def test_reasons_are_in_plain_words():
     assert files.describe_error(ValueError()) == "ValueError"
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "state/state/manifest.ocdbt", "state/_CHECKPOINT_METADATA"])
+@pytest.mark.parametrize("name", [checkpoints.MANIFEST, checkpoints.STATE])
 def test_training_falls_back_from_a_damaged_checkpoint_and_says_so(tmp_path, train, snapshot, fake, whole, name):
     train(tmp_path / "run", dataclasses.replace(fake.SMALL, frames=900))
     (tmp_path / "run/checkpoints/00000009" / name).write_bytes(b"\x00" * 10)
@@ -119,12 +119,12 @@ def test_training_falls_back_from_a_damaged_checkpoint_and_says_so(tmp_path, tra
 def test_training_begins_again_when_no_checkpoint_is_whole(tmp_path, train, snapshot, whole):
     train(tmp_path / "run")
     for chunk in (9, 12):
-        shutil.rmtree(tmp_path / f"run/checkpoints/{chunk:08d}/state")
+        (tmp_path / f"run/checkpoints/{chunk:08d}" / checkpoints.STATE).unlink()
     callback = Callback()
     train(tmp_path / "run", callback=callback)
     assert callback.start == 0
     assert len(callback.problems) == 3
-    assert "begins again" in callback.problems[-1]
+    assert "starts again" in callback.problems[-1]
     assert snapshot(tmp_path / "run") == whole
 
 
@@ -204,7 +204,7 @@ def test_stopped_after_beginning_again_it_goes_on_from_there(tmp_path, train, sn
 
     train(tmp_path / "run")
     for chunk in (9, 12):
-        shutil.rmtree(tmp_path / f"run/checkpoints/{chunk:08d}/state")
+        (tmp_path / f"run/checkpoints/{chunk:08d}" / checkpoints.STATE).unlink()
     with pytest.raises(Killed):
         train(tmp_path / "run", callback=Stopping())
     callback = Callback()
@@ -252,27 +252,27 @@ def test_a_spoiled_config_is_a_sentence_and_is_not_overwritten(tmp_path, train, 
 def test_an_append_that_fails_leaves_no_half_line(tmp_path):
     log = metrics_log.Log(tmp_path / "rows.jsonl")
     log.append([{"a": 1}])
-    before = log.mark()
+    before = log.position()
     with no_file_longer_than(15), pytest.raises(OSError, match=r"large|space"):
         log.append([{"a": 2}, {"a": 3}])
     assert log.path.read_text() == '{"a": 1}\n'
-    assert log.mark() == before
+    assert log.position() == before
 
 
 def test_a_log_knows_what_it_was(tmp_path):
     log = metrics_log.Log(tmp_path / "rows.jsonl")
-    empty = log.mark()
+    empty = log.position()
     log.append([{"a": 1}])
-    one = log.mark()
+    one = log.position()
     log.append([{"a": 2}])
-    assert metrics_log.Log(log.path).mark() == log.mark(), "whether it was written or read makes no difference"
-    assert log.begins_with(empty)
-    assert log.begins_with(one)
-    log.cut(one["bytes"])
-    assert log.mark() == one
+    assert metrics_log.Log(log.path).position() == log.position(), "whether it was written or read makes no difference"
+    assert log.extends(empty)
+    assert log.extends(one)
+    log.truncate(one["bytes"])
+    assert log.position() == one
     assert log.path.read_text() == '{"a": 1}\n'
     log.path.write_text('{"a": 9}\n')
-    assert not metrics_log.Log(log.path).begins_with(one)
+    assert not metrics_log.Log(log.path).extends(one)
 
 
 def test_numbers_in_records():

@@ -98,7 +98,7 @@ def test_a_seed_begins_anew_with_other_random_numbers(tmp_path, train, restartin
         ("restart", 5, 7, 1),
         ("restart", 5, 7, 2),
     ]
-    assert events[1]["text"].startswith("Seed 5 goes on from step 600, drawing other actions (2 of 3): fast/value_")
+    assert events[1]["text"].startswith("Seed 5 restarts from step 600, drawing other actions (2 of 3): fast/value_")
     healthy, run = rows_of(tmp_path / "healthy", 5), rows_of(tmp_path / "run", 5)
     assert run[:6] == healthy[:6]
     assert [row["return"] for row in run[6:]] != [row["return"] for row in healthy[6:]]
@@ -149,7 +149,7 @@ def test_a_killed_run_with_faults_goes_on_to_the_same_bits(tmp_path, fake, train
     callback = Callback()
     assert train(tmp_path / "run", config, callback, poison=poison) == (True, 1200, (5,))
     assert snapshot(tmp_path / "run") == snapshot(tmp_path / "whole")
-    sentence = f"Seed 5 stopped after step {remembered} and stays so (events.jsonl says why)."
+    sentence = f"Seed 5 stopped after step {remembered} and stays stopped (see events.jsonl)."
     assert callback.problems == ((sentence,) if remembered else ())
 
 

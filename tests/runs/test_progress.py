@@ -1,6 +1,7 @@
 """What is seen of a run: nothing cut off, and the time that is really left."""
 
 import io
+import json
 import re
 
 import pytest
@@ -8,7 +9,7 @@ from rich.console import Console
 
 from metarims.config import Config
 from metarims.runs.callbacks import ChunkReport
-from metarims.runs.progress import Progress
+from metarims.runs.progress import JobTable, Progress, RunTarget
 
 CONFIG = Config(frames=40_000)
 LOSSES = [f"{loop}/{term}" for loop in ("fast", "slow") for term in ("policy_loss", "value_loss", "entropy")]
@@ -90,3 +91,31 @@ def test_on_a_terminal_a_clock_goes_on_while_compiling(monkeypatch):
         assert "Compiled in 95.0 s." in console.file.getvalue()
         assert "First chunk ... 0 s" in console.file.getvalue()
     assert "..." not in console.file.getvalue().split("\x1b[2K")[-1], "a run that is stopped waits for nothing"
+
+
+def test_jobs_show_the_progress_of_their_last_run(tmp_path):
+    runs = [RunTarget(tmp_path / env, env, 1024) for env in ("first", "second")]
+    table = JobTable(Console(file=io.StringIO(), width=200), "plan", {"a": runs, "b": runs}, {"a": "label"})
+    table.start("a")
+
+    def cells():
+        return [next(iter(column.cells)) for column in table.table().columns][:7]
+
+    assert cells() == ["label", "running", "first", "compiling", "", "", ""]
+    table.refresh()
+    assert table.console.file.getvalue() == "", "nothing is trained yet"
+    for run, success in zip(runs, (0.5, None), strict=True):
+        run.path.mkdir()
+        rows = [{"seed": seed, "env_steps": 512, "success": success} for seed in (0, 1)]
+        (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"cut')
+        (run.path / "speed.jsonl").write_text('{"env_steps": 512, "frames_per_second": 64.0}\n')
+        mean = "0.50" if success else "-"
+        assert cells() == ["label", "running", run.env, "512 / 1,024", "64", mean, "16 s"]
+    for _ in range(2):
+        table._drawn = -1e9
+        table.refresh()
+    table.end("a", "died", "why")
+    assert cells()[:2] == ["label", "waiting"]
+    first, last = table.console.file.getvalue().splitlines()
+    assert first == "a  step 512 of 1,024  64 frames/s  success -  16 s left"
+    assert last == "died      a  why"

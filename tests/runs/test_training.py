@@ -19,9 +19,9 @@ from metarims.errors import UserError
 from metarims.runs import callbacks, checkpoints, provenance, training
 from metarims.runs.export import load_agent
 from metarims.runs.folder import describe, load_agents, read_config
+from metarims.runs.metrics_log import read_speed
 from metarims.runs.progress import Progress
 from metarims.runs.signals import StopRequest
-from metarims.views.metrics import read_speed
 
 
 class Callback:

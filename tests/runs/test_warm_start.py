@@ -1,33 +1,84 @@
-"""Runs that begin with trained agents."""
+"""Runs whose agents start from the weights of trained ones."""
 
 import dataclasses
 import shutil
+from types import SimpleNamespace
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarims.config import PPO, Config, Loop, LRMultipliers, Network
+from metarims.agents.agent import make_agent
+from metarims.config import Config, Network, core_settings
 from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.errors import UserError
+from metarims.gridworld import VOCABULARY, make
+from metarims.runs import training
 from metarims.runs.export import named_arrays
 from metarims.runs.folder import load_agents
-from metarims.runs.training import train
 
 SMALL = Config(
     agent="vanilla",
     env="BabyAI-GoToObjS4-v0",
     frames=128,
     seeds=(3, 5),
-    record_every=128,
     network=Network(image_dim=4, word_dim=4, mission_dim=4, feature_dim=8, head_dim=4),
     core=LSTMSettings(8),
-    ppo=PPO(num_envs=8),
-    fast=Loop(span=4, rollout=16, epochs=1, minibatches=2),
 )
-FROZEN = dataclasses.replace(SMALL, lr_multipliers=LRMultipliers(0.0, 0.0, 0.0, 0.0, 0.0))
-"""Agents that stay as they begin."""
 
-pytestmark = pytest.mark.usefixtures("quick_module")
+
+class AddingTrainer:
+    """Its agents are the library's own; a chunk adds one to every parameter."""
+
+    frames_per_chunk, updates_per_chunk, terms, step = 128, 1, ("fast/value_loss",), 1.0
+
+    def __init__(self, config):
+        self.config = config
+        self.envs = SimpleNamespace(num_actions=make(config.env).num_actions, vocabulary=VOCABULARY)
+
+    def init(self):
+        config, counts = self.config, {"num_actions": self.envs.num_actions, "num_words": len(VOCABULARY)}
+        keys = map(jax.random.key, config.seeds)
+        return self._stack([make_agent(config.network, core_settings(config), **counts, key=key) for key in keys])
+
+    def _stack(self, agents):
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves) if eqx.is_array(leaves[0]) else leaves[0], *agents)
+
+    def load_weights(self, state, agents):
+        return self._stack(agents)
+
+    def compile(self, state):
+        pass
+
+    def run_chunk(self, state):
+        zeros = np.zeros(len(self.config.seeds))
+        names = ("return", "success", "fault/update", "fault/term", "fault/value")
+        state = jax.tree.map(lambda leaf: leaf + self.step if eqx.is_array(leaf) else leaf, state)
+        return state, dict.fromkeys(names, zeros) | {"episodes": zeros.astype(int)}
+
+    def agent(self, state, index):
+        return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, state)
+
+    def to_checkpoint(self, state):
+        return state
+
+    def resume(self, kept):
+        return kept, ""
+
+    def reseed(self, state, numbers):
+        raise NotImplementedError
+
+    select_seeds = reseed
+
+
+class FrozenTrainer(AddingTrainer):
+    step = 0.0
+
+
+def train(config, out, make_trainer=AddingTrainer):
+    return training.train(config, out, make_trainer=make_trainer)
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +98,15 @@ def weights(path):
 
 
 def test_each_seed_begins_with_the_agent_of_that_seed(tmp_path, trained):
-    train(dataclasses.replace(FROZEN, seeds=(5, 3), init_from=str(trained)), tmp_path / "run")
+    train(dataclasses.replace(SMALL, seeds=(5, 3), init_from=str(trained)), tmp_path / "run", FrozenTrainer)
     found, wanted = weights(tmp_path / "run"), weights(trained)
     for seed in (3, 5):
         np.testing.assert_equal(found[seed], wanted[seed])
 
 
-@pytest.mark.slow
 def test_all_seeds_begin_with_one_agent(tmp_path, trained):
     file = trained / "agents/seed-5.safetensors"
-    train(dataclasses.replace(FROZEN, seeds=(0, 1), init_from=str(file)), tmp_path / "run")
+    train(dataclasses.replace(SMALL, seeds=(0, 1), init_from=str(file)), tmp_path / "run", FrozenTrainer)
     for found in weights(tmp_path / "run").values():
         np.testing.assert_equal(found, weights(trained)[5])
 
@@ -74,7 +124,6 @@ def test_a_run_goes_on_when_the_agents_that_it_began_with_are_gone(tmp_path, tra
         assert any((found[name] != start).any() for name, start in weights(trained)[seed].items())
 
 
-@pytest.mark.slow
 def test_a_folder_that_was_only_claimed_takes_other_agents_to_begin_with(tmp_path, trained):
     run = tmp_path / "run"
     train(dataclasses.replace(SMALL, init_from=str(trained)), run)
@@ -83,7 +132,7 @@ def test_a_folder_that_was_only_claimed_takes_other_agents_to_begin_with(tmp_pat
     for left in ("checkpoints", "agents"):
         shutil.rmtree(run / left)
     file = trained / "agents/seed-5.safetensors"
-    train(dataclasses.replace(FROZEN, init_from=str(file)), run)
+    train(dataclasses.replace(SMALL, init_from=str(file)), run, FrozenTrainer)
     np.testing.assert_equal(weights(run)[3], weights(trained)[5])
 
 

@@ -22,7 +22,6 @@ from metarims.runs.training import TrainResult
 from metarims.studies import jobs
 from metarims.studies.catalogue import STUDIES
 from metarims.studies.plans import Plan, Stage
-from metarims.studies.progress_table import ProgressTable
 from metarims.studies.results import collect
 from metarims.studies.running import run_study
 from metarims.studies.scales import scale
@@ -338,26 +337,3 @@ def test_a_plans_seconds_and_commits_are_those_of_all_its_attempts(tmp_path, mon
     assert 157.5 <= found["seconds"] < 160
     assert (found["commit"], found["trained_by"]) == ("today", ["one", "two-dirty", "unknown"])
     assert found["measured"] == {"measures": [], "episodes": size.episodes, "learnt": size.learnt}
-
-
-def test_progress_is_read_from_the_folder_of_the_current_stage(tmp_path):
-    """A line per tenth of the training; the time left is that of all seeds together."""
-    task = "BabyAI-GoToObj-v0"
-    plan = Plan("metarims", "metarims", (Stage(task), Stage("BabyAI-GoToLocal-v0")), ())
-    said = io.StringIO()
-    with ProgressTable(Console(file=said, width=10_000), tmp_path, [plan], scale("smoke")) as table:
-        table.begin(plan.name)
-        table.refresh()
-        assert said.getvalue() == "", "nothing is trained yet"
-        run = stage_path(tmp_path, plan.name, 0, task)
-        run.mkdir(parents=True)
-        rows = [{"seed": seed, "env_steps": 512, "success": 0.5 + seed} for seed in (0, 1)]
-        (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"cut')
-        (run / "speed.jsonl").write_text('{"env_steps": 512, "frames_per_second": 64.0}\n')
-        for _ in range(2):
-            table._drawn = -1e9
-            table.refresh()
-        table.end(plan.name, "failed", "why")
-    first, last = said.getvalue().splitlines()
-    assert first == f"{plan.name}  step 512 of 1,024  64 frames/s  success 1.00  16 s left"
-    assert last == f"failed    {plan.name}  why"

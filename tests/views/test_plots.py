@@ -6,8 +6,8 @@ import pytest
 
 from metarims.errors import UserError
 from metarims.evaluation.statistics import mean_band, stratified_interval
+from metarims.runs.metrics_log import read_metrics
 from metarims.views import plots
-from metarims.views.metrics import read_metrics
 
 
 def rows(agent: str, seed: int, steps, values) -> list[dict]:

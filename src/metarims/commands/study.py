@@ -99,7 +99,7 @@ class StudyRunCommand:
         return 0
 
     def _workers(self):
-        from metarims.studies.workers import Processes, RayCluster, count_workers
+        from metarims.runs.workers import Processes, RayCluster, count_workers
 
         if self.workers < 0:
             raise invalid("workers", self.workers, "it must be 1 or more, or 0 for the default")

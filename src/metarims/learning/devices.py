@@ -88,7 +88,8 @@ class Layout:
     def spread(
         self, run: Callable[[Any], tuple[Any, Any]], sharded: Any, *, side_by_side: bool
     ) -> Callable[[Any], tuple[Any, Any]]:
-        """``run``, of one seed's state and one of its shards, for all seeds and shards; the state's memory is reused.
+        """``run``, of one seed's state and one of its shards, for all seeds and shards. The state that goes in stays
+        valid: after a numerical fault it is needed again.
 
         ``sharded``: a tree of the state's first levels, True where a leaf has an axis of shards after that of seeds.
         What is not, and the second output, must come out of ``run`` the same in every shard (see ``average``).
@@ -100,11 +101,11 @@ class Layout:
             run = jax.vmap(run, in_axes=(axes,), out_axes=(axes, None), axis_name=ON_DEVICE)
         run = jax.vmap(run) if side_by_side else partial(jax.lax.map, run)
         if self.num_devices == 1:
-            return jax.jit(run, donate_argnums=0)
+            return jax.jit(run)
         specs = (self._specs(sharded), PartitionSpec("seeds"))
         run = jax.shard_map(run, mesh=self.mesh, in_specs=specs[:1], out_specs=specs, check_vma=False)
         places = jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), specs)
-        program = jax.jit(run, donate_argnums=0, in_shardings=places[:1], out_shardings=places)
+        program = jax.jit(run, in_shardings=places[:1], out_shardings=places)
         if jax.process_count() == 1:
             return program
 

@@ -1,9 +1,8 @@
-"""Seeds whose numbers become undefined or explode: each stops, or begins its chunk anew, and the others go on."""
+"""Numerical faults: a seed whose loss becomes NaN or explodes stops or repeats its chunk; the others are unaffected."""
 
 from typing import Any, NamedTuple, TypedDict
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from metarims.config import Config
@@ -12,7 +11,7 @@ from metarims.runs import metrics_log
 from metarims.runs.trainer_protocol import TrainerProtocol
 
 MAX_RESTARTS = 3
-"""Of one seed in a run; at the next fault it stops."""
+"""Of one seed in a run; the next fault stops it."""
 
 ADVICE = "A lower learning_rate or max_grad_norm usually helps, in another folder."
 
@@ -35,22 +34,22 @@ class Event(NamedTuple):
     restarts: int
     """Of this seed so far."""
     text: str
-    """The same as a sentence."""
+    """All of this as a message."""
 
 
 class SeedStatus(TypedDict):
-    """Where the seeds stand, as a checkpoint holds it: one entry per seed in each list."""
+    """Restarts and stops so far, as a checkpoint holds them: one entry per seed in each list."""
 
     restarts: list[int]
     stopped: list[int | None]
 
 
 class FaultGuard:
-    """Runs chunks, and sees to the seeds at fault.
+    """Runs chunks, and stops or restarts the seeds at fault.
 
-    All seeds are one program, so a stopped one's place in it is still computed: what comes of it is thrown away, and
-    its part of the state stays what it was before the chunk at fault. For one that begins anew the chunk is run once
-    more, from the same state with other actions drawn, and its part alone is taken from that.
+    All seeds are one program, so a stopped one is still computed: its results are dropped, and its part of the state
+    stays what it was before the chunk at fault. For a restart the chunk is run once more from the same state, with
+    other actions drawn, and only the restarted seed's part is taken from that.
     """
 
     def __init__(self, trainer: TrainerProtocol, config: Config):
@@ -60,8 +59,8 @@ class FaultGuard:
         """For each seed, the environment steps of its last sound agent, if it was stopped."""
 
     @property
-    def going(self) -> list[int]:
-        """The places of the seeds that go on."""
+    def active(self) -> list[int]:
+        """The places of the seeds that are not stopped."""
         return [index for index, steps in enumerate(self.stopped) if steps is None]
 
     @property
@@ -74,73 +73,67 @@ class FaultGuard:
         return env_steps if steps is None else steps
 
     def notes(self) -> dict[str, Any]:
-        """What a checkpoint must hold beside the state."""
+        """What a checkpoint holds beside the state (``SeedStatus``)."""
         return {"restarts": list(self.restarts), "stopped": list(self.stopped)}
 
     def restore(self, notes: dict[str, Any] | None) -> None:
-        """Take up what a checkpoint held."""
+        """Continue from a checkpoint's notes."""
         if notes is not None:
             self.restarts, self.stopped = list(notes["restarts"]), list(notes["stopped"])
 
     def reminders(self) -> tuple[str, ...]:
-        """A sentence for each seed that is stopped."""
+        """A message for each seed that is stopped."""
         stopped = zip(self.config.seeds, self.stopped, strict=True)
         return tuple(
-            f"Seed {seed} stopped after step {steps:,} and stays so (events.jsonl says why)."
+            f"Seed {seed} stopped after step {steps:,} and stays stopped (see events.jsonl)."
             for seed, steps in stopped
             if steps is not None
         )
 
-    def compile(self, state: Any) -> None:
-        """Have everything ready that a chunk without faults needs."""
-        _copy.lower(state).compile()
-        self.trainer.compile(state)
-
     def run_chunk(self, state: Any, chunk: int, env_steps: int) -> tuple[Any, dict[str, np.ndarray], list[Event]]:
-        """The state after the next chunk, its record without ``fault/...``, and what happened.
+        """The state after the next chunk, its metrics without ``fault/...``, and the faults.
 
         ``chunk``, ``env_steps``: how many of each came before.
         """
-        before, events = _copy(state), []
+        before, events = state, []
         state, values = self._run(state)
-        faulty = [index for index in self.going if values["fault/update"][index]]
+        faulty = [index for index in self.active if values["fault/update"][index]]
         while faulty:
             events += [self._judge(index, values, chunk + 1, env_steps) for index in faulty]
             again = [index in faulty and self.stopped[index] is None for index in range(len(self.stopped))]
             if not any(again):
                 break
-            attempt, found = self._run(self.trainer.reseed(_copy(before), self.restarts))
+            attempt, found = self._run(self.trainer.reseed(_fresh_keys(before), self.restarts))
             state = self.trainer.select_seeds(again, attempt, state)
             values = {name: np.where(again, found[name], value) for name, value in values.items()}
             faulty = [index for index in faulty if again[index] and values["fault/update"][index]]
         if self.stopped_seeds:
-            state = self.trainer.select_seeds([steps is not None for steps in self.stopped], before, state)
+            state = self.trainer.select_seeds([steps is not None for steps in self.stopped], _fresh_keys(before), state)
         return state, {name: value for name, value in values.items() if not name.startswith("fault/")}, events
 
     def _run(self, state: Any) -> tuple[Any, dict[str, np.ndarray]]:
         state, metrics = self.trainer.run_chunk(state)
         return state, {name: np.asarray(value) for name, value in metrics.items()}  # Waits for the device.
 
-    def _judge(self, index: int, values: dict[str, np.ndarray], chunk: int, begin: int) -> Event:
-        """Stop a seed at fault, or count its restart; ``begin``: environment steps before the chunk."""
+    def _judge(self, index: int, values: dict[str, np.ndarray], chunk: int, start: int) -> Event:
+        """Stop a seed at fault, or count its restart; ``start``: environment steps before the chunk."""
         within, term, value = (values[f"fault/{name}"][index] for name in ("update", "term", "value"))
         steps_per_update = self.trainer.frames_per_chunk // self.trainer.updates_per_chunk
-        env_steps, name = begin + int(within) * steps_per_update, self.trainer.terms[term]
+        env_steps, name = start + int(within) * steps_per_update, self.trainer.terms[term]
         update = env_steps // steps_per_update
         happened = f"{name} became {value:.3g} in update {update:,} (environment step {env_steps:,})"
         seed = self.config.seeds[index]
         if self.config.on_nan == "restart" and self.restarts[index] < MAX_RESTARTS:
             self.restarts[index] += 1
             count = f"{self.restarts[index]} of {MAX_RESTARTS}"
-            kind, text = "restart", f"goes on from step {begin:,}, drawing other actions ({count}): {happened}."
+            kind, text = "restart", f"restarts from step {start:,}, drawing other actions ({count}): {happened}."
         else:
-            self.stopped[index] = begin
-            kind, text = "stop", f"stopped: {happened}. Its agent of step {begin:,} is kept. {ADVICE}"
+            self.stopped[index] = start
+            kind, text = "stop", f"stopped: {happened}. Its agent of step {start:,} is kept. {ADVICE}"
         number, restarts = metrics_log.number(value), self.restarts[index]
         return Event(kind, seed, chunk, update, env_steps, name, number, restarts, f"Seed {seed} {text}")
 
 
-@jax.jit
-def _copy(state: Any) -> Any:
-    """A chunk takes over its input's memory; random keys in the copy are meant to be used again."""
-    return jax.tree.map(lambda leaf: jax.random.clone(leaf) if is_key(leaf) else jnp.copy(leaf), state)
+def _fresh_keys(state: Any) -> Any:
+    """The state with its random keys marked as unused: they are used again on purpose."""
+    return jax.tree.map(lambda leaf: jax.random.clone(leaf) if is_key(leaf) else leaf, state)

@@ -91,17 +91,6 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def sync_tree(folder: Path) -> None:
-    """``fsync`` each file and folder below ``folder``, and ``folder`` itself."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    sync_folder(folder)
-
-
 def describe_error(error: BaseException) -> str:
     """Why a file could not be read or written, or a thing not be made, in a few words."""
     number = error.errno if isinstance(error, OSError) else None

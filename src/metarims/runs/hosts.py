@@ -1,8 +1,7 @@
 """One run over several processes, on one machine or many (``jax.distributed``).
 
-Every process runs the same program on its own devices and comes to the same decisions. The first alone holds the run's
-folder and tells the others what it reads there; each writes its part of a checkpoint, so all must see that folder. With
-one process nothing here costs anything.
+Every process runs the same program on its own devices and comes to the same decisions. Only the first reads and writes
+the run's folder; it sends the others what it read there. With one process, every function here returns at once.
 """
 
 import contextlib
@@ -18,11 +17,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 
 from metarims.config import Config
 from metarims.errors import UserError, format_value
 from metarims.learning.devices import is_key
+from metarims.runs.checkpoints import Restored
 from metarims.runs.files import describe_error
 from metarims.runs.folder import RunFolder
 
@@ -110,7 +109,7 @@ def any_of(flag: bool) -> bool:
     """Whether any process says so; all must ask."""
     if jax.process_count() == 1:
         return flag
-    return bool(multihost_utils.process_allgather(np.array(flag)).any())
+    return bool(_collectives().process_allgather(np.array(flag)).any())
 
 
 def share(value: Any) -> Any:
@@ -118,22 +117,25 @@ def share(value: Any) -> Any:
     if jax.process_count() == 1:
         return value
     text = np.frombuffer(json.dumps(value).encode(), np.uint8) if leads() else np.zeros(0, np.uint8)
-    size = int(multihost_utils.broadcast_one_to_all(np.array(text.size, np.int32)))
+    size = int(_collectives().broadcast_one_to_all(np.array(text.size, np.int32)))
     padded = text if leads() else np.zeros(size, np.uint8)
-    return json.loads(np.asarray(multihost_utils.broadcast_one_to_all(padded)).astype(np.uint8).tobytes())
+    return json.loads(np.asarray(_collectives().broadcast_one_to_all(padded)).astype(np.uint8).tobytes())
 
 
-def share_arrays(tree: Any) -> Any:
-    """The first process's arrays, in trees of the same shapes; random keys among them."""
+def share_restored(found: Restored, template: Any) -> Restored:
+    """What the first process restored, in all of them; ``template``: a state of the same shapes."""
     if jax.process_count() == 1:
-        return tree
-    leaves, treedef = jax.tree.flatten(tree)
-    numbers = [_numbers(leaf) for leaf in leaves]
-    shared = multihost_utils.broadcast_one_to_all([number for number in numbers if number is not None])
-    found = iter(shared)
-    return treedef.unflatten(
-        leaf if number is None else _like(leaf, next(found)) for leaf, number in zip(leaves, numbers, strict=True)
-    )
+        return found
+    whole, notes, problems = share([found.state is not None, found.notes, found.problems])
+    state = None
+    if whole:
+        leaves, treedef = jax.tree.flatten(found.state if leads() else template)
+        numbers = [_numbers(leaf) for leaf in leaves]
+        shared = iter(_collectives().broadcast_one_to_all([number for number in numbers if number is not None]))
+        state = treedef.unflatten(
+            leaf if number is None else _like(leaf, next(shared)) for leaf, number in zip(leaves, numbers, strict=True)
+        )
+    return Restored(state, notes, tuple(problems))
 
 
 @contextlib.contextmanager
@@ -167,3 +169,10 @@ def _like(leaf: Any, numbers: np.ndarray) -> Any:
     if is_key(leaf):
         return jax.random.wrap_key_data(jnp.asarray(numbers), impl=jax.random.key_impl(leaf))
     return jnp.asarray(numbers.astype(leaf.dtype))
+
+
+def _collectives() -> Any:
+    """Imported only where there are several processes."""
+    from jax.experimental import multihost_utils
+
+    return multihost_utils

@@ -17,6 +17,7 @@ from metarims.errors import UserError, unknown_name
 from metarims.fields import to_json
 from metarims.runs.callbacks import ChunkReport
 from metarims.runs.files import describe_error, write_atomic
+from metarims.runs.metrics_log import Speed, read_chunks, read_metrics
 
 UPLOAD_SECONDS = 60.0
 """How long Weights & Biases may take to upload what is left of a seed when training has ended."""
@@ -71,15 +72,13 @@ class Loggers:
 
 def past_chunks(out: Path, env_steps: int) -> Iterator[ChunkReport]:
     """What was reported of a run's chunks up to a step, from its files; speeds that cannot be read are zero."""
-    speeds = {}
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        for line in (out / "speed.jsonl").read_text(encoding="utf-8").splitlines():
-            speed = json.loads(line)
-            speeds[speed["chunk"]] = speed["frames_per_second"], speed["compile_seconds"], speed["seconds"]
-    rows = map(json.loads, (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    for (chunk, steps), of_seeds in itertools.groupby(rows, key=lambda row: (row["chunk"], row["env_steps"])):
-        frames_per_second, compile_seconds, seconds = speeds.get(chunk, (0.0, 0.0, 0.0))
-        yield ChunkReport(chunk, steps, env_steps, frames_per_second, compile_seconds, list(of_seeds), seconds)
+    speeds = {speed.get("chunk"): speed for speed in read_chunks(out)}
+    unknown: Speed = {"seconds": 0.0, "compile_seconds": 0.0, "frames_per_second": 0.0}
+    for (chunk, steps), rows in itertools.groupby(read_metrics(out), key=lambda row: (row["chunk"], row["env_steps"])):
+        of_seeds = [{name: value for name, value in row.items() if name != "agent"} for row in rows]
+        speed = speeds.get(chunk, unknown)
+        fps, compile_seconds = speed["frames_per_second"], speed["compile_seconds"]
+        yield ChunkReport(chunk, steps, env_steps, fps, compile_seconds, of_seeds, speed["seconds"])
 
 
 class TensorBoard:

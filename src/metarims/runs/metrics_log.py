@@ -1,4 +1,4 @@
-"""Metrics as JSON lines: appended, and cut back to a checkpoint (``views.metrics`` reads them)."""
+"""``metrics.jsonl`` (a line per seed and chunk) and ``speed.jsonl`` (one per chunk): appended, truncated and read."""
 
 import errno
 import hashlib
@@ -6,9 +6,31 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
+
+from metarims.errors import UserError, one_line
+from metarims.runs.files import describe_error
+from metarims.runs.schema import check_schema
+from metarims.upgrade import upgrade_metrics
+
+REQUIRED = ("seed", "env_steps")
+TAIL_BYTES = 65_536
+"""How much of a file's end holds its last chunk's lines."""
+
+
+class Speed(TypedDict):
+    """A line of ``speed.jsonl``: of one chunk, over all seeds."""
+
+    seconds: float
+    compile_seconds: float
+    frames_per_second: float
+    chunk: NotRequired[int]
+    commit: NotRequired[str]
+    """Of the code that trained it; empty outside a checkout."""
+    version: NotRequired[str]
+    """Of metarims."""
 
 
 def number(value: Any) -> float | int | None:
@@ -40,15 +62,18 @@ class Log:
         self.num_bytes += len(data)
         self._digest.update(data)
 
-    def mark(self) -> dict[str, Any]:
+    def position(self) -> dict[str, Any]:
         """Its length and content so far, to be kept beside a checkpoint."""
         return {"bytes": self.num_bytes, "sha256": self._digest.hexdigest()}
 
-    def begins_with(self, mark: dict[str, Any]) -> bool:
-        """Whether the file still begins with what was marked."""
-        return self.num_bytes >= mark["bytes"] and _digest(self.path, mark["bytes"]).hexdigest() == mark["sha256"]
+    def extends(self, position: dict[str, Any]) -> bool:
+        """Whether the file still begins with the content that it had then."""
+        return (
+            self.num_bytes >= position["bytes"]
+            and _digest(self.path, position["bytes"]).hexdigest() == position["sha256"]
+        )
 
-    def cut(self, num_bytes: int) -> None:
+    def truncate(self, num_bytes: int) -> None:
         """Drop everything after the first ``num_bytes``: lines that a restored state has yet to write."""
         if self.num_bytes > num_bytes:
             os.truncate(self.path, num_bytes)
@@ -63,3 +88,93 @@ def _digest(path: Path, num_bytes: int) -> Any:
                 digest.update(data)
                 left -= len(data)
     return digest
+
+
+def read_metrics(path: str | Path, agent: str | None = None) -> list[dict[str, Any]]:
+    """Rows of a run's ``metrics.jsonl`` (``path``: that file, or the run's folder), each with a key ``agent``.
+
+    ``agent`` is what to call it; by default what the folder's ``config.json`` says. A last line without its end, as a
+    killed run leaves it, is passed over; any other line that is no row is a ``UserError``.
+    """
+    path = Path(path)
+    file = path / "metrics.jsonl" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"There is no {file}: give a run's folder, or its metrics.jsonl.")
+    name = agent or _agent_of(file.parent)
+    return [{"agent": name, **_row(value, where)} for where, value in _read_lines(file)]
+
+
+def read_speed(path: str | Path) -> float:
+    """Frames per second over a whole training (``path``: its ``speed.jsonl``), all seeds, without compile time."""
+    seconds, frames = 0.0, 0.0
+    for where, line in _read_lines(Path(path)):
+        check_schema(line, Speed, where)
+        running = line["seconds"] - line["compile_seconds"]
+        seconds, frames = seconds + running, frames + line["frames_per_second"] * running
+    if not 0 < seconds < float("inf") or not 0 <= frames < float("inf"):
+        raise UserError(f"{path} tells no speed: its lines come to {frames:g} frames in {seconds:g} s. Train again.")
+    return frames / seconds
+
+
+def read_chunks(run: Path) -> list[Speed]:
+    """The lines of a run's ``speed.jsonl``, without those that are missing or damaged."""
+    try:
+        lines = (run / "speed.jsonl").read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            chunk = json.loads(line)
+            check_schema(chunk, Speed, "speed.jsonl")
+        except (ValueError, RecursionError, UserError):
+            continue
+        found.append(chunk)
+    return found
+
+
+def read_last_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows with the most steps in such a file, which may be being written; none where there are none."""
+    try:
+        with path.open("rb") as file:
+            start = file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            lines = file.read().split(b"\n")[bool(start) : -1]
+        rows = [json.loads(line) for line in lines if line]
+    except (OSError, ValueError):
+        return []
+    rows = [row for row in rows if isinstance(row, dict)]
+    return [row for row in rows if row.get("env_steps") == rows[-1].get("env_steps")]
+
+
+def _read_lines(file: Path) -> list[tuple[str, Any]]:
+    """The JSON of each whole line, and where it stands."""
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read: {describe_error(error)}.") from error
+    return [_parse(line, f"Line {number} of {file}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _parse(line: str, where: str) -> tuple[str, Any]:
+    try:
+        return where, json.loads(line)
+    except (ValueError, RecursionError) as error:
+        what = getattr(error, "msg", describe_error(error))
+        raise UserError(f"{where} is not JSON ({what}): remove it, or train again.") from error
+
+
+def _row(row: Any, where: str) -> dict[str, Any]:
+    missing = [key for key in REQUIRED if not isinstance(row, dict) or key not in row]
+    if missing:
+        raise UserError(f"{where} lacks '{missing[0]}': it is no row of metrics.")
+    check_schema(row, dict[str, float | None], where)
+    check_schema(row["seed"], int, f"{where}.seed")
+    check_schema(row["env_steps"], int, f"{where}.env_steps")
+    return upgrade_metrics(row)
+
+
+def _agent_of(folder: Path) -> str:
+    try:
+        return one_line(str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["agent"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return folder.name

@@ -1,9 +1,11 @@
-"""Training as it is watched: a live table on a terminal, plain lines elsewhere."""
+"""Progress of one run, or of many jobs: a live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+from rich import box
 from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,6 +14,7 @@ from rich.text import Text
 
 from metarims.config import Config
 from metarims.runs.callbacks import ChunkReport
+from metarims.runs.metrics_log import read_last_rows
 from metarims.terminal import Terminal
 
 SMOOTHING = 0.8
@@ -19,17 +22,18 @@ SMOOTHING = 0.8
 Column: TypeAlias = tuple[str, list[str]]
 """A name and a cell for each row."""
 REFRESHES_PER_SECOND = 2
-"""On a terminal: a clock goes on while a program is compiled."""
+"""On a terminal: the clock runs while a program is compiled."""
+JOBS_REFRESH_SECONDS = 2.0
 
 
 class Waiting:
-    """A line with the time since it was made, at every look at it."""
+    """A line with the time since it was made."""
 
     def __init__(self, what: str):
-        self.what, self.began = what, time.perf_counter()
+        self.what, self.start = what, time.perf_counter()
 
     def __rich__(self) -> Text:
-        return Text(f"{self.what} {duration(time.perf_counter() - self.began)}")
+        return Text(f"{self.what} {duration(time.perf_counter() - self.start)}")
 
 
 class Progress:
@@ -41,7 +45,7 @@ class Progress:
         self._live = live if self.console.is_terminal else None
         self._speed: float | None = None
         self._compiled = False
-        """Whether the next chunk's compile time was told."""
+        """Whether the compile time was printed before the next chunk."""
 
     def __enter__(self) -> "Progress":
         return self
@@ -49,7 +53,7 @@ class Progress:
     def __exit__(self, *exception: object) -> None:
         if self._live and self._live.is_started:
             if self._speed is None:
-                self._live.update("")  # Nothing is waited for any more.
+                self._live.update("")
             self._live.stop()
 
     def compiling(self) -> None:
@@ -71,7 +75,7 @@ class Progress:
         for problem in problems:
             self._say(problem, "Note:", "yellow")
         seeds = f"seed {config.seeds[0]}" if len(config.seeds) == 1 else f"{len(config.seeds)} seeds"
-        done = "already finished" if env_steps >= config.frames else f"going on from step {env_steps:,}"
+        done = "already finished" if env_steps >= config.frames else f"resumed at step {env_steps:,}"
         title = f"{config.agent} on {config.env}, {config.frames:,} steps, {seeds}" + f", {done}" * bool(env_steps)
         self._say(title)
         if self._live and env_steps >= config.frames:
@@ -95,12 +99,12 @@ class Progress:
             self._say(self._line(report, left))
 
     def _say(self, text: str, head: str = "", color: str = "") -> None:
-        """A line on the terminal, whatever the text holds: rich would take ``[/x]`` in a folder's name for a tag."""
+        """Print a line as it is: rich would take ``[/x]`` in a folder's name for a tag."""
         line = Text.assemble((head, color), " " * bool(head), text)
         self.console.print(line, highlight=False, soft_wrap=True)
 
     def _table(self, report: ChunkReport, left: float) -> Group:
-        """The seeds in rows. Columns that find no room are left out, losses first."""
+        """A row per seed. Columns that do not fit are left out, losses first."""
         percent = 100 * report.env_steps / report.end_steps
         title = Text(
             f"{report.env_steps:,} of {report.end_steps:,} steps ({percent:.0f} %)   "
@@ -108,10 +112,10 @@ class Progress:
         )
         columns: list[Column] = [("seed", [str(row["seed"]) for row in report.rows])]
         for name, key, digits in (("success", "success", 3), ("return", "return", 3), ("length", "episode_length", 1)):
-            columns.append((name, [outcome(row, key, digits) for row in report.rows]))
+            columns.append((name, [format_mean(row, key, digits) for row in report.rows]))
         columns.append(("episodes", [str(row.get("episodes", "-")) for row in report.rows]))
         for name in per_task(report.rows[0], "success"):
-            columns.append((name, [outcome(row, name) for row in report.rows]))
+            columns.append((name, [format_mean(row, name) for row in report.rows]))
         for name in losses(report.rows[0]):
             columns.append((name, [f"{row[name]:.3f}" for row in report.rows]))
         shown = fitting(columns, self.console.width)
@@ -134,6 +138,109 @@ class Progress:
         return "  ".join([*parts, f"{duration(left)} left"])
 
 
+class RunTarget(NamedTuple):
+    """A run of a job, and what it is to reach."""
+
+    path: Path
+    env: str
+    frames: int
+
+
+class JobTable:
+    """A row per job, read from the folders of its runs, so that it works wherever they run.
+
+    Live on a terminal; elsewhere a line per tenth of a run, and when a job ends. A context manager, and a
+    ``workers.JobDisplay``.
+    """
+
+    def __init__(
+        self, console: Console, kind: str, jobs: Mapping[str, Sequence[RunTarget]], labels: Mapping[str, str] = {}
+    ):
+        """``jobs``: by name, the runs of each in order. ``kind``: what jobs are called; ``labels``: of some names."""
+        self.console, self.kind, self.jobs, self.labels = console, kind, jobs, labels
+        self.states = dict.fromkeys(jobs, "waiting")
+        self._starts: dict[str, float] = {}
+        self._ends: dict[str, float] = {}
+        self._printed: dict[str, tuple[str, int]] = {}
+        """Of each job the task and the tenth of the last line."""
+        self._drawn = 0.0
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+
+    def __enter__(self) -> "JobTable":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live:
+            self._live.update(self.table(), refresh=True)
+            self._live.stop()
+
+    def start(self, name: str) -> None:
+        """A worker starts a job."""
+        self.states[name] = "running"
+        self._starts[name] = time.monotonic()
+        self._ends.pop(name, None)
+
+    def end(self, name: str, how: Literal["finished", "failed", "stopped", "died"], why: str = "") -> None:
+        """A job has ended."""
+        self.states[name] = "waiting" if how == "died" else how
+        self._ends[name] = time.monotonic()
+        self._say(f"{how:<8}  {name}  {why or (self._time(name) if how == 'finished' else '')}".rstrip())
+
+    def refresh(self) -> None:
+        """Show the progress, if that was last done ``JOBS_REFRESH_SECONDS`` ago."""
+        if time.monotonic() - self._drawn < JOBS_REFRESH_SECONDS:
+            return
+        self._drawn = time.monotonic()
+        if self._live:
+            self._live.update(self.table(), refresh=True)
+            return
+        for name in [name for name, state in self.states.items() if state == "running" and self.jobs[name]]:
+            env, steps, frames, speed, success, left = self._progress(name)
+            tenth = 10 * steps // frames
+            if tenth and self._printed.get(name) != (env, tenth):
+                self._printed[name] = env, tenth
+                self._say(f"{name}  step {steps:,} of {frames:,}  {speed} frames/s  success {success}  {left} left")
+
+    def table(self) -> Table:
+        """The jobs and their states; with a column of tasks if there are several."""
+        several = len({run.env for runs in self.jobs.values() for run in runs}) > 1
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+        for title in (self.kind, "state", *["task"] * several, "steps", "frames/s", "success", "left", "time"):
+            table.add_column(title, justify="left" if title in (self.kind, "state", "task") else "right")
+        for name, state in self.states.items():
+            env, steps, frames, *rest = self._progress(name)
+            cells = [f"{steps:,} / {frames:,}" if steps else "compiling", *rest] if state != "waiting" else [""] * 4
+            table.add_row(self.labels.get(name, name), state, *[env] * several, *cells, self._time(name))
+        return table
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False)
+
+    def _time(self, name: str) -> str:
+        """Since a worker started the job, until it ended."""
+        if name not in self._starts:
+            return ""
+        return duration(self._ends.get(name, time.monotonic()) - self._starts[name])
+
+    def _progress(self, name: str) -> tuple[str, int, int, str, str, str]:
+        """Of the current run: task, steps, frames, frames/s, success and time left."""
+        for run in reversed(self.jobs[name]):
+            if rows := read_last_rows(run.path / "metrics.jsonl"):
+                steps = rows[-1].get("env_steps", 0)
+                success = [row["success"] for row in rows if isinstance(row.get("success"), float)]
+                mean = f"{sum(success) / len(success):.2f}" if success else "-"
+                lines = read_last_rows(run.path / "speed.jsonl")
+                speeds = [line["frames_per_second"] for line in lines if line.get("frames_per_second")]
+                if not speeds:
+                    return run.env, steps, run.frames, "-", mean, "-"
+                left = (run.frames - steps) * len(rows) / speeds[-1]
+                return run.env, steps, run.frames, f"{speeds[-1]:,.0f}", mean, duration(left)
+        first = self.jobs[name][0]
+        return first.env, 0, first.frames, "", "", ""
+
+
 def heading(name: str) -> str:
     """A metric's name above a narrow column."""
     return name.replace("/", "\n")
@@ -150,23 +257,23 @@ def fitting(columns: Sequence[Column], width: int) -> Sequence[Column]:
 
 
 def losses(row: dict[str, Any]) -> list[str]:
-    """The loss terms of a line of metrics that are worth watching."""
+    """The loss terms that are shown, by name."""
     return [name for name in row if name.endswith(("/policy_loss", "/value_loss", "/entropy"))]
 
 
 def per_task(row: dict[str, Any], measure: str) -> list[str]:
-    """The names of a measure of each task of a mixture, where a run learns one."""
+    """The names of a metric of each task, where a run learns a mixture."""
     return [name for name in row if name.startswith(f"{measure}/")]
 
 
-def outcome(row: dict[str, Any], name: str, digits: int = 3) -> str:
+def format_mean(row: dict[str, Any], name: str, digits: int = 3) -> str:
     """A mean over the chunk's episodes; a dash where none ended."""
     value = row.get(name)
     return "-" if value is None or row.get("episodes") == 0 else f"{value:.{digits}f}"
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, as far as they matter."""
+    """Seconds as text: ``2 h 05 min``, ``3 min 07 s``, ``9 s``."""
     seconds = max(0, round(seconds))
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)

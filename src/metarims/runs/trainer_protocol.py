@@ -27,7 +27,7 @@ class TrainerProtocol(Protocol):
         ...
 
     def run_chunk(self, state: Any) -> tuple[Any, dict[str, Any]]:
-        """The state after a chunk, which takes over its input's memory, and its record, by name, of every seed.
+        """The state after a chunk, and its metrics by name, of every seed; the state that went in stays valid.
 
         ``fault/update``, ``fault/term`` and ``fault/value`` in it tell of the first numerical fault
         (``learning.guard.record_fault``).

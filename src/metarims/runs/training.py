@@ -1,4 +1,4 @@
-"""Training a run: chunks of compiled updates, with records, checkpoints and exported agents in between."""
+"""Training a run: compiled chunks of updates, with metrics, checkpoints and exported agents in between."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,18 +31,18 @@ from metarims.runs.warm_start import check_fit, copy_initial_agents, initial_age
 from metarims.runtime import release_memory
 
 EPISODE_MEANS = {"return", "success", "episode_length"}
-"""Metrics that are undefined (null) in a chunk in which no episode ended."""
+"""Metrics that are null in a chunk in which no episode ended."""
 
 
 class LogPosition(TypedDict):
-    """How much of a file of lines there was (``metrics_log.Log.mark``)."""
+    """Length and content of a file of lines at some time (``metrics_log.Log.position``)."""
 
     bytes: int
     sha256: str
 
 
 class CheckpointNotes(TypedDict):
-    """What a run keeps beside a checkpoint's state."""
+    """What a checkpoint holds beside the training state."""
 
     chunk: int
     env_steps: int
@@ -60,7 +60,7 @@ class TrainResult(NamedTuple):
     env_steps: int
     """Per seed."""
     stopped: tuple[int, ...] = ()
-    """Seeds that a numerical fault ended."""
+    """Seeds that a numerical fault stopped."""
 
 
 def train(
@@ -71,21 +71,21 @@ def train(
     stop: StopRequest | None = None,
     agents: Sequence[SavedAgent] | None = None,
 ) -> TrainResult:
-    """Train, or go on training, the run of ``config`` in the folder ``out``.
+    """Train the run of ``config`` in the folder ``out``, or resume it.
 
-    A run that was killed and goes on is bit for bit the run that was not, on one kind of processor: its state comes
-    from the last whole checkpoint, and its metrics are cut back to there. ``agents``: whose weights the seeds begin
-    with, one per seed, instead of those that ``config.init_from`` names.
+    A run that was killed and resumed is bit for bit the run that was not, on one kind of processor: its state comes
+    from the last whole checkpoint, and its metrics are cut back to there. ``agents``: initial weights, one agent per
+    seed, instead of those that ``config.init_from`` names.
     """
     make_trainer = make_trainer or _default_trainer
     provenance.commit()  # Before the checkout may change.
     with stop or StopRequest() as stop:
-        trainer = make_trainer(config)  # Says what cannot be built before anything is written.
+        trainer = make_trainer(config)  # Raises what it cannot build before anything is written.
         agents = agents or initial_agents(config, out)
         if agents:
             check_fit(agents, config, trainer.envs.num_actions, trainer.envs.vocabulary)
         with hosts.hold_folder(out, config) as folder, CompileClock() as clock:
-            return _Run(config, folder, trainer, callback, stop, clock, agents).go()
+            return _Run(config, folder, trainer, callback, stop, clock, agents).train()
 
 
 class _Run:
@@ -104,30 +104,29 @@ class _Run:
         self.config, self.folder, self.trainer = config, folder, trainer
         self.callbacks = Callbacks(*([callback] if callback else []))
         self.stop, self.clock, self.initial_agents = stop, clock, initial_agents
-        self.began: tuple[float, float] | None = None
-        """Where compiling for the next chunk began: wall clock, and seconds of compiling by then."""
+        self.compile_start: tuple[float, float] | None = None
+        """When compiling for the next chunk began: wall clock, and seconds of compiling by then."""
         self.chunk, self.env_steps, self.saved_steps = 0, 0, 0
         self.state: Any = None
-        self.checkpoints = Path(hosts.share(str(folder.checkpoints.absolute())))
         self.guard = FaultGuard(trainer, config)
         self.best = BestCheckpoints(config.seeds)
         self._open_logs()
 
-    def go(self) -> TrainResult:
+    def train(self) -> TrainResult:
         self._restore()
         if self.chunk:
             self._export()  # A process killed between checkpoint and export left older ones.
-        ends = self._ends()
-        if not ends:
+        ending = self._is_ending()
+        if not ending:
             self._compile()
-            ends = self._ends()
-        while not ends:
+            ending = self._is_ending()
+        while not ending:
             self._run_chunk()
-            ends = self._ends()  # Once per chunk: a stop that comes later is met, and saved, after the next one.
+            ending = self._is_ending()  # Once per chunk: a later stop takes effect after the next one.
             regular = self.chunk % self.config.checkpoint_every == 0
             if regular:
-                self.best.judge(self._steps_of, partial(self.trainer.agent, self.state))
-            if ends or regular:
+                self.best.update(self._steps_of, partial(self.trainer.agent, self.state))
+            if ending or regular:
                 self._save()
         return TrainResult(self._finished, self.env_steps, self.guard.stopped_seeds)
 
@@ -144,29 +143,29 @@ class _Run:
         chunks_left = max(0, -(-(self.config.frames - self.env_steps) // self.trainer.frames_per_chunk))
         return self.env_steps + chunks_left * self.trainer.frames_per_chunk
 
-    def _ends(self) -> bool:
-        """Whether no further chunk is due, or a stop was asked for: now, for it can change at any moment."""
+    def _is_ending(self) -> bool:
+        """Whether no further chunk is due, or a stop was requested (which can change at any moment)."""
         return self._finished or hosts.any_of(self.stop.requested)
 
     def _restore(self) -> None:
-        """Take up the newest whole checkpoint whose metrics are there too, or begin."""
+        """Start from the newest whole checkpoint whose metrics are there too, or from the beginning."""
         folder = self.folder
         self.callbacks.compiling()
-        beginning = self._begin()
-        self.best.restore([self.trainer.agent(beginning, index) for index in range(len(self.config.seeds))])
-        kept = self._checkpoint_of(beginning)
-        leaves = [leaf for leaf in jax.tree.leaves(kept) if eqx.is_array(leaf)]
+        initial = self._initial_state()
+        self.best.restore([self.trainer.agent(initial, index) for index in range(len(self.config.seeds))])
+        template = self._to_checkpoint(initial)
+        leaves = [leaf for leaf in jax.tree.leaves(template) if eqx.is_array(leaf)]
         num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         check_space(folder.path, (checkpoints.KEEP + 1) * num_bytes)
         for place in (folder.checkpoints, folder.agents):
             clear_scratch(place)
-        found = checkpoints.restore(folder.checkpoints, kept, self._metrics_fault)
+        found = checkpoints.restore(folder.checkpoints, template, self._notes_fault)
         if found.state is None:
             found = found._replace(problems=found.problems + self._set_aside())
-        found = self._share(found, kept)
+        found = hosts.share_restored(found, template)
         problems = found.problems
         if found.state is None:
-            self.state = jax.tree.map(_strong, beginning)
+            self.state = jax.tree.map(_strong, initial)
         else:
             self.state = found.state["training"]
             self.chunk, self.env_steps = found.notes["chunk"], found.notes["env_steps"]
@@ -178,15 +177,15 @@ class _Run:
                 self.state = jax.tree.map(_strong, state)
                 problems += (note,) * bool(note)
         with writing("metrics", folder.path):
-            self.metrics.cut(found.notes["metrics"]["bytes"] if found.notes else 0)
-            self.speed.cut(found.notes["speed_bytes"] if found.notes else 0)
-            self.events.cut(found.notes.get("events_bytes", 0))
+            self.metrics.truncate(found.notes["metrics"]["bytes"] if found.notes else 0)
+            self.speed.truncate(found.notes["speed_bytes"] if found.notes else 0)
+            self.events.truncate(found.notes.get("events_bytes", 0))
         self.saved_steps = self.env_steps
         self.callbacks.begin(self.config, self.env_steps, problems)
 
-    def _begin(self) -> Any:
+    def _initial_state(self) -> Any:
         """The state before the first chunk."""
-        with _naming_memory():
+        with _explain_memory():
             state = self.trainer.init()
             if self.initial_agents is None:
                 return state
@@ -194,28 +193,23 @@ class _Run:
                 copy_initial_agents(self.initial_agents, self.config, self.folder.path)
             return self.trainer.load_weights(state, [saved.agent for saved in self.initial_agents])
 
-    def _checkpoint_of(self, state: Any) -> dict[str, Any]:
-        """What a checkpoint holds; the best agents, too, so that all exported ones can be written anew from it."""
+    def _to_checkpoint(self, state: Any) -> dict[str, Any]:
+        """What a checkpoint holds: the best agents, too, so that every exported agent can be written from it."""
         return {"training": self.trainer.to_checkpoint(state), "best": self.best.agents}
 
     def _set_aside(self) -> tuple[str, ...]:
-        """Keep what is here though no checkpoint can be gone on from, and say so; nothing where nothing was trained."""
+        """Move away, with a note, what was trained here if no checkpoint of it can be resumed."""
         folder = self.folder
         if not checkpoints.chunks(folder.checkpoints) and not any(folder.agents.glob("*")):
             return ()
-        advice = "Nothing is lost: mend that and give the same command again, or name another folder with --out."
-        with writing("what was trained before into a folder of its own", folder.path, advice=advice):
+        advice = "Nothing is lost: fix that and rerun the command, or name another folder with --out."
+        with writing("the earlier training into a folder of its own", folder.path, advice=advice):
             aside = folder.set_aside()
         self._open_logs()
-        return (f"No whole checkpoint is left: what was there is kept in {aside}, and training begins again.",)
+        return (f"No whole checkpoint is left: what was there is kept in {aside}, and training starts again.",)
 
-    def _share(self, found: checkpoints.Restored, kept: Any) -> checkpoints.Restored:
-        """What the leading process found, in all of them."""
-        whole, notes, problems = hosts.share([found.state is not None, found.notes, found.problems])
-        state = hosts.share_arrays(found.state if found.state is not None else kept) if whole else None
-        return checkpoints.Restored(state, notes, tuple(problems))
-
-    def _metrics_fault(self, notes: dict[str, Any]) -> str | None:
+    def _notes_fault(self, notes: dict[str, Any]) -> str | None:
+        """Why a checkpoint with these notes cannot be resumed, or None."""
         try:
             check_schema(notes, CheckpointNotes, "notes")
         except UserError as error:
@@ -223,34 +217,35 @@ class _Run:
         for name, form in (("faults", SeedStatus), ("best", BestSoFar)):
             lists = [notes[name][part] for part in form.__required_keys__] if name in notes else []
             if any(len(of_seeds) != len(self.config.seeds) for of_seeds in lists):
-                return f"its notes.{name} tells of other seeds"
-        if self.metrics.begins_with(notes["metrics"]):
+                return f"its notes.{name} is of other seeds"
+        if self.metrics.extends(notes["metrics"]):
             return None
-        return "the lines of metrics.jsonl that go with it are damaged or missing"
+        return "the lines of metrics.jsonl that belong to it are damaged or missing"
 
     def _compile(self) -> None:
-        """Apart from running, so that a stop which comes meanwhile is not followed by a chunk."""
-        self.began = time.perf_counter(), self.clock.seconds
-        with _naming_memory():
-            self.guard.compile(self.state)
+        """Separately from running, so that a stop meanwhile is not followed by a chunk."""
+        self.compile_start = time.perf_counter(), self.clock.seconds
+        with _explain_memory():
+            self.trainer.compile(self.state)
         release_memory()
-        self.callbacks.compiled(time.perf_counter() - self.began[0])
+        self.callbacks.compiled(time.perf_counter() - self.compile_start[0])
 
     def _run_chunk(self) -> None:
-        began, compiled = self.began or (time.perf_counter(), self.clock.seconds)
-        self.began = None
+        start, compiled = self.compile_start or (time.perf_counter(), self.clock.seconds)
+        self.compile_start = None
         try:
-            with _naming_memory():
+            with _explain_memory():
                 self.state, values, events = self.guard.run_chunk(self.state, self.chunk, self.env_steps)
         except UserError as error:  # From an environment on the host, or for want of memory.
-            raise UserError(f"{error} Training stopped after step {self.env_steps:,}; {self._kept()}.") from error
-        seconds, compile_seconds = time.perf_counter() - began, self.clock.seconds - compiled
+            raise UserError(
+                f"{error} Training stopped after step {self.env_steps:,}; {self._last_checkpoint()}."
+            ) from error
+        seconds, compile_seconds = time.perf_counter() - start, self.clock.seconds - compiled
         self.chunk += 1
         self.env_steps += self.trainer.frames_per_chunk
-        rows = [self._row(index, self.config.seeds[index], values) for index in self.guard.going]
+        rows = [self._row(index, self.config.seeds[index], values) for index in self.guard.active]
         self.best.add(rows)
         frames_per_second = self.trainer.frames_per_chunk * len(rows) / max(seconds - compile_seconds, 1e-9)
-        sentences = tuple(event.text for event in events)
         report = ChunkReport(
             self.chunk,
             self.env_steps,
@@ -259,7 +254,7 @@ class _Run:
             compile_seconds,
             rows,
             seconds,
-            sentences,
+            tuple(event.text for event in events),
         )
         speed = {
             "chunk": report.chunk,
@@ -285,7 +280,7 @@ class _Run:
             row |= dict.fromkeys({mean + of_task for mean in EPISODE_MEANS} & row.keys())
         return row
 
-    def _kept(self) -> str:
+    def _last_checkpoint(self) -> str:
         return f"the checkpoint at step {self.saved_steps:,} is kept" if self.saved_steps else "no checkpoint was due"
 
     def _save(self) -> None:
@@ -293,22 +288,22 @@ class _Run:
         notes = {
             "chunk": self.chunk,
             "env_steps": self.env_steps,
-            "metrics": self.metrics.mark(),
+            "metrics": self.metrics.position(),
             "speed_bytes": self.speed.num_bytes,
             "events_bytes": self.events.num_bytes,
             "faults": self.guard.notes(),
-            "best": self.best.standing,
+            "best": self.best.so_far,
         }
         with writing("a checkpoint", self.folder.path):
-            checkpoints.save(self.checkpoints, self.chunk, self._checkpoint_of(self.state), notes)
+            checkpoints.save(self.folder.checkpoints, self.chunk, self._to_checkpoint(self.state), notes)
         self._export()
         self.saved_steps = self.env_steps
 
     def _export(self) -> None:
-        """Write the agents as they are now, and the best on the way."""
+        """Write the agents as they are now, and the best so far."""
         agent = partial(self.trainer.agent, self.state)
         best = self.best.at_end(self._steps_of, agent) if self._finished else self.best
-        best_steps = best.standing["env_steps"]
+        best_steps = best.so_far["env_steps"]
         with writing("the trained agents", self.folder.path):
             for index, seed in enumerate(self.config.seeds):
                 self._write_agent(agent(index), seed, self._steps_of(index))
@@ -322,12 +317,12 @@ class _Run:
         envs = self.trainer.envs
         words = envs.vocabulary
         counts, special = (envs.num_actions, len(words)), () if words == VOCABULARY else words
-        known = SavedAgent(agent, self.folder.config, seed, env_steps, *counts, words=special)
-        save_agent(self.folder.agent(seed, best=best), known)
+        saved = SavedAgent(agent, self.folder.config, seed, env_steps, *counts, words=special)
+        save_agent(self.folder.agent(seed, best=best), saved)
 
 
 @contextmanager
-def _naming_memory() -> Iterator[None]:
+def _explain_memory() -> Iterator[None]:
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
@@ -338,7 +333,7 @@ def _naming_memory() -> Iterator[None]:
 
 
 def _strong(leaf: Any) -> Any:
-    """An array without JAX's weak-type mark, as arrays from disk are: one program serves both."""
+    """An array without JAX's weak type, as arrays from disk are: one compiled program serves both."""
     return jax.lax.convert_element_type(leaf, leaf.dtype) if _is_number(leaf) else leaf
 
 

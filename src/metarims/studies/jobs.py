@@ -19,14 +19,13 @@ from metarims.runs import provenance
 from metarims.runs.export import SavedAgent, named_arrays
 from metarims.runs.files import write_atomic, writing
 from metarims.runs.folder import load_agents
-from metarims.runs.schema import check_schema
+from metarims.runs.metrics_log import read_chunks, read_metrics
 from metarims.runs.signals import StopRequest
 from metarims.runs.training import train
 from metarims.studies.measures import NUM_SHOWN
 from metarims.studies.plans import Plan, Scale, Trained, plans_of
 from metarims.studies.study_folder import episodes_path, error_path, result_path, stage_path
 from metarims.views.episode_page import write_episode_page
-from metarims.views.metrics import Speed, read_metrics
 
 
 class Job(NamedTuple):
@@ -36,6 +35,13 @@ class Job(NamedTuple):
     scale: str
     plan: str
     folder: str
+
+    @property
+    def name(self) -> str:
+        return self.plan
+
+    def __call__(self) -> str | None:
+        return run_job(self)
 
 
 def run_job(job: Job) -> str | None:
@@ -52,6 +58,7 @@ def run_job(job: Job) -> str | None:
     with StopRequest(worker=True) as stop:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            error_file.unlink(missing_ok=True)  # Of an earlier attempt.
             size = scale(job.scale)
             if size.brief:
                 jax.config.update("jax_disable_most_optimizations", True)
@@ -109,17 +116,6 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
         | {"python": platform.python_version()},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def read_chunks(run: Path) -> list[Speed]:
-    """The valid lines of a run's ``speed.jsonl``."""
-    found, path = [], run / "speed.jsonl"
-    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
-        with contextlib.suppress(ValueError, RecursionError, UserError):
-            chunk = json.loads(line)
-            check_schema(chunk, Speed, str(path))
-            found.append(chunk)
-    return found
 
 
 def write_episodes(plan: Plan, saved: SavedAgent, path: Path) -> None:

@@ -13,7 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from metarims.config import Config
 from metarims.errors import UserError, one_line, unknown_name
 from metarims.runs.folder import TRAINED_APART, differences, read_config
-from metarims.views.metrics import read_metrics
+from metarims.runs.metrics_log import read_metrics
 from metarims.views.plots import PANEL, PLAIN, SeedCurves, curves, draw_panel
 
 MEASURES = ("success", "return")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from metarims.errors import UserError
-from metarims.views.metrics import read_metrics, read_speed
+from metarims.runs.metrics_log import read_metrics, read_speed
 from metarims.views.plots import figure_bytes, learning_curves
 
 ROW = {"seed": 0, "env_steps": 100, "success": 0.5, "return": None}

@@ -1,0 +1,280 @@
+"""Jobs in processes of their own: on this machine, or on a Ray cluster."""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from multiprocessing.connection import Connection
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+
+import jax
+
+from metarims.errors import UserError, one_line
+from metarims.runs.files import describe_error
+from metarims.runs.signals import StopRequest, signals_held, stop_workers
+from metarims.runtime import share_cores, unusable_platform, usable_cores
+
+POLL_SECONDS = 0.2
+
+End = Literal["ended", "failed", "died"]
+"""How a job ended: by itself (also where it was told to stop), with an error, or its process was killed."""
+
+
+@runtime_checkable
+class Job(Protocol):
+    """Something to compute, in any process of any machine that has the same files."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __call__(self) -> str | None:
+        """Do it, and stop early on SIGTERM (``StopRequest``); returns why it failed, or None."""
+        ...
+
+
+@runtime_checkable
+class RunningJob(Protocol):
+    """A job that a worker has taken."""
+
+    why: str
+    """Why it failed or died, once it has ended."""
+
+    def end(self) -> End | None:
+        """How it ended; None while it runs."""
+        ...
+
+    def stop(self) -> None:
+        """Ask it to save and end."""
+        ...
+
+
+@runtime_checkable
+class Workers(Protocol):
+    """Where jobs run; a context that stops them at its end."""
+
+    capacity: int
+    """Jobs at once."""
+    retries: int
+    """How often a job whose process died is started again."""
+
+    def start(self, job: Any, at_once: int) -> RunningJob:
+        """Start a job; ``at_once``: how many may compute at the same time, this one among them."""
+        ...
+
+    def __enter__(self) -> "Workers": ...
+    def __exit__(self, *exception: object) -> None: ...
+
+
+@runtime_checkable
+class JobDisplay(Protocol):
+    """Shows how far jobs are (``progress.JobTable``)."""
+
+    def start(self, name: str) -> None: ...
+    def end(self, name: str, how: Literal["finished", "failed", "stopped", "died"], why: str = "") -> None: ...
+    def refresh(self) -> None: ...
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
+def run_jobs(
+    jobs: Iterable[AnyJob],
+    is_finished: Callable[[AnyJob], bool],
+    workers: Workers,
+    display: JobDisplay,
+    stop: StopRequest,
+) -> dict[str, str]:
+    """Run jobs until all have ended, or a stop is requested; returns why some failed, by name. The others run on.
+
+    ``is_finished``: whether a job that ended has done all its work.
+    """
+    waiting, running, failed, stopping = list(jobs), {}, {}, False
+    tries = {job.name: 0 for job in waiting}
+    at_once = min(workers.capacity, len(waiting))
+    while running or (waiting and not stopping):
+        while waiting and len(running) < at_once and not stop.requested:
+            job = waiting.pop(0)
+            tries[job.name] += 1
+            running[job] = workers.start(job, at_once)
+            display.start(job.name)
+        if stop.requested and not stopping:
+            stopping = True
+            for work in running.values():
+                work.stop()
+        time.sleep(POLL_SECONDS)
+        for job, work in list(running.items()):
+            end = work.end()
+            if end is None:
+                continue
+            del running[job]
+            if is_finished(job):
+                display.end(job.name, "finished")
+            elif stop.requested:
+                display.end(job.name, "stopped")
+            elif end == "died" and tries[job.name] <= workers.retries:
+                display.end(job.name, "died", f"{work.why}; starting attempt {tries[job.name] + 1}")
+                waiting.insert(0, job)
+            else:
+                failed[job.name] = work.why or "it left no result"
+                display.end(job.name, "failed", failed[job.name])
+        display.refresh()
+    return failed
+
+
+def count_workers() -> int:
+    """Processes that compute at once by default: one per core, but one on an accelerator.
+
+    Another process finds out which it is: JAX takes most of an accelerator's memory when it looks at one. Raises
+    ``UserError`` where JAX has no device at all.
+    """
+    if getattr(jax.config, "jax_platforms", None) == "cpu":
+        return usable_cores()
+    look = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
+    found = subprocess.run(look, capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise unusable_platform(found.stderr.strip().split("\n")[-1].removeprefix("RuntimeError: "))
+    return usable_cores() if found.stdout.split() == ["cpu"] else 1
+
+
+class Processes:
+    """A process of this machine for each job."""
+
+    retries = 0
+
+    def __init__(self, capacity: int):
+        self.capacity = capacity
+        self._started: list[_Process] = []
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        stop_workers(work.process for work in self._started)
+
+    def start(self, job: Job, at_once: int) -> RunningJob:
+        """A process that has its share of the cores."""
+        work = _Process(job, at_once)
+        self._started.append(work)
+        return work
+
+
+class _Process:
+    def __init__(self, job: Job, at_once: int):
+        context = multiprocessing.get_context("spawn")
+        self.why = ""
+        self._receiver, sender = context.Pipe(duplex=False)
+        self.process = context.Process(target=_run, args=(job, at_once, sender))
+        with sender, signals_held():
+            self.process.start()
+
+    def end(self) -> End | None:
+        if self.process.is_alive():
+            return None
+        self.process.join()
+        code = self.process.exitcode or 0
+        if not self._receiver.closed:
+            self.why = self._last_message() or _describe_exit(code)
+        return "ended" if code == 0 else "failed" if code == 1 else "died"
+
+    def stop(self) -> None:
+        self.process.terminate()
+
+    def _last_message(self) -> str:
+        with self._receiver, contextlib.suppress(EOFError, OSError):
+            return str(self._receiver.recv()) if self._receiver.poll() else ""
+        return ""
+
+
+def _run(job: Job, at_once: int, sender: Connection) -> None:
+    share_cores(at_once)
+    why = job()
+    if why:
+        sender.send(why)
+    raise SystemExit(1 if why else 0)
+
+
+def _describe_exit(code: int) -> str:
+    """Why a process ended that sent no message; ``code``: its exit code, as ``multiprocessing`` has it."""
+    if code >= 0:
+        return f"its process ended with status {code}" if code else ""
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"its process was killed by {name}" + ", as when memory runs out" * (name == "SIGKILL")
+
+
+class RayCluster:
+    """A Ray task for each job, in a fresh process wherever the cluster has room.
+
+    Its machines must see the jobs' folders under the same path. A job whose process or machine dies is started again
+    and resumes from its last checkpoint.
+    """
+
+    retries = 3
+
+    def __init__(self, address: str, capacity: int, cpus: float, gpus: float):
+        """``address``: of a running cluster ("auto": the one on this machine); empty: a cluster of this machine alone,
+        for as long as the context lasts. ``capacity`` 0 leaves it to Ray how many jobs run at once."""
+        self.address, self.capacity = address, capacity or 10**6
+        self._needs: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus}
+
+    def __enter__(self) -> "RayCluster":
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # It reports nothing to anybody.
+        try:
+            import ray
+        except ImportError as error:
+            raise UserError('--on ray needs Ray: pip install "metarims[ray]".', field="on", value="ray") from error
+        settings: dict[str, Any] = {"address": self.address} if self.address else {"include_dashboard": False}
+        try:
+            ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
+        except Exception as error:
+            where = f"No Ray cluster answers at {self.address}" if self.address else "Ray cannot be started here"
+            why = f"{where}: {describe_error(error)}. Start one by: ray start --head"
+            raise UserError(why, field="address", value=self.address) from error
+        self._ray = ray
+        room, lacking = ray.cluster_resources(), []
+        for name, kind in (("cpus", "CPU"), ("gpus", "GPU")):
+            asked = self._needs[f"num_{name}"]
+            if asked > room.get(kind, 0):
+                lacking.append(f"{name} is {asked:g}, and the whole cluster has {room.get(kind, 0):g}")
+        if lacking:
+            self.__exit__()
+            raise UserError(f"{' and '.join(lacking)}: no job could ever run. Ask for less.")
+        # We retry jobs ourselves; a process ends after one job, and with it what JAX keeps.
+        self._task = ray.remote(**self._needs, max_retries=0, max_calls=1)(_call)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ray.shutdown()
+
+    def start(self, job: Job, at_once: int) -> RunningJob:
+        """A task; Ray shares out the cores."""
+        return _RayTask(self._ray, self._task.options(name=job.name).remote(job))
+
+
+def _call(job: Job) -> str | None:
+    return job()
+
+
+class _RayTask:
+    def __init__(self, ray: Any, promise: Any):
+        self._ray, self._promise, self.why = ray, promise, ""
+
+    def end(self) -> End | None:
+        if not self._ray.wait([self._promise], timeout=0)[0]:
+            return None
+        try:
+            self.why = self._ray.get(self._promise) or ""
+            return "failed" if self.why else "ended"
+        except self._ray.exceptions.RayTaskError as error:  # Before our own program began; its trace ends with why.
+            self.why = one_line((str(error).strip().splitlines() or ["its task failed"])[-1])
+            return "failed"
+        except self._ray.exceptions.RayError as error:
+            self.why = one_line(describe_error(error))
+            return "died"
+
+    def stop(self) -> None:
+        self._ray.cancel(self._promise)  # As Ctrl-C: it saves and ends. What waits in Ray's queue never starts.
