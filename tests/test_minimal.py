@@ -9,6 +9,7 @@ from metarims.config import Config, Loop
 from metarims.learning.trainer import make_trainer
 
 
+@pytest.mark.process  # Compiles the whole trainer at its default sizes.
 @pytest.mark.usefixtures("quick_compilation")
 def test_one_chunk_gives_the_parameters_that_the_trainer_gives(monkeypatch):
     for name in ("FAST", "SLOW"):
