@@ -10,6 +10,8 @@ from tests.fuzz.trying import Door, try_door
 
 from metarims.errors import UserError
 
+pytestmark = pytest.mark.process
+
 INPUTS = {
     "settings": 400,
     "claimed folder": 40,

@@ -17,6 +17,8 @@ from metarims.errors import UserError
 from metarims.runs import hosts
 from metarims.runs.hosts import Hosts
 
+pytestmark = pytest.mark.process
+
 RUN = ["train", "--preset", "debug", "--agent", "vanilla", "--ppo.shards", "2"]
 RUN += ["--record-every", "512", "--checkpoint-every", "1"]
 

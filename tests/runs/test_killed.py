@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 PROGRAM = Path(__file__).with_name("fake.py")
 CACHE = Path(__file__).parents[2] / ".cache" / "xla"
 ENVIRONMENT = os.environ | {

@@ -15,6 +15,8 @@ from metarims.runs import loggers
 from metarims.runs.callbacks import Callbacks
 from metarims.runs.loggers import Loggers
 
+pytestmark = pytest.mark.process
+
 
 class Killed(BaseException):
     """Stands for the end of the process."""
