@@ -60,7 +60,10 @@ def main() -> None:
             for step in range(steps + 1):
                 frames.append(picture(page, f"#e={number}&t={step}", Path(folder)))
                 durations.append(1200 if step in (0, steps) else 500)
-    palette = frames[0].quantize(128)
+    sheet = Image.new("RGB", (SIZE[0], SIZE[1] * len(frames)))
+    for index, frame in enumerate(frames):
+        sheet.paste(frame, (0, SIZE[1] * index))
+    palette = sheet.quantize(160)
     first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
     out = Path(__file__).with_name("viewer.gif")
     first.save(out, save_all=True, append_images=others, duration=durations, loop=0, optimize=True)
