@@ -208,8 +208,8 @@ def test_whole_numbers_are_welcome_where_fractions_are():
     assert (gamma, type(gamma)) == (1.0, float)
 
 
-def test_a_hundred_thousand_words_are_checked_at_once():
-    words = tuple(f"word{number}" for number in range(100_000))
+def test_twenty_thousand_words_are_checked_at_once():
+    words = tuple(f"word{number}" for number in range(20_000))
     assert Config(words=words).words == words
     with pytest.raises(UserError, match="words holds 'word7' twice"):
         Config(words=(*words, "word7"))

@@ -9,6 +9,8 @@ from metarims.agents.attention import Communication, InputAttention, choose_top_
 from metarims.agents.init import init_fan_in
 from metarims.core_settings import RIMSettings
 
+pytestmark = pytest.mark.usefixtures("quick_module")
+
 
 def normal(*shape):
     return jnp.asarray(np.random.default_rng(shape).normal(size=shape), jnp.float32)

@@ -29,12 +29,14 @@ CORES = {
 
 
 def plain(core, x, state, is_first):
-    """The span step by step, with nothing put off."""
-    outputs = []
-    for now, begin in zip(x, is_first, strict=True):
+    """A plain scan, with nothing put off."""
+
+    def step(state, inputs):
+        now, begin = inputs
         state, (output, _) = core.step(core.project_inputs(now), core.reset(state, begin))
-        outputs.append(output)
-    return state, jnp.stack(outputs)
+        return state, output
+
+    return jax.lax.scan(step, state, (x, is_first))
 
 
 @pytest.mark.parametrize("name", CORES)

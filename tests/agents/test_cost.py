@@ -9,13 +9,15 @@ from metarims.agents.cost import count_flops, measure_cost
 from metarims.config import Config, Network, core_settings
 from metarims.core_settings import LSTMSettings, RIMSettings
 
+pytestmark = pytest.mark.usefixtures("quick_module")
+
 TOKENS = jnp.zeros((10, 4), jnp.int32)
 
 
 def cost_of(agent, **sizes):
     config = Config(agent=agent, **sizes)
-    agent = make_agent(config.network, core_settings(config), num_actions=7, num_words=49, key=jax.random.key(0))
-    return measure_cost(agent, TOKENS)
+    make = lambda key: make_agent(config.network, core_settings(config), num_actions=7, num_words=49, key=key)  # noqa: E731
+    return measure_cost(jax.eval_shape(make, jax.random.key(0)), TOKENS)
 
 
 def test_products_in_loops_count_as_often_as_they_run():

@@ -24,6 +24,8 @@ from metarims.gridworld.farama import FaramaBatch
 from metarims.gridworld.tiles import TILE_ATLAS
 from metarims.gridworld.types import Observation, Pixels
 
+pytestmark = pytest.mark.usefixtures("quick_module")
+
 LEVEL = make("BabyAI-GoToLocal-v0")
 TOKENS = jnp.asarray(LEVEL.mission_tokens)
 NUM_WORDS = len(VOCABULARY)

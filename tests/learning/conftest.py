@@ -128,15 +128,16 @@ def collect(agent, envs, actor, key, *, num_steps, span, carry):
 def collect_twice(agent, envs, *, carry, **lengths):
     """Two rollouts, one after the other: the second begins in the middle of episodes."""
     start = begin(agent, envs, jax.random.key(1))
-    middle, first, (first_episodes, _) = collect(agent, envs, start, jax.random.key(2), carry=carry, **lengths)
-    end, second, (second_episodes, _) = collect(agent, envs, middle, jax.random.key(3), carry=carry, **lengths)
+    middle, first, first_sums = collect(agent, envs, start, jax.random.key(2), carry=carry, **lengths)
+    end, second, second_sums = collect(agent, envs, middle, jax.random.key(3), carry=carry, **lengths)
     return SimpleNamespace(
         agent=agent,
         envs=envs,
         carry=carry,
         actors=(start, middle, end),
         rollouts=(first, second),
-        episodes=(first_episodes, second_episodes),
+        episodes=(first_sums[0], second_sums[0]),
+        activities=(first_sums[1], second_sums[1]),
     )
 
 

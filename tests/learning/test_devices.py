@@ -31,6 +31,7 @@ def play(case: str, num_devices: int) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "case", ["vanilla/2/2", *(pytest.param(c, marks=SLOW) for c in ("metarims/2/2", "modular/1/4"))]
 )
@@ -49,8 +50,8 @@ def test_four_devices_give_the_numbers_of_one(case):
 def test_shards_take_together_the_step_of_one_program_on_all(small, quick_module):
     """With one minibatch per epoch nothing is drawn by lot."""
     loop = Loop(span=4, rollout=8, epochs=2, minibatches=1)
-    config = small.config("modular", fast=loop, ppo=PPO(num_envs=8, normalize_advantages=True))
-    agent, envs = small.random_agent("rim"), small.short_episodes(5, 8)
+    config = small.config("vanilla", fast=loop, ppo=PPO(num_envs=8, normalize_advantages=True))
+    agent, envs = small.random_agent("lstm"), small.short_episodes(5, 8)
     rollout = small.collect_twice(agent, envs, num_steps=8, span=4, carry=False).rollouts[1]
     rollout = rollout._replace(reward=jax.random.normal(jax.random.key(4), rollout.reward.shape))
     tokens = jnp.asarray(envs.level.mission_tokens)

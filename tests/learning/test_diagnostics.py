@@ -14,6 +14,8 @@ from metarims.learning.diagnostics import (
     summarize_activity,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_module")
+
 
 def seen(ahead):
     """Views in which these tiles stand before the agent."""

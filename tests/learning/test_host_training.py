@@ -68,7 +68,7 @@ def test_going_on_begins_new_episodes_with_the_same_agent(talked):
     trainer, kept, *_ = talked
     assert kept.actor is None
     state, note = trainer.resume(kept)
-    assert note == "Talker-v0 is stepped on the host, where environments cannot be restored: episodes begin anew."
+    assert "Talker-v0" in note
     assert np.asarray(state.actor.is_first).all()
     for ours, theirs in zip(
         jax.tree.leaves((state.agent, state.optimizers)), jax.tree.leaves((kept.agent, kept.optimizers)), strict=True

@@ -22,6 +22,8 @@ from metarims.learning.timescales import (
 from metarims.learning.trainer import make_schedule
 from metarims.rules import GROUPS
 
+pytestmark = pytest.mark.usefixtures("quick_module")
+
 ENVS = 3
 
 

@@ -127,17 +127,6 @@ def test_metrics_are_finite_and_name_both_loops(pair):
         assert (np.sqrt(squares) <= 1.01 * metrics[f"{loop}/grad_norm"]).all(), "means of parts, mean of the whole"
 
 
-def test_the_record_of_a_modular_agent_tells_what_its_modules_do(small, quick_module):
-    trainer = make_trainer(small.config("modular"))
-    _, metrics = trainer.run_chunk(trainer.init())
-    core = trainer.config.core
-    active = sum(metrics[f"modules/active_{m}"] for m in range(core.num_modules))
-    np.testing.assert_allclose(active, core.num_active, rtol=1e-5)
-    assert 0 < float(metrics["modules/input_entropy"][0]) <= np.log(2)
-    assert 0 <= float(metrics["modules/load_imbalance"][0]) <= 1
-    assert np.isfinite(metrics["modules/mutual_information"]).all()
-
-
 def count_steps(state, metrics):
     """Environment steps per seed since the beginning: those of ended episodes and of running ones."""
     return metrics["episodes"] * metrics["episode_length"] + state.actor.episode_length.sum(axis=1)

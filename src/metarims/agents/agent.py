@@ -52,7 +52,7 @@ class Head(eqx.Module):
 
 
 class Agent(eqx.Module):
-    """A recurrent actor-critic for 7x7 views and mission sentences."""
+    """A recurrent actor-critic for 7x7 views and missions."""
 
     encoder: Encoder
     core: Core
@@ -165,7 +165,7 @@ def _check_groups(core: Core, settings: CoreSettings) -> None:
 
 
 def _arrays(tree: Any) -> list[Array]:
-    return [leaf for leaf in jax.tree.leaves(tree) if eqx.is_array(leaf)]
+    return [leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "shape")]
 
 
 def select_group(agent: Any, group: str) -> Any:

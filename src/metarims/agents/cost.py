@@ -24,19 +24,26 @@ class Cost(NamedTuple):
 
 
 def measure_cost(agent: Agent, mission_tokens: Integer[Array, "num_missions L"]) -> Cost:
-    """The agent's cost on a task with these missions; nothing is computed, only traced."""
+    """The agent's cost on a task with these missions; nothing is computed, only traced: an agent of shapes will do."""
     one = Observation(jnp.zeros((1, VIEW, VIEW), jnp.uint8), jnp.zeros(1, jnp.int8), jnp.zeros(1, jnp.int32))
-    tables = jax.eval_shape(agent.tables, mission_tokens)
-    state = jax.eval_shape(lambda: agent.initial_state(1))
-    features = jax.eval_shape(agent.encoder, tables, one)
+
+    def encode(agent, tables):
+        return agent.encode(tables, one)
+
+    def step_core(agent, features, state):
+        return agent.core.step(agent.core.project_inputs(features), state)
+
+    tables = jax.eval_shape(lambda agent, tokens: agent.tables(tokens), agent, mission_tokens)
+    state = jax.eval_shape(lambda agent: agent.initial_state(1), agent)
     output = jax.ShapeDtypeStruct((1, agent.core.output_dim), jnp.float32)
     flops = {
-        "encoder": count_flops(agent.encoder, tables, one),
-        "core": count_flops(lambda x, state: agent.core.step(agent.core.project_inputs(x), state), features, state),
-        "policy": count_flops(agent.policy, output),
-        "value": count_flops(agent.value, output),
+        "encoder": count_flops(encode, agent, tables),
+        "core": count_flops(step_core, agent, jax.eval_shape(encode, agent, tables), state),
+        "policy": count_flops(lambda agent, x: agent.policy(x), agent, output),
+        "value": count_flops(lambda agent, x: agent.value(x), agent, output),
     }
-    return Cost(count_parameters(agent), flops, count_flops(agent.tables, mission_tokens))
+    table_flops = count_flops(lambda agent, tokens: agent.tables(tokens), agent, mission_tokens)
+    return Cost(count_parameters(agent), flops, table_flops)
 
 
 def count_flops(function: Any, *args: Any) -> int:

@@ -1,4 +1,4 @@
-"""Which modules are active at a step: those that attend most to the input, or, as null models, others."""
+"""Which modules are active at a step: those that attend most to the input, or others, as controls."""
 
 from dataclasses import dataclass, replace
 

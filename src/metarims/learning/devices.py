@@ -80,7 +80,7 @@ class Layout:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """The mapped axes over which a seed's shards meet."""
+        """The mapped axes of a seed's shards."""
         if self.num_shards == 1:
             return ()
         return (ON_DEVICE,) if self.num_devices == 1 else (ON_DEVICE, ACROSS)
@@ -138,7 +138,7 @@ class Layout:
 
 
 def _put_together(leaf: Any, sharding: NamedSharding) -> Any:
-    """An array that every process holds whole, spread over the devices of all; one that is spread stays so."""
+    """An array that every process holds whole, spread over the devices of all; one that is spread is returned."""
     if not leaf.is_fully_addressable:
         return leaf
     if is_key(leaf):

@@ -71,9 +71,9 @@ def compute_loss(
     value_loss = compute_value_loss(value, spans.value, spans.returns, ppo.clip if ppo.clip_value else None)
     entropy = policy_entropy(logits).mean()
     loss = policy_loss + ppo.value_coef * value_loss - ppo.entropy_coef * entropy
-    kl = (ratio - 1 - jnp.log(ratio)).mean()
+    approx_kl = (ratio - 1 - jnp.log(ratio)).mean()
     clipped = (jnp.abs(ratio - 1) > ppo.clip).mean(dtype=jnp.float32)
-    return loss, dict(zip(LOSS_TERMS, (policy_loss, value_loss, entropy, kl, clipped), strict=True))
+    return loss, dict(zip(LOSS_TERMS, (policy_loss, value_loss, entropy, approx_kl, clipped), strict=True))
 
 
 def compute_policy_loss(

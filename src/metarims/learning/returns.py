@@ -20,7 +20,7 @@ def compute_advantages(
 
     delta_t = r_t + gamma V(s_{t+1}) - V(s_t);  A_t = delta_t + gamma lambda A_{t+1}, cut at an episode's end.
     V(s_{t+1}) is 0 where the episode terminated, and ``truncation_values``, the value of the view kept at the end,
-    where a time limit truncated it: the task would have gone on.
+    where a time limit truncated it: the task would have continued.
     """
     done = terminated | truncated
     next_values = jnp.concatenate([values[1:], bootstrap_value[None]])

@@ -27,7 +27,7 @@ class _Epochs(NamedTuple):
     done: Int[Array, ""]
     own: Any
     optimizer: optax.OptState
-    kl: Float[Array, ""]
+    approx_kl: Float[Array, ""]
     """Divergence from the policy that acted, in the last epoch. It is above zero from the beginning where a faster
     timescale has learned from the same data."""
     metrics: dict[str, Float[Array, ""]]
@@ -139,13 +139,13 @@ class Learner:
                 done=now.done + 1,
                 own=own,
                 optimizer=optimizer_state,
-                kl=metrics["approx_kl"].mean(),
+                approx_kl=metrics["approx_kl"].mean(),
                 metrics={name: now.metrics[name] + value.mean() for name, value in metrics.items()},
                 fault=jax.tree.map(lambda old, new: jnp.where(now.fault.found, old, new), now.fault, fault),
             )
 
         def continues(now: _Epochs) -> Bool[Array, ""]:
-            far = ~(now.kl <= self.ppo.target_kl) if self.ppo.target_kl and self.changes_policy else False
+            far = ~(now.approx_kl <= self.ppo.target_kl) if self.ppo.target_kl and self.changes_policy else False
             return (now.done < self.loop.epochs) & ~jnp.asarray(far)
 
         zero = jnp.zeros(())

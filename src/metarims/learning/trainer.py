@@ -28,7 +28,7 @@ RUN_ONCE = {"xla_backend_optimization_level": 0}
 """Compiler options of a program that runs but once: optimising it would take longer than it runs."""
 
 Learned: TypeAlias = tuple[dict[str, Array], Fault]
-"""What an update tells: the means of its losses, and its first fault."""
+"""Results of an update: the means of its losses, and its first fault."""
 
 RESEEDED = 2**31
 """Numbers from here on, folded into a key, give keys that no split of it gives."""
@@ -113,12 +113,12 @@ class Trainer:
         """What a checkpoint must hold: everything, but no environments that live outside of the program."""
         return state if self.envs.can_checkpoint else state._replace(actor=None)  # pyright: ignore
 
-    def resume(self, kept: TrainState) -> tuple[TrainState, str]:
-        """The state to go on from, and a sentence where it is not exactly the one that was kept."""
+    def resume(self, checkpoint: TrainState) -> tuple[TrainState, str]:
+        """The state to resume from, and a note where it is not exactly the checkpoint's."""
         if self.envs.can_checkpoint:
-            return self._place(kept), ""
-        note = f"{self.config.env} is stepped on the host, where environments cannot be restored: episodes begin anew."
-        return self.envs.checked(jax.jit(jax.vmap(self._restart_episodes), compiler_options=RUN_ONCE))(kept), note
+            return self._place(checkpoint), ""
+        note = f"{self.config.env} is stepped on the host, where environments cannot be restored: new episodes begin."
+        return self.envs.checked(jax.jit(jax.vmap(self._restart_episodes), compiler_options=RUN_ONCE))(checkpoint), note
 
     def reseed(self, state: TrainState, numbers: Sequence[int]) -> TrainState:
         """The same state with other actions and minibatches drawn from here on; ``numbers``: one per seed, which say
@@ -166,9 +166,9 @@ class Trainer:
     def _place(self, state: TrainState) -> TrainState:
         return self.layout.place(state, SHARDED)
 
-    def _restart_episodes(self, kept: TrainState) -> TrainState:
-        key, key_env = jax.random.split(kept.key)
-        return kept._replace(actor=init_actor(kept.agent, self.envs, key_env), key=key)
+    def _restart_episodes(self, state: TrainState) -> TrainState:
+        key, key_env = jax.random.split(state.key)
+        return state._replace(actor=init_actor(state.agent, self.envs, key_env), key=key)
 
     def _run_chunk(self, state: TrainState) -> tuple[TrainState, dict[str, Num[Array, ""]]]:
         learns = jnp.array([[i in indices for i in range(len(self.learners))] for indices in self.schedule])
