@@ -287,13 +287,13 @@ def test_epochs_end_when_the_policy_has_moved_far_enough(small, experience, targ
     """The first pass of one minibatch has not moved yet when it measures, the second has; so many are the same as asked
     for by ``epochs``."""
     agents, rollouts, tokens = experience
-    config = dataclasses.replace(settings(small, "vanilla"), ppo=PPO(num_envs=ENVS, target_kl=target))
+    config = dataclasses.replace(settings(small, "modular"), ppo=PPO(num_envs=ENVS, target_kl=target))
     (learner,) = make_learners(config)
 
     def update(learner, epochs):
         learner = dataclasses.replace(learner, loop=dataclasses.replace(learner.loop, epochs=epochs))
-        agent, key = agents["lstm"], jax.random.key(0)
-        return jax.jit(learner.update)(agent, learner.init(agent), tokens, rollouts["lstm"], key)
+        agent, key = agents["rim"], jax.random.key(0)
+        return jax.jit(learner.update)(agent, learner.init(agent), tokens, rollouts["rim"], key)
 
     after, _, (metrics, _) = update(learner, 3)
     assert metrics["fast/epochs"] == passes
