@@ -252,8 +252,8 @@ MUTATIONS = (
     ),
     Mutation(
         "learning/timescales",
-        "far = ~(now.kl <= self.ppo.target_kl)",
-        "far = (now.kl <= self.ppo.target_kl)",
+        "far = ~(now.approx_kl <= self.ppo.target_kl)",
+        "far = (now.approx_kl <= self.ppo.target_kl)",
         "learning/test_rules.py",
     ),
     Mutation(
@@ -312,8 +312,8 @@ MUTATIONS = (
     ),
     Mutation(
         "runs/checkpoints",
-        "        sync_tree(scratch)\n",
-        "",
+        "    sync_folder(folder)\n    found = chunks(folder)",
+        "    found = chunks(folder)",
         "runs/test_checkpoints.py runs/test_killed.py",
     ),
     Mutation(
@@ -342,9 +342,9 @@ MUTATIONS = (
     ),
     Mutation(
         "runs/metrics_log",
-        'self.num_bytes >= mark["bytes"] and _digest',
-        "_digest",
-        "runs/test_disk.py",
+        'self.num_bytes >= position["bytes"]',
+        "True",
+        "runs/test_metrics_log.py runs/test_disk.py",
     ),
     Mutation(
         "runs/training",

@@ -298,7 +298,7 @@ def test_a_result_that_cannot_be_written_is_a_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "run_plan", lambda *_: {})
     monkeypatch.setattr(jobs, "write_atomic", full)
     (plan,) = STUDIES["fig9"].plans(scale("smoke"))
-    why = jobs.run_job(jobs.Job("fig9", "smoke", plan.name, str(tmp_path)))
+    why = jobs.run_job(jobs.PlanJob("fig9", "smoke", plan.name, str(tmp_path)))
     assert why.startswith("Could not write the result in ")
     assert "no space is left on the disk" in why
 
@@ -308,7 +308,7 @@ def test_a_fault_of_ours_is_told_in_a_line_and_kept_whole(tmp_path, monkeypatch)
     monkeypatch.setattr(runtime, "enable_compile_cache", lambda: None)
     monkeypatch.setattr(jobs, "run_plan", lambda *_: {}["first\nsecond"])
     (plan,) = STUDIES["fig9"].plans(scale("smoke"))
-    assert jobs.run_job(jobs.Job("fig9", "smoke", plan.name, str(tmp_path))).startswith("KeyError: 'first")
+    assert jobs.run_job(jobs.PlanJob("fig9", "smoke", plan.name, str(tmp_path))).startswith("KeyError: 'first")
     assert "Traceback" in error_path(tmp_path, plan.name).read_text()
 
 

@@ -28,7 +28,7 @@ from metarims.studies.study_folder import episodes_path, error_path, result_path
 from metarims.views.episode_page import write_episode_page
 
 
-class Job(NamedTuple):
+class PlanJob(NamedTuple):
     """A plan by name, for any process of any machine that shares the folder."""
 
     study: str
@@ -44,7 +44,7 @@ class Job(NamedTuple):
         return run_job(self)
 
 
-def run_job(job: Job) -> str | None:
+def run_job(job: PlanJob) -> str | None:
     """Run a plan in this process and write its result; returns why it failed, or None (details: ``error.txt``)."""
     from metarims.runtime import enable_compile_cache, limit_malloc, prevent_deadlock
     from metarims.studies.catalogue import study
