@@ -41,11 +41,11 @@ def record(level, num_steps: int, seed: int, rgb_every: int = 10) -> tuple[Recor
     rng = np.random.default_rng(seed)
     wrapped = RGBImgPartialObsWrapper(make_farama(level.id))
     env: Any = wrapped.unwrapped
-    rows, images, world, fresh = [], {}, None, True
+    rows, images, world, fresh, roams = [], {}, None, True, False
     while len(rows) < num_steps or not fresh:
         if fresh:
             quiet_reset(env, int(rng.integers(2**31)))
-            world, roams = None, rng.random() < 0.5
+            world, roams = None, not roams
         if roams and rng.random() < 0.15 and _beside_an_object(env, rng):
             world = None  # the agent was carried elsewhere
         is_first = world is None

@@ -133,6 +133,14 @@ def test_missions_of_long_ago_make_room() -> None:
     assert (error.value.field, error.value.value) == ("max_missions", 3)
 
 
+def test_a_row_may_be_given_away_once_it_is_older_than_the_experience_that_is_kept() -> None:
+    table = MissionTable(BABYAI_VOCABULARY, 5, capacity=1, keep=10)
+    table.row("go to the key", 0)
+    with pytest.raises(UserError):
+        table.row("go to the ball", 10)
+    assert table.row("go to the ball", 11) == 0
+
+
 def test_missions_that_cannot_be_read_are_user_errors() -> None:
     table = MissionTable(BABYAI_VOCABULARY, 5, 4)
     with pytest.raises(UserError, match="--words shiny gem ") as error:

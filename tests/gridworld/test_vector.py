@@ -106,7 +106,10 @@ def test_obstacles_move_anew_at_every_step_and_in_every_environment() -> None:
     envs = VecEnv(make("MiniGrid-Dynamic-Obstacles-5x5-v0"), 4)
     still = lambda state, _: (envs.step(state, jnp.full(4, LEFT))[0], state.env.obstacles)  # noqa: E731
     state, _ = jax.jit(envs.reset)(jax.random.key(1))
-    _, cells = jax.lax.scan(still, state, None, 30)
+    end, cells = jax.lax.scan(still, state, None, 30)
+    assert int(end.moves) == 30
+    once = jax.jit(jax.vmap(lambda moves: still(state._replace(moves=moves), None)[0].env.obstacles))
+    assert len(np.unique(once(jnp.arange(30, dtype=jnp.uint32)).reshape(30, -1), axis=0)) > 3
     moved = np.asarray(cells[1:] != cells[:-1])
     assert moved.mean() > 0.7
     assert (cells[10:] != cells[10:, :1]).any((0, 2))[1:].all()
