@@ -164,7 +164,7 @@ def _check_groups(core: Core, settings: CoreSettings) -> None:
         raise UserError(f"{name}.groups() must hold every parameter of the core, each once.", field="groups")
 
 
-def _arrays(tree: Any) -> list[Array]:
+def _arrays(tree: Any) -> list[Any]:
     return [leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "shape")]
 
 
