@@ -47,6 +47,6 @@ class TrainerProtocol(Protocol):
         """What of a state a checkpoint holds."""
         ...
 
-    def resume(self, kept: Any) -> tuple[Any, str]:
+    def resume(self, checkpoint: Any) -> tuple[Any, str]:
         """The state to go on from, and a sentence if it is not exactly the one that was kept."""
         ...
