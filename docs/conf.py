@@ -31,7 +31,8 @@ autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 
 # References to metarims itself must resolve; those to other packages are names only, so that no build needs a network.
-nitpick_ignore_regex = [(r"py:.*", r"(?!metarims\.).*")]
+# Type variables have no entry of their own.
+nitpick_ignore_regex = [(r"py:.*", r"(?!metarims\.).*"), (r"py:.*", r"metarims\..*\.Any\w+")]
 
 # Files outside this folder that are pages of the site. Links to them work in the repository and on the site.
 PAGES = {
