@@ -107,10 +107,14 @@ function drawActions(ctx, episode, axis, top, colors) {
   }
 }
 
-/** Step numbers, never closer than their width allows. @param {CanvasRenderingContext2D} ctx @param {TimeAxis} axis @param {number} top @param {Colors} colors */
+/** Step numbers, as far apart as their width needs; none is cut off at the right edge. @param {CanvasRenderingContext2D} ctx @param {TimeAxis} axis @param {number} top @param {Colors} colors */
 function drawTimeAxis(ctx, axis, top, colors) {
   const every = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].find((step) => step * axis.column >= 34) ?? 2000;
   gutter(ctx, "step", axis.left - 6, top + AXIS_HEIGHT / 2, colors.muted);
   ctx.textAlign = "center";
-  for (let t = 0; t < axis.count; t += every) ctx.fillText(`${t}`, axis.left + (t + 0.5) * axis.column, top + AXIS_HEIGHT / 2);
+  const right = axis.left + axis.count * axis.column + PAD;
+  for (let t = 0; t < axis.count; t += every) {
+    const x = axis.left + (t + 0.5) * axis.column;
+    if (x + ctx.measureText(`${t}`).width / 2 <= right) ctx.fillText(`${t}`, x, top + AXIS_HEIGHT / 2);
+  }
 }

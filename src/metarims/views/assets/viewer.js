@@ -185,7 +185,7 @@ class Viewer {
   draw() {
     this.drawHead();
     this.drawScene();
-    this.drawMind();
+    this.drawOutputs();
     this.trackAxis = drawTracks(byId("tracks"), this.episodes, this.e, this.t, this.range);
     if (this.episodes.length > 1) {
       this.overviewAxis = drawOverview(byId("overview"), this.episodes, this.e, this.t, this.range);
@@ -217,11 +217,11 @@ class Viewer {
     byId("fact-front").textContent = this.tileNames[viewAt(this.episode, this.t, 3, 5)];
     const [x, y] = this.episode.position.subarray(2 * this.t, 2 * this.t + 2);
     const heading = ["right", "down", "left", "up"][this.episode.direction[this.t]];
-    byId("world").setAttribute("aria-label", `The whole world; the agent is in column ${x}, row ${y}, facing ${heading}`);
+    byId("world").setAttribute("aria-label", `The whole environment; the agent is in column ${x}, row ${y}, facing ${heading}`);
     byId("fact-carrying").textContent = own > AGENT ? this.tileNames[own].replace("agent carrying ", "") : "nothing";
   }
 
-  drawMind() {
+  drawOutputs() {
     const { episode, t } = this;
     if (byId("modules").children.length !== episode.modules) {
       buildModules(byId("modules"), episode.modules);
