@@ -1,6 +1,7 @@
 """The program ``metarims``: parse the command line, run the command, and print errors as one line."""
 
 import argparse
+import dataclasses
 import os
 import shlex
 import sys
@@ -36,6 +37,7 @@ COMMANDS = {
     "doctor": DoctorCommand,
     "demo": DemoCommand,
 }
+ABOUTS = {"study": "List, run and report studies: the paper's figures and tables."}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -80,22 +82,34 @@ def parse(arguments: list[str]) -> Any:
     agent = known.agent if arguments[:1] == ["train"] else None
     start = starting_point(known.preset or "default", known.config_from, agent)
     listed = next((word for word in arguments[1:] if word in RULES), Config.agent)
-    more: dict[str, Any] = {
-        "train": {"default": TrainCommand(start)},
-        "params": {"default": ParamsCommand(core=Config(listed).core)},
-        "study": {"description": "List, run and report studies: the paper's figures and tables."},
-    }
-    commands = [Annotated[kind, subcommand(name, **more.get(name, {}))] for name, kind in COMMANDS.items()]
+    for name, config in (("train", start), ("params", Config(listed))):
+        if arguments[:1] == [name]:
+            _check_core_flags(arguments, config)
+    defaults: dict[str, Any] = {"train": TrainCommand(start), "params": ParamsCommand(core=Config(listed).core)}
+    if arguments and arguments[0] in COMMANDS:  # Alone, so that messages speak of this command's flags only.
+        name, *rest = arguments
+        return _parse(COMMANDS[name], f"metarims {name}", ABOUTS.get(name), rest, defaults.get(name))
+    commands = [Annotated[kind, subcommand(name, description=ABOUTS.get(name))] for name, kind in COMMANDS.items()]
+    about = "Modular recurrent agents that learn at two speeds, in MiniGrid and BabyAI."
+    return _parse(Union[tuple(commands)], "metarims", about, arguments)  # noqa: UP007
+
+
+def _parse(kind: Any, prog: str, description: str | None, arguments: list[str], default: Any = None) -> Any:
     registry = tyro.constructors.ConstructorRegistry()
     registry.primitive_rule(_whole_numbers)
+    given = {} if default is None else {"default": default}
+    config = (tyro.conf.OmitSubcommandPrefixes,)
     with registry:
-        return tyro.cli(  # pyright: ignore[reportCallIssue]
-            Union[tuple(commands)],  # noqa: UP007  # pyright: ignore[reportArgumentType]
-            prog="metarims",
-            description="Modular recurrent agents that learn at two speeds, in MiniGrid and BabyAI.",
-            args=arguments,
-            config=(tyro.conf.OmitSubcommandPrefixes,),
-        )
+        return tyro.cli(kind, prog=prog, description=description, args=arguments, config=config, **given)
+
+
+def _check_core_flags(arguments: list[str], config: Config) -> None:
+    """Raise ``UserError`` for a flag of the core that this agent's core does not have."""
+    names = [field.name.replace("_", "-") for field in dataclasses.fields(config.core)]
+    for word in arguments:
+        section, _, name = word.partition("=")[0].replace("_", "-").partition(".")
+        if section == "--core" and name.removeprefix("no-") not in names:
+            raise unknown_name(f"setting of the core of {config.agent}", name, names)
 
 
 def _whole_numbers(asked: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:

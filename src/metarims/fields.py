@@ -60,14 +60,15 @@ def require_positive(section: str, settings: Any, names: Sequence[str]) -> None:
     """Raise ``UserError`` unless these fields are greater than zero and finite."""
     for name, value in _named(section, settings, names):
         if not 0 < value < LARGEST:
-            raise invalid(name, value, "it must be greater than zero and finite (below 3e38)")
+            least = "1 or more" if isinstance(value, int) else "greater than zero"
+            raise invalid(name, value, f"it must be {least}, and below 3e38")
 
 
 def require_not_negative(section: str, settings: Any, names: Sequence[str]) -> None:
     """Raise ``UserError`` unless these fields are zero or more, and finite."""
     for name, value in _named(section, settings, names):
         if not 0 <= value < LARGEST:
-            raise invalid(name, value, "it must be zero or more, and finite (below 3e38)")
+            raise invalid(name, value, "it must be zero or more, and below 3e38")
 
 
 def _named(section: str, settings: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
