@@ -11,6 +11,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from textwrap import dedent
 
 import jax
 import pytest
@@ -38,8 +39,14 @@ SHELL = ("sh", "bash")
 
 def blocks(page, *languages):
     """The fenced blocks of a page in these languages."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
-    return [text for language, text in found if language in languages]
+    found = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    return [dedent(text) for _, language, text in found if language in languages]
+
+
+def test_fences_stand_on_lines_of_their_own():
+    """A formatter that joins lines would turn a block of commands into text."""
+    for page in PAGES:
+        assert not re.findall(r"^.*```\w* .*$", page.read_text(), re.MULTILINE), name(page)
 
 
 def name(page):
