@@ -78,7 +78,7 @@ def test_shards_draw_sets_of_their_own(small, quick_module):
 
 
 def test_devices_that_cannot_be_used_are_a_sentence():
-    with pytest.raises(UserError, match=r"devices is 9: it must be from 1 to \d+"):
+    with pytest.raises(UserError, match=r"devices is 9: JAX finds only \d+"):
         Layout(1, 1, 9)
     with pytest.raises(UserError, match="devices is 0"):
         Layout(1, 1, 0)

@@ -104,7 +104,7 @@ def test_markup_in_data_stays_text(play, report, tmp_path):
 
 
 def test_what_cannot_be_shown_is_refused(episodes, tmp_path):
-    with pytest.raises(UserError, match="no episode to show"):
+    with pytest.raises(UserError, match="No episodes to show"):
         write_episode_page(tmp_path / "a.html", [])
     with pytest.raises(UserError, match="2 labels for 1 episodes"):
         write_episode_page(tmp_path / "a.html", episodes[:1], labels=["a", "b"])

@@ -95,7 +95,7 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
     data = rows("a", 0, (0, 10), (0.0, 1.0))
     with pytest.raises(UserError, match="finite 'return'"):
         plots.learning_curves(data, "return")
-    with pytest.raises(UserError, match=r"'a\.gif' ends in none of"):
+    with pytest.raises(UserError, match=r"'a\.gif' must end in one of"):
         plots.save_figure(plots.learning_curves(data), tmp_path / "a.gif")
 
 

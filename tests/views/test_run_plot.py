@@ -112,7 +112,7 @@ def test_an_unknown_metric_is_answered_by_the_nearest(make):
 
 def test_runs_in_which_no_episode_ended_are_named(make):
     without = make("a", **{"success": None, "return": None})
-    with pytest.raises(UserError, match="Nothing was measured yet of success or return"):
+    with pytest.raises(UserError, match="No values of success or return yet"):
         plot_runs(read_runs([without]))
     runs = read_runs([without, make("b")])
     assert [path.name for path in left_out(runs, "")] == ["a"]

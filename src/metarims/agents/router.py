@@ -32,7 +32,7 @@ class Router:
         some that are drawn anew at each step. Where modules are drawn already, the former is a ``UserError``."""
         if self.draws and not drawn:
             raise UserError(
-                "This core draws its active modules at random: fewer cannot be those that attend most; say drawn=True.",
+                "This core draws its active modules at random: fewer cannot be those that attend most; set drawn=True.",
                 field="drawn",
                 value=drawn,
             )

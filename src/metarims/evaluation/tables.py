@@ -76,7 +76,7 @@ def load_seeds(paths: Sequence[Path], *, best: bool = False) -> list[SavedAgent]
             first = (agents or [saved])[0].config
             if names := differences(first, saved.config, TRAINED_APART):
                 raise UserError(
-                    f"{paths[0]} and {path} are no seeds of one experiment: the first has "
+                    f"{paths[0]} and {path} are not seeds of one experiment: the first has "
                     f"{contrast(first, saved.config, names)}. Evaluate them one by one.",
                     field=names[0],
                 )
@@ -241,7 +241,7 @@ def print_table(results: Sequence[Result], console: Console | None = None) -> No
 def _print_task(results: Sequence[Result], console: Console) -> None:
     first = results[0]
     num_episodes = len(first.evaluation.success)
-    table = Table(caption="[..]: 95 % interval: Wilson over episodes, Student's t over seeds", caption_justify="left")
+    table = Table()
     for name in ("policy", "seed", "success", "return", "length"):
         table.add_column(name, justify="left" if name == "policy" else "right")
     for policy in dict.fromkeys(result.policy for result in results):
@@ -260,6 +260,8 @@ def _print_task(results: Sequence[Result], console: Console) -> None:
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(table)
+    seeds = ", Student's t over seeds" * (len({result.seed for result in results}) >= MIN_SEEDS)
+    console.print(f"[..]: 95 % intervals, Wilson's over episodes{seeds}", highlight=False, markup=False, soft_wrap=True)
 
 
 def interval_text(interval: Interval) -> str:

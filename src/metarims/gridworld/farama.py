@@ -65,7 +65,7 @@ class FaramaBatch:
         self._mission_format = mission_format
         children = [make_farama(env_id) for _ in range(num_envs)]
         if not isinstance(children[0].unwrapped, MiniGridEnv):
-            raise UserError(f"{env_id} is no subclass of MiniGridEnv: evaluating and viewing need the pictures of one.")
+            raise UserError(f"{env_id} is not a subclass of MiniGridEnv: evaluating and viewing need its pictures.")
         self.envs = [RGBImgPartialObsWrapper(child) for child in children]
         self.image = np.zeros((num_envs, VIEW * TILE, VIEW * TILE, 3), np.uint8)
         self.missions = [""] * num_envs

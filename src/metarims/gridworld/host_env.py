@@ -272,7 +272,9 @@ class HostVecEnv(VectorEnv):
 
     def _step_host(self, clocks: np.ndarray, actions: np.ndarray) -> tuple[HostState, TimeStep]:
         if (clocks != self._clock).any():
-            raise UserError("A state of environments on the host was stepped twice: they cannot go back. Reset first.")
+            raise UserError(
+                "A state of environments on the host was stepped twice: they cannot be rewound. Reset first."
+            )
         self._clock += 1
         steps = [vector.step(chosen) for vector, chosen in zip(self._vectors, actions, strict=True)]
         for lengths, step in zip(self._lengths, steps, strict=True):

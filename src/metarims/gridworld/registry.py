@@ -97,14 +97,12 @@ def make(id: str, otherwise: str = "name it as the env of a run, or make it with
     """
     kind = resolve(id)
     if kind == "host":
-        raise UserError(
-            f"{id} is none of our own levels, it can only be stepped on the host: {otherwise}.", field="env", value=id
-        )
+        raise UserError(f"{id} is not native, it can only be stepped on the host: {otherwise}.", field="env", value=id)
     return _make_mixture(id) if kind == "mixture" else _make_level(id)
 
 
 def make_envs(id: str, num_envs: int, *, words: tuple[str, ...] = (), **host: Any) -> VectorEnv:
-    """``num_envs`` environments of any id: our own levels are compiled, all others are stepped on the host.
+    """``num_envs`` environments of any id: native ones are compiled, all others are stepped on the host.
 
     ``words`` and ``host`` are for the host alone (see ``HostVecEnv``).
     """

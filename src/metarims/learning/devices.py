@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
-from metarims.errors import UserError
+from metarims.errors import UserError, invalid
 
 ON_DEVICE, ACROSS = "shards of a device", "shards"
 """Names of the mapped axes of shards: those that one device computes, and those of different devices."""
@@ -62,11 +62,13 @@ class Layout:
     def __init__(self, num_seeds: int, num_shards: int, num_devices: int):
         """``num_devices`` must divide the pairs of seed and shard evenly; seeds are divided first."""
         found = jax.devices()
-        if not 1 <= num_devices <= len(found):
-            more = " In Python, metarims.runtime.share_processor makes threads devices." * (found[0].platform == "cpu")
-            raise UserError(
-                f"devices is {num_devices}: it must be from 1 to {len(found)}, the number that JAX finds.{more}"
+        if num_devices < 1:
+            raise invalid("devices", num_devices, "it must be 1 or more")
+        if num_devices > len(found):
+            more = " In Python, metarims.runtime.share_processor makes devices of threads." * (
+                found[0].platform == "cpu"
             )
+            raise UserError(f"devices is {num_devices}: JAX finds only {len(found)}.{more}")
         by_seed = math.gcd(num_seeds, num_devices)
         by_shard = num_devices // by_seed
         if num_shards % by_shard:

@@ -88,7 +88,7 @@ class Trainer:
             )
         if not self.envs.can_checkpoint and config.on_nan == "restart":
             raise UserError(
-                f"{config.env} is stepped on the host and cannot go back: it needs --on-nan stop.",
+                f"{config.env} is stepped on the host and cannot be rewound: it needs --on-nan stop.",
                 field="on_nan",
                 value=config.on_nan,
             )

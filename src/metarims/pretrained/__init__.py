@@ -1,4 +1,4 @@
-"""The agents that come with the package: NAME.safetensors beside this file, ``metarims view --agent NAME``."""
+"""The pretrained agents: NAME.safetensors beside this file, ``metarims view --agent NAME``."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ HERE = Path(__file__).parent
 
 
 def names() -> tuple[str, ...]:
-    """What can be asked for."""
+    """Their names."""
     return tuple(sorted(path.stem for path in HERE.glob("*.safetensors")))
 
 
@@ -16,7 +16,7 @@ def find(name: str) -> Path:
     """The file of one of them; an unknown name is a ``UserError``."""
     if name not in names():
         raise UserError(
-            f"No agent named '{name}' comes with the package, but {', '.join(names())} do. To play a run's agents, "
-            "name its folder instead of --agent."
+            f"Unknown pretrained agent '{name}'. Known: {', '.join(names())}. To play a run's agents, name its folder "
+            "instead of --agent."
         )
     return HERE / f"{name}.safetensors"

@@ -212,7 +212,7 @@ def prepare_folder(folder: Path, study: Study, scale: Scale) -> None:
         strange = [result["plan"] for result in found.plans if result["plan"] not in plans]
         if strange:
             raise UserError(
-                f"{collected} holds results of {', '.join(strange)}, no plan of {study.name}: move it away."
+                f"{collected} holds results of {', '.join(strange)}, which are not plans of {study.name}: move it away."
             )
         for result in found.plans:
             check_result(collected, plans[result["plan"]], scale, result)

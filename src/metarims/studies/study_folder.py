@@ -58,7 +58,7 @@ def read_about(folder: Path) -> dict[str, str]:
         about = json.loads(path.read_text(encoding="utf-8"))
         return {name: str(about[name]) for name in ("study", "scale")}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{folder} is no study's folder: there is no readable {path.name} in it.") from error
+        raise UserError(f"{folder} is not a study's folder: it has no readable {path.name}.") from error
 
 
 def check_result(path: Path, plan: Plan, scale: Scale, result: Mapping[str, Any]) -> None:

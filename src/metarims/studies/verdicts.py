@@ -66,11 +66,11 @@ class Claim:
 
     def __post_init__(self) -> None:
         if self.test == "level" and (self.baselines or self.goal is None):
-            raise UserError(f"Claim '{self.statement}' is of a level: give a goal and no baselines.")
+            raise UserError(f"Claim '{self.statement}' compares with a level: give a goal and no baselines.")
         if self.yes_or_no and (self.test, self.direction) != ("level", "higher"):
-            raise UserError(f"Claim '{self.statement}' is of a share: give the level that a mean is to come up to.")
+            raise UserError(f"Claim '{self.statement}' is about a share: give the least mean as a goal.")
         if self.test == "improvement" and (not self.baselines or self.goal is not None):
-            raise UserError(f"Claim '{self.statement}' is of a comparison: name at least one baseline and no goal.")
+            raise UserError(f"Claim '{self.statement}' compares agents: name at least one baseline and no goal.")
 
 
 class Comparison(NamedTuple):
@@ -162,7 +162,7 @@ def _judge_level(claim: Claim, better: Scores, rng: np.random.Generator, resampl
     table = better[claim.agent]
     if claim.yes_or_no:
         if not _is_yes_or_no(table):
-            raise UserError(f"Claim '{claim.statement}' is of a share: all scores must be 1 or 0.")
+            raise UserError(f"Claim '{claim.statement}' is about a share: all scores must be 1 or 0.")
         interval = _share(table)
     else:
         interval = stratified_interval(mean, table, rng=rng, resamples=resamples)

@@ -34,7 +34,7 @@ def write_episode_page(
 def viewer_data(episodes: Sequence[PackedEpisode]) -> dict[str, Any]:
     """The input of the viewer's scripts: tile sheets, names and episodes."""
     if not episodes:
-        raise UserError("There is no episode to show: record at least one.")
+        raise UserError("No episodes to show: record at least one.")
     return {
         "columns": tile_images.COLUMNS,
         "sheets": {

@@ -131,9 +131,7 @@ def check_ending(path: str | Path) -> Path:
     """The path; ``UserError`` unless it has the extension of a figure."""
     path = Path(path)
     if path.suffix not in KINDS:
-        raise UserError(
-            f"'{path.name}' ends in none of {', '.join(KINDS)}: choose one of them.", field="out", value=str(path)
-        )
+        raise UserError(f"'{path.name}' must end in one of {', '.join(KINDS)}.", field="out", value=str(path))
     return path
 
 

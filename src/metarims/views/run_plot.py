@@ -67,8 +67,7 @@ def plot_runs(runs: Sequence[Run], metric: str = "") -> Figure:
     drawn = _panels(runs, measures)
     if not drawn:
         raise UserError(
-            f"Nothing was measured yet of {' or '.join(measures)}: continue training, or draw another metric "
-            "with --metric."
+            f"No values of {' or '.join(measures)} yet: train further, or plot another metric with --metric."
         )
     order = list(dict.fromkeys(run.label for run in runs))
     words = 1.5 + 0.07 * max(map(len, order))  # Inches of the legends.

@@ -76,7 +76,7 @@ class Level:
         return self.attempt(RandomStream(bits))
 
     def reset(self, key: PRNGKeyArray) -> EnvState:
-        """A new level, drawn with Farama's distribution: attempts until one is kept."""
+        """A new level, drawn with Farama's distribution: attempts until one is accepted."""
 
         def again(carry):
             key, _, _ = carry
