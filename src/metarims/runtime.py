@@ -156,12 +156,14 @@ def _versions() -> dict[str, str]:
     """Of this package, and of those that it requires."""
     from importlib.metadata import PackageNotFoundError, requires, version
 
-    versions = {"metarims": __version__}
-    for name in ("jaxlib", *(requires("metarims") or ())):
-        if "extra" not in name:
-            with contextlib.suppress(PackageNotFoundError):
-                name = re.split(r"[^\w-]", name)[0]
-                versions[name] = version(name)
+    versions, required = {"metarims": __version__}, ["jaxlib"]
+    with contextlib.suppress(PackageNotFoundError):  # Run from its source, not installed.
+        required += requires("metarims") or ()
+    for name in [re.split(r"[^\w-]", line)[0] for line in required if "extra" not in line]:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
     return versions
 
 

@@ -74,10 +74,11 @@ def upgrade_config(values: Any) -> Any:
         values["ppo"] = ppo | ({"lr_decay_steps": steps} if steps else {"lr_schedule": "constant"})
     if "slow_factor" in values:
         factor = values.pop("slow_factor")
-        if agent == "slowlr" and isinstance(factor, float):  # The rule itself multiplies by 1/4 now.
-            multipliers = values.get("lr_multipliers") or {}
-            attention = multipliers.get("attention", 1.0) * factor / 0.25
-            values["lr_multipliers"] = multipliers | {"attention": attention}
+        multipliers = values.get("lr_multipliers", {})
+        attention = multipliers.get("attention", 1.0) if isinstance(multipliers, dict) else None
+        if agent == "slowlr" and isinstance(factor, float) and isinstance(attention, float):
+            # The rule itself multiplies by 1/4 now.
+            values["lr_multipliers"] = multipliers | {"attention": attention * factor / 0.25}
     return values
 
 

@@ -46,7 +46,7 @@ def test_speed_without_compile_time(tmp_path):
 
 @pytest.mark.parametrize("rows", [(), (SPEED | {"seconds": 1.0},), (SPEED | {"frames_per_second": float("nan")},)])
 def test_no_speed(tmp_path, rows):
-    with pytest.raises(UserError, match="tells no speed"):
+    with pytest.raises(UserError, match="shows no speed"):
         read_speed(write(tmp_path / "speed.jsonl", *rows))
 
 

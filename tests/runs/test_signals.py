@@ -71,7 +71,7 @@ def test_the_first_signal_is_answered_and_a_second_interrupt_ends_the_process():
         assert process.stderr.readline().startswith("Ending this chunk (or compiling) and saving. Ctrl")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
-        assert process.stderr.read() == "\nmetarims: interrupted; what was written before is kept.\n"
+        assert process.stderr.read() == "\nmetarims: interrupted; everything written so far is kept.\n"
 
 
 def test_sigterm_is_never_more_than_a_request():

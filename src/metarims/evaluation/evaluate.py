@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, PyTree, Shaped
 
 from metarims.agents.agent import AgentOutput, policy_entropy
-from metarims.errors import UserError, format_value, unknown_name
+from metarims.errors import UserError, invalid, unknown_name
 from metarims.gridworld import VecEnv
 from metarims.gridworld.missions import MissionFormat
 from metarims.gridworld.types import FIRST_EVALUATION_SEED, Observation, Pixels
@@ -93,7 +93,7 @@ def evaluation_key(seed: int) -> PRNGKeyArray:
 def check_seed(seed: int) -> None:
     """Raise ``UserError`` unless the seed is valid."""
     if not 0 <= seed < 2**31:
-        raise UserError(f"seed is {seed}: it must lie between 0 and 2147483647.")
+        raise invalid("seed", seed, "it must lie between 0 and 2147483647")
 
 
 def levels_of(seed: int, trained: int) -> int:
@@ -281,6 +281,6 @@ def check_backend(backend: str) -> None:
 def check_episodes(num_episodes: int, most: int = MAX_EPISODES) -> None:
     """Raise ``UserError`` unless the number is valid."""
     if num_episodes < 1:
-        raise UserError(f"episodes is {num_episodes}: at least one must be played.")
+        raise invalid("episodes", num_episodes, "at least one must be played")
     if num_episodes > most:
-        raise UserError(f"episodes is {format_value(num_episodes)}: at most {most:,} can be played.")
+        raise invalid("episodes", num_episodes, f"at most {most:,} can be played")

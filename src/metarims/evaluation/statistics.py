@@ -69,8 +69,8 @@ def interquartile_mean(scores: Real[np.ndarray, "S N"]) -> float:
     which otherwise rounds the quarter down to whole scores.
     """
     ordered = np.sort(_finite(scores), axis=None)
-    is_first = np.arange(ordered.size)
-    weights = np.minimum(is_first + 1, 0.75 * ordered.size) - np.maximum(is_first, 0.25 * ordered.size)
+    start = np.arange(ordered.size)
+    weights = np.minimum(start + 1, 0.75 * ordered.size) - np.maximum(start, 0.25 * ordered.size)
     return float(np.average(ordered, weights=np.maximum(weights, 0)))
 
 

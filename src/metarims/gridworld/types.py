@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
-from metarims.errors import UserError
+from metarims.errors import invalid
 
 VIEW = 7
 """Side of the agent's egocentric view, in cells."""
@@ -101,4 +101,4 @@ class VectorEnv:
 def check_positive(field: str, value: int) -> None:
     """Raise ``UserError`` unless a number of things is at least 1."""
     if value < 1:
-        raise UserError(f"{field} is {value}: it must be at least 1.", field=field, value=value)
+        raise invalid(field, value, "it must be at least 1")

@@ -81,10 +81,11 @@ class Trainer:
         self.run_chunk = self.envs.checked(self._program)
         self._act = jax.jit(self._collect)  # Traced once, though its shapes are asked for before it is used.
         if not self.envs.can_checkpoint and (config.ppo.shards, num_devices) != (1, 1):
+            field, value = ("ppo.shards", config.ppo.shards) if config.ppo.shards > 1 else ("devices", num_devices)
             raise UserError(
                 f"{config.env} is stepped on the host: it needs --ppo.shards 1 and --devices 1.",
-                field="ppo.shards" if config.ppo.shards > 1 else "devices",
-                value=max(config.ppo.shards, num_devices),
+                field=field,
+                value=value,
             )
         if not self.envs.can_checkpoint and config.on_nan == "restart":
             raise UserError(

@@ -1,4 +1,4 @@
-"""Who watches a training, and what they are told."""
+"""Callbacks of a training, and what they receive."""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -6,7 +6,7 @@ from metarims.config import Config
 
 
 class ChunkReport(NamedTuple):
-    """What is known after a chunk, for whoever watches."""
+    """The outcome of a chunk."""
 
     chunk: int
     env_steps: int
@@ -18,16 +18,16 @@ class ChunkReport(NamedTuple):
     compile_seconds: float
     """Within this chunk."""
     rows: list[dict[str, Any]]
-    """The metrics' lines of this chunk, one per seed that still goes on."""
+    """The metrics' lines of this chunk, one per seed that is not stopped."""
     seconds: float
     """Wall-clock time of this chunk, compile time included."""
     events: tuple[str, ...] = ()
-    """A sentence for each seed that stopped or began anew."""
+    """A message for each seed that stopped or restarted."""
 
 
 @runtime_checkable
 class Callback(Protocol):
-    """Told what happens; the live table is one, the loggers are another."""
+    """Is called during training; the live table and the loggers are callbacks."""
 
     def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None: ...
     def chunk(self, report: ChunkReport) -> None: ...
@@ -35,19 +35,19 @@ class Callback(Protocol):
 
 @runtime_checkable
 class CompileCallback(Protocol):
-    """What a watcher may be told beside, because compiling takes minutes."""
+    """What a callback may have too, because compiling takes minutes."""
 
     def compiling(self) -> None:
         """The first program is about to be compiled; ``begin`` comes after it, and before the largest."""
         ...
 
     def compiled(self, seconds: float) -> None:
-        """All is ready, and took so long; the first chunk is about to run."""
+        """Everything is compiled, in so many seconds; the first chunk is about to run."""
         ...
 
 
 class Callbacks:
-    """Several watchers as one: each is told, in this order."""
+    """Several callbacks as one, called in this order."""
 
     def __init__(self, *callbacks: Callback):
         self.callbacks = callbacks

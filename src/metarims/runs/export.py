@@ -28,7 +28,7 @@ from metarims.upgrade import upgrade_config
 
 FORMAT = "metarims-agent-2"
 CHECKSUM = "sha256"
-"""Of everything else in the file: a flipped bit gives other numbers, which nobody would notice."""
+"""Of everything else in the file: a flipped bit would otherwise pass unnoticed."""
 COUNTS = {"seed": (0, 2**31 - 1), "env_steps": (0, 2**62), "num_actions": (1, 10_000), "num_words": (1, 100_000)}
 """Whole numbers in the metadata, and their ranges."""
 
@@ -80,7 +80,7 @@ def load_agent(path: str | Path, build: Callable[[Config, int, int], Any] | None
     agent = _fill(path, skeleton, arrays)
     found = about.pop(CHECKSUM, None)
     if found is not None and found != _checksum(about, arrays):  # Older files have none.
-        raise UserError(f"{path} is damaged: it does not match its checksum. Copy it anew, or train on.")
+        raise UserError(f"{path} is damaged: it does not match its checksum. Copy it again, or continue training.")
     return SavedAgent(agent, config, **counts, words=words)
 
 

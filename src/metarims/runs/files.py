@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and sentences for what can go wrong with a disk."""
+"""Files that are either whole or absent, and messages for failures of the disk."""
 
 import contextlib
 import errno
@@ -14,17 +14,15 @@ from pathlib import Path
 from metarims.errors import UserError
 
 SPARE_BYTES = 16 * 2**20
-"""Free space asked for beyond the checkpoints: metrics, the exported agents, the page."""
-
-
+"""Free space required beyond the checkpoints: metrics, the exported agents, the page."""
 STALE_SECONDS = 3600
-"""Age from which a file that was to become another one counts as left by a killed process."""
+"""Age from which a temporary file counts as left by a killed process."""
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data``; whatever happens in between, the old or the new content stands there whole.
+    """Replace ``path`` by ``data``; at every moment the old or the new content is there, whole.
 
-    Several processes may write one file: each builds it under a name of its own, and the last one's stays.
+    Several processes may write one file: each builds it under a name of its own, and the last one wins.
     """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         with contextlib.suppress(OSError):  # Another process was faster, or it is not ours.
@@ -44,7 +42,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def clear_scratch(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder to which nobody else writes."""
+    """Remove what killed processes left half-written in a folder to which only this process writes."""
     for path in folder.glob("*.tmp"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -53,11 +51,10 @@ def clear_scratch(folder: Path) -> None:
 
 
 def lock(descriptor: int, *, wait: bool = False) -> bool:
-    """Lock an open file; whether that could be done. The system lets go of it when the file is closed, or the process
-    ends in whatever way."""
+    """Lock an open file; returns whether that succeeded. Closing the file, or the end of the process, unlocks it."""
     try:
         import fcntl
-    except ImportError:  # Windows: no locks; two processes there can still be told apart by their output.
+    except ImportError:  # Windows has no such locks.
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -68,7 +65,7 @@ def lock(descriptor: int, *, wait: bool = False) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """One process or thread at a time; the others wait. ``path``: a file for this alone, which is made."""
+    """One process or thread at a time; the others wait. ``path``: a lock file, made where missing."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
         lock(descriptor, wait=True)
@@ -92,7 +89,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def describe_error(error: BaseException) -> str:
-    """Why a file could not be read or written, or a thing not be made, in a few words."""
+    """The reason for an error in a few words."""
     number = error.errno if isinstance(error, OSError) else None
     text = str(error)
     if "Out of memory" in text:
@@ -109,20 +106,17 @@ def describe_error(error: BaseException) -> str:
 
 
 def check_file(path: Path | None, flag: str) -> None:
-    """Raise ``UserError`` where a file is to be written, before anything is computed, and a folder is named."""
+    """Raise ``UserError`` if an output file is a folder; call before anything is computed."""
     if path is not None and path.is_dir():
         raise UserError(f"{flag} {path} is a folder: name a file in it.")
 
 
-GO_ON = (
-    "What was written before is kept: mend that and give the same command again, and it goes on from the last "
-    "checkpoint."
-)
+RESUME = "Everything written so far is kept: fix that and rerun the command to resume from the last checkpoint."
 
 
 @contextmanager
-def writing(what: str, folder: Path, advice: str = GO_ON) -> Iterator[None]:
-    """Turn any failure to write ``what`` into a sentence; what was written before stays."""
+def writing(what: str, folder: Path, advice: str = RESUME) -> Iterator[None]:
+    """Turn any failure to write ``what`` into a ``UserError``."""
     try:
         yield
     except UserError:
@@ -135,7 +129,7 @@ def check_space(folder: Path, num_bytes: int) -> None:
     """Raise ``UserError`` unless ``folder``'s disk has room for ``num_bytes`` and some more."""
     try:
         free, wanted = shutil.disk_usage(folder).free, num_bytes + SPARE_BYTES
-    except OSError as error:  # It was moved or removed since it was made.
+    except OSError as error:  # It was moved or removed meanwhile.
         raise UserError(f"{folder} cannot be written to: {describe_error(error)}. Was it moved?") from error
     if free < wanted:
         raise UserError(

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from metarims.runs.export import SavedAgent
 
 MAY_CHANGE = ("frames", "max_words", "max_missions")
-"""Settings that may differ when a run goes on: training longer, or with room for more missions, is the same run."""
+"""Settings that may differ when a run resumes: longer training, or room for more missions, is the same run."""
 
 TRAINED_APART = (*MAY_CHANGE, "seeds")
-"""Settings that may differ between runs of one experiment, whose seeds were trained apart."""
+"""Settings that may differ between runs of one experiment, whose seeds were trained separately."""
 
 VERSION = "metarims"
 """Entry of ``config.json`` beside the settings: the version of this package that wrote it."""
@@ -34,10 +34,10 @@ class RunFolder:
 
     ``config.json`` the settings; ``metrics.jsonl`` one line per seed and chunk; ``speed.jsonl`` wall-clock figures;
     ``events.jsonl`` one line per numerical fault, if there was any; ``checkpoints/`` whole training states;
-    ``agents/seed-N.safetensors`` the trained agents; ``agents/best-seed-N.safetensors`` those with the highest return
-    on the way; ``start/`` copies of those that it began with (``init_from``); ``run.lock`` the claim;
-    ``tensorboard/``, ``wandb/`` and ``wandb.json`` what ``--log`` leaves; ``damaged/`` what an earlier training left,
-    where none of its checkpoints was whole.
+    ``agents/seed-N.safetensors`` the trained agents; ``agents/best-seed-N.safetensors`` those with the highest
+    training return; ``start/`` copies of the initial agents (``init_from``); ``run.lock`` the claim; ``tensorboard/``,
+    ``wandb/`` and ``wandb.json`` the files of ``--log``; ``damaged/`` an earlier training of which no checkpoint was
+    whole.
     """
 
     def __init__(self, path: str | Path, config: Config):
@@ -51,7 +51,7 @@ class RunFolder:
             for folder in (self.path, self.agents, self.checkpoints):
                 folder.mkdir(parents=True, exist_ok=True)
             self._claim()
-            self._check_config()  # Again, now that nobody else can write it.
+            self._check_config()  # Again, now that only this process can write it.
             self._keep_longest()
             write_atomic(self.path / "config.json", describe(self.config))
         except OSError as error:
@@ -93,7 +93,7 @@ class RunFolder:
     def set_aside(self) -> Path:
         """Move what training wrote here into ``damaged/``, or ``damaged-2/``, ..., and return that folder.
 
-        The checkpoints go last: while they are here, a process killed on the way has left work for the next one.
+        The checkpoints go last: while they are here, the process that resumes knows that this was interrupted.
         """
         everything = (self.metrics, self.speed, self.events, self.agents, self.checkpoints)
         left = [path for path in everything if path.exists()]
@@ -111,39 +111,39 @@ class RunFolder:
         sync_folder(self.path)
         return aside
 
-    def _begun(self) -> Path | None:
-        """What a training left here first, if any did: a folder that was only claimed is free for another."""
+    def _earlier_file(self) -> Path | None:
+        """A file of an earlier training, if there is one; a folder that was only claimed has none."""
         files = [path for path in (self.metrics, self.speed, self.events) if path.exists() and path.stat().st_size]
         return next(iter([*files, *self.checkpoints.glob("*"), *self.agents.glob("*")]), None)
 
     def _check_config(self) -> None:
-        begun = self._begun()
+        earlier = self._earlier_file()
         if not (self.path / "config.json").exists():
-            if begun is None:
+            if earlier is None:
                 return
             raise UserError(
-                f"{self.path} has no config.json, but {begun.relative_to(self.path)}, which a run would overwrite: "
+                f"{self.path} has no config.json, but {earlier.relative_to(self.path)}, which a run would overwrite: "
                 "name another folder with --out."
             )
         found, version = read_settings(self.path)
         names = differences(found, self.config)
-        if names and begun is not None:
+        if names and earlier is not None:
             holds = contrast(found, self.config, names)
             flags = " ".join(_flag(name, _field(found, name)) for name in names)
             other = f" of metarims {version} (this is {__version__})" if version not in ("", __version__) else ""
             raise UserError(
                 f"{self.path} holds a run{other} with {holds}: name another folder with --out, "
-                f"or add {flags} to go on with that run."
+                f"or add {flags} to resume that run."
             )
 
     def _keep_longest(self) -> None:
-        """Asked for fewer frames than before, the record still says for how many the run was meant."""
-        if self._begun() is not None:
+        """With fewer frames than before, ``config.json`` keeps the larger number."""
+        if self._earlier_file() is not None:
             frames = max(self.config.frames, read_config(self.path).frames)
             self.config = dataclasses.replace(self.config, frames=frames)
 
     def _check_links(self) -> None:
-        """What is written must lie in the folder: a stranger's may hold links to other files."""
+        """Written files must lie in the folder: one from elsewhere may hold links to other files."""
         for path in (self.metrics, self.speed, self.events, self.path / "run.lock"):
             if path.is_symlink():
                 raise UserError(f"{path} is a link, and would be written to: put the file itself there, or remove it.")
@@ -191,10 +191,8 @@ def read_settings(folder: str | Path) -> tuple[Config, str]:
     try:
         return from_dict(Config, upgrade_config(values), where), version
     except UserError as error:
-        advice = (
-            "Another version of metarims may have written it, or somebody changed it: mend it, or use that version."
-        )
-        raise UserError(f"{error} {advice}") from error
+        advice = "Another version of metarims may have written it, or it was edited: fix it, or use that version."
+        raise UserError(f"{error} {advice}", field=error.field, value=error.value) from error
 
 
 def _advise(folder: Path) -> str:
@@ -230,7 +228,7 @@ def differences(one: Any, other: Any, may_change: Sequence[str] = MAY_CHANGE, pr
 
 
 def contrast(one: Any, other: Any, names: Sequence[str]) -> str:
-    """What one configuration holds, and not the other, under these dotted names."""
+    """The values of these settings in one configuration, and in the other."""
     return "; ".join(f"{name} = {_say(_field(one, name))}, not {_say(_field(other, name))}" for name in names)
 
 
@@ -256,7 +254,7 @@ def _flag(name: str, value: Any) -> str:
 def load_agents(path: str | Path, *, best: bool = False) -> "list[SavedAgent]":
     """The agents of a run's folder, one per seed in the run's order, or the one in a .safetensors file.
 
-    ``best``: those with the highest return on the way, instead of the last ones.
+    ``best``: those with the highest training return, instead of the last ones.
     """
     from metarims.runs.export import load_agent
 

@@ -106,14 +106,14 @@ def leads() -> bool:
 
 
 def any_of(flag: bool) -> bool:
-    """Whether any process says so; all must ask."""
+    """Whether the flag is set in any process; all must call this."""
     if jax.process_count() == 1:
         return flag
     return bool(_collectives().process_allgather(np.array(flag)).any())
 
 
 def share(value: Any) -> Any:
-    """What the first process passes here, in all of them: anything that JSON can hold."""
+    """The first process's value, in all of them: anything that JSON can hold."""
     if jax.process_count() == 1:
         return value
     text = np.frombuffer(json.dumps(value).encode(), np.uint8) if leads() else np.zeros(0, np.uint8)
@@ -140,7 +140,7 @@ def share_restored(found: Restored, template: Any) -> Restored:
 
 @contextlib.contextmanager
 def hold_folder(out: str | Path, config: Config) -> Iterator[RunFolder]:
-    """The run's folder for the process that leads, a passing one for the others; what refuses it, all are told."""
+    """The run's folder in the first process, a temporary one in the others; an error of the first is raised in all."""
     with contextlib.ExitStack() as stack:
         refusal = folder = None
         try:
@@ -152,12 +152,12 @@ def hold_folder(out: str | Path, config: Config) -> Iterator[RunFolder]:
             refusal = str(error)
         refusal = share(refusal)
         if refusal is not None or folder is None:
-            raise UserError(refusal or "This host has no room for passing files.")
+            raise UserError(refusal or "This host cannot write temporary files.")
         yield folder
 
 
 def _numbers(leaf: Any) -> np.ndarray | None:
-    """What the first process tells of an array; None where there is none, or it holds nothing."""
+    """What the first process sends of an array; None for what is no array, or empty."""
     if not eqx.is_array(leaf) or not leaf.size:
         return None
     numbers = jax.random.key_data(leaf) if is_key(leaf) else leaf
@@ -165,7 +165,7 @@ def _numbers(leaf: Any) -> np.ndarray | None:
 
 
 def _like(leaf: Any, numbers: np.ndarray) -> Any:
-    """The numbers as an array of the leaf's kind; on their way they were summed, which widens small ones."""
+    """The numbers as an array of the leaf's kind; the transfer sums them, which widens small types."""
     if is_key(leaf):
         return jax.random.wrap_key_data(jnp.asarray(numbers), impl=jax.random.key_impl(leaf))
     return jnp.asarray(numbers.astype(leaf.dtype))

@@ -1,4 +1,4 @@
-"""The table's figures as curves over ``env_steps``, elsewhere: in TensorBoard and in Weights & Biases."""
+"""Metrics as curves over ``env_steps`` in TensorBoard and in Weights & Biases."""
 
 import contextlib
 import itertools
@@ -26,9 +26,9 @@ UPLOAD_SECONDS = 60.0
 class Loggers:
     """The loggers of these names, for the run in the folder ``out``, as one ``Callback`` (a context manager).
 
-    One that knows nothing of the run yet is told first what the run's files hold, so that it can be added later. One
-    that fails is left out from then on, with a note; training goes on. Raises ``UserError`` for a name that is unknown
-    or whose extra is not installed, before anything is written.
+    A logger that is added later first receives what the run's files hold. One that fails is left out from then on, with
+    a note; training continues. Raises ``UserError`` for a name that is unknown or whose extra is not installed, before
+    anything is written.
     """
 
     def __init__(self, names: Sequence[str], out: str | Path):
@@ -42,20 +42,20 @@ class Loggers:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._tell("close")
+        self._send("close")
 
     def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
         new = [name for name, logger in self._loggers.items() if env_steps and logger.knows_nothing]
-        self._tell("begin", config, env_steps, to=None if env_steps < config.frames else new)
+        self._send("begin", config, env_steps, to=None if env_steps < config.frames else new)
         if new:
             for report in past_chunks(self._out, env_steps):
-                self._tell("chunk", report, to=new)
+                self._send("chunk", report, to=new)
 
     def chunk(self, report: ChunkReport) -> None:
-        self._tell("chunk", report)
+        self._send("chunk", report)
 
-    def _tell(self, event: str, *details: Any, to: Sequence[str] | None = None) -> None:
-        """Tell these loggers of an event; None: all."""
+    def _send(self, event: str, *details: Any, to: Sequence[str] | None = None) -> None:
+        """Pass an event to these loggers; None: all."""
         for name, logger in list(self._loggers.items()):
             if to is not None and name not in to:
                 continue
@@ -82,7 +82,7 @@ def past_chunks(out: Path, env_steps: int) -> Iterator[ChunkReport]:
 
 
 class TensorBoard:
-    """Event files in ``tensorboard/seed-N``, a new one whenever the run goes on.
+    """Event files in ``tensorboard/seed-N``, a new one whenever the run resumes.
 
     They are written and flushed here: tensorboardX's ``SummaryWriter`` leaves that to a thread, which a full disk kills
     and which then blocks training.
@@ -129,9 +129,9 @@ class TensorBoard:
 class WeightsAndBiases:
     """One run per seed, grouped by the folder's name; where and how follows the WANDB_* variables.
 
-    What was logged there cannot be replaced, so a training that goes on from an earlier checkpoint is logged from where
-    the curves end: where the server says or, offline, where ``wandb.json`` says, which also holds the runs' ids.
-    Offline, the points of the last seconds before a kill are missing: the library had not yet written them.
+    Logged points cannot be replaced, so a run that resumes from an earlier checkpoint is logged from where the curves
+    end: from the server or, offline, from ``wandb.json``, which also holds the runs' ids. Offline, the points of the
+    last seconds before a kill are missing: the library had not yet written them.
     """
 
     def __init__(self, out: Path):

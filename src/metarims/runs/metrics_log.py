@@ -41,7 +41,7 @@ def number(value: Any) -> float | int | None:
 
 
 class Log:
-    """A file of JSON lines that grows, can be compared with what it was, and cut back to that."""
+    """A file of JSON lines that grows, and can be compared with, and truncated to, an earlier state."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -94,7 +94,7 @@ def read_metrics(path: str | Path, agent: str | None = None) -> list[dict[str, A
     """Rows of a run's ``metrics.jsonl`` (``path``: that file, or the run's folder), each with a key ``agent``.
 
     ``agent`` is what to call it; by default what the folder's ``config.json`` says. A last line without its end, as a
-    killed run leaves it, is passed over; any other line that is no row is a ``UserError``.
+    killed run leaves it, is ignored; any other line that is no row raises ``UserError``.
     """
     path = Path(path)
     file = path / "metrics.jsonl" if path.is_dir() else path
@@ -112,7 +112,7 @@ def read_speed(path: str | Path) -> float:
         running = line["seconds"] - line["compile_seconds"]
         seconds, frames = seconds + running, frames + line["frames_per_second"] * running
     if not 0 < seconds < float("inf") or not 0 <= frames < float("inf"):
-        raise UserError(f"{path} tells no speed: its lines come to {frames:g} frames in {seconds:g} s. Train again.")
+        raise UserError(f"{path} shows no speed: its lines sum to {frames:g} frames in {seconds:g} s. Train again.")
     return frames / seconds
 
 

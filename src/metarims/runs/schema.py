@@ -1,4 +1,4 @@
-"""Whether a value read from a JSON file has the form that a type describes, said before anything is done with it."""
+"""Check values read from JSON files against types."""
 
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
@@ -14,7 +14,7 @@ def check_schema(value: Any, form: Any, where: str) -> None:
 
     ``form`` is made of str, int, float, None, list[X], dict[str, X], tuple[X, Y] (a list of that length), X | Y, Any
     and ``TypedDict``, whose further fields are left alone. Numbers too large to compute with do not fit, nor texts
-    with half a character, which no file can hold.
+    with unpaired surrogates.
     """
     kind, parts = get_origin(form), get_args(form)
     if is_typeddict(form):

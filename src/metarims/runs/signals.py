@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -17,20 +17,20 @@ INTERRUPTED = 130
 """Exit code after a second Ctrl-C."""
 JOIN_SECONDS = 0.2
 SHOW_CURSOR = b"\x1b[?25h"
-"""Tells a terminal to undo what a live table did to it."""
+"""Makes a terminal show its cursor, which a live table hides."""
 
 
 class StopRequest:
     """A context in which the first SIGTERM or Ctrl-C only sets ``requested``; a second Ctrl-C ends the process at once.
 
     Python calls its signal handlers between two instructions of the main thread, which a compiled program holds for
-    minutes; and an exception raised in the midst of compiling can crash it. So a thread hears of every signal as it
-    comes (``signal.set_wakeup_fd``), answers, and ends the process itself: checkpoints stand a kill at any moment.
-    Outside of the main thread, ``requested`` is for others to set.
+    minutes; and an exception raised while compiling can crash it. So a thread receives every signal at once
+    (``signal.set_wakeup_fd``), answers, and ends the process itself: checkpoints survive a kill at any moment. Outside
+    of the main thread, ``requested`` is for others to set.
     """
 
     def __init__(self, *, worker: bool = False):
-        """``worker``: in a process that another one started within ``signals_held``, and that speaks for it."""
+        """``worker``: in a process started by another within ``signals_held``, which prints for it."""
         self.requested = False
         self.worker = worker
         self._depth = 0
@@ -40,11 +40,11 @@ class StopRequest:
         self._depth += 1
         if self._depth == 1 and threading.current_thread() is threading.main_thread():
             self._process = os.getpid()
-            hears, self._tells = socket.socketpair()
-            self._tells.setblocking(False)
-            self._listener = threading.Thread(target=self._listen, args=(hears,), daemon=True)
+            receiver, self._sender = socket.socketpair()
+            self._sender.setblocking(False)
+            self._listener = threading.Thread(target=self._listen, args=(receiver,), daemon=True)
             self._listener.start()
-            self._wakeup_before = signal.set_wakeup_fd(self._tells.fileno(), warn_on_full_buffer=False)
+            self._wakeup_before = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
             self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
             if self.worker and hasattr(signal, "pthread_sigmask"):
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -56,32 +56,32 @@ class StopRequest:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(self._wakeup_before)
-            self._tells.shutdown(socket.SHUT_WR)  # The listener reads what is left, and ends.
-            self._tells.close()
+            self._sender.shutdown(socket.SHUT_WR)  # The listener reads what is left, and ends.
+            self._sender.close()
             self._listener.join(timeout=1)
             self._listener = None
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT and os.getpid() != self._process:
-            raise KeyboardInterrupt  # In a process forked from this one nobody listens.
+            raise KeyboardInterrupt  # A process forked from this one has no listener.
         self.requested = True
 
-    def _listen(self, hears: socket.socket) -> None:
-        heard = set()
-        with hears:
-            while numbers := hears.recv(64):
+    def _listen(self, receiver: socket.socket) -> None:
+        received = set()
+        with receiver:
+            while numbers := receiver.recv(64):
                 for number in numbers:
-                    if number == signal.SIGINT and number in heard:
+                    if number == signal.SIGINT and number in received:
                         self._end()
-                    elif number in SIGNALS and number not in heard:
-                        heard.add(number)
+                    elif number in SIGNALS and number not in received:
+                        received.add(number)
                         self.requested = True
-                        self._say(number)
+                        self._answer(number)
 
-    def _say(self, number: int) -> None:
+    def _answer(self, number: int) -> None:
         again = " Ctrl-C again stops at once." if number == signal.SIGINT else ""
         if not self.worker:
-            with contextlib.suppress(OSError, ValueError):  # Nobody reads it.
+            with contextlib.suppress(OSError, ValueError):  # The terminal is gone.
                 sys.stderr.write(f"Ending this chunk (or compiling) and saving.{again}\n")
                 sys.stderr.flush()
 
@@ -93,7 +93,7 @@ class StopRequest:
             if os.isatty(1):
                 os.write(1, SHOW_CURSOR)
             if not self.worker:
-                os.write(2, b"\nmetarims: interrupted; what was written before is kept.\n")
+                os.write(2, b"\nmetarims: interrupted; everything written so far is kept.\n")
         os._exit(INTERRUPTED)
 
 
@@ -112,12 +112,8 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def stop_workers(workers: Iterable[BaseProcess], meanwhile: Callable[[], object] = lambda: None) -> None:
-    """Let processes that were started within ``signals_held`` save and end, for nobody will take what they do.
-
-    ``meanwhile`` is called until all have ended: one that waits for a reader of its messages cannot end. A second
-    Ctrl-C kills them.
-    """
+def stop_workers(workers: Iterable[BaseProcess]) -> None:
+    """Let processes that were started within ``signals_held`` save and end; a second Ctrl-C kills them."""
     running = [worker for worker in workers if worker.is_alive()]
     if not running:
         return
@@ -126,7 +122,6 @@ def stop_workers(workers: Iterable[BaseProcess], meanwhile: Callable[[], object]
             worker.terminate()
         for worker in running:
             while worker.is_alive():
-                meanwhile()
                 worker.join(JOIN_SECONDS)
 
 

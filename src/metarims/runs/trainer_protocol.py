@@ -29,7 +29,7 @@ class TrainerProtocol(Protocol):
     def run_chunk(self, state: Any) -> tuple[Any, dict[str, Any]]:
         """The state after a chunk, and its metrics by name, of every seed; the state that went in stays valid.
 
-        ``fault/update``, ``fault/term`` and ``fault/value`` in it tell of the first numerical fault
+        ``fault/update``, ``fault/term`` and ``fault/value`` are the first numerical fault
         (``learning.guard.record_fault``).
         """
         ...
@@ -48,5 +48,5 @@ class TrainerProtocol(Protocol):
         ...
 
     def resume(self, checkpoint: Any) -> tuple[Any, str]:
-        """The state to go on from, and a sentence if it is not exactly the one that was kept."""
+        """The state to resume from, and a note if it is not exactly the checkpoint's."""
         ...

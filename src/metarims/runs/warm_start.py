@@ -1,4 +1,4 @@
-"""The agents that a run begins with, where ``init_from`` names some; they are copied into the run's folder."""
+"""The agents whose weights a run starts with (``init_from``); they are copied into the run's folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +13,9 @@ from metarims.runs.folder import contrast, differences, load_agents, read_config
 
 
 def initial_agents(config: Config, out: str | Path) -> list[SavedAgent] | None:
-    """The agents whose weights the seeds begin with, in the order of ``config.seeds``; None: fresh ones.
+    """The agents whose weights the seeds start with, in the order of ``config.seeds``; None: fresh weights.
 
-    A run that has begun has copies of them in its folder, so that it does not matter what became of the others. Raises
-    ``UserError`` where there are no agents of these seeds.
+    A run that has started reads the copies in its own folder. Raises ``UserError`` where a seed has no agent.
     """
     if not config.init_from:
         return None
@@ -38,13 +37,13 @@ def initial_agents(config: Config, out: str | Path) -> list[SavedAgent] | None:
     if missing:
         raise UserError(
             f"init_from is {source}, whose agents have the seeds {' '.join(map(str, by_seed))}, not {missing[0]}: give "
-            "--seeds some of these, or name one agent's .safetensors file, with which all seeds begin."
+            "--seeds some of these, or name one agent's .safetensors file, with which all seeds start."
         )
     return [by_seed[seed] for seed in config.seeds]
 
 
 def check_fit(agents: Sequence[SavedAgent], config: Config, num_actions: int, words: tuple[str, ...]) -> None:
-    """Raise ``UserError`` unless these agents can go on learning in a run that has so many actions and these words."""
+    """Raise ``UserError`` unless these agents fit a run with this many actions and these words."""
     shapes = shapes_of(config, num_actions, len(words))
     for saved in agents:
         cores = RULES[saved.config.agent].core, RULES[config.agent].core
@@ -60,8 +59,8 @@ def check_fit(agents: Sequence[SavedAgent], config: Config, num_actions: int, wo
 
 
 def copy_initial_agents(agents: Sequence[SavedAgent], config: Config, out: Path) -> None:
-    """Copy the agents into the folder of the run that begins with them."""
-    with writing("the agents to begin with", out):
+    """Copy the agents into the folder of the run that starts with them."""
+    with writing("the initial agents", out):
         for seed, saved in zip(config.seeds, agents, strict=True):
             _copy(out, seed).parent.mkdir(exist_ok=True)
             save_agent(_copy(out, seed), saved)
@@ -73,6 +72,8 @@ def _copy(out: Path, seed: int) -> Path:
 
 def _unfit(config: Config, why: str) -> UserError:
     return UserError(
-        f"init_from is {config.init_from}, but the agent to begin with cannot go on here: {why}. Give this "
-        "run the settings of that agent, or name another."
+        f"init_from is {config.init_from}, but that agent cannot learn in this run: {why}. Give this run the "
+        "settings of that agent, or name another.",
+        field="init_from",
+        value=config.init_from,
     )

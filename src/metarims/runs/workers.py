@@ -22,7 +22,7 @@ from metarims.runtime import share_cores, unusable_platform, usable_cores
 POLL_SECONDS = 0.2
 
 End = Literal["ended", "failed", "died"]
-"""How a job ended: by itself (also where it was told to stop), with an error, or its process was killed."""
+"""How a job ended: by itself (also after a stop), with an error, or its process was killed."""
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from metarims.evaluation.evaluate import BACKENDS
@@ -64,17 +65,16 @@ def print_agents(agents: Sequence[AgentSummary], console: Console) -> None:
     episodes = {backend: row["episodes"] for agent in agents for (backend, _), row in agent.pooled.items()}
     counts = ", ".join(f"{number:,} ({_place(name)})" for name, number in episodes.items())
     env = agents[0].evaluations[0]["env"]
-    console.print(
-        f"\nSuccess on {env} with Wilson's 95 % interval; episodes: {counts}", highlight=False, soft_wrap=True
-    )
+    title = f"\nSuccess on {env} with Wilson's 95 % interval; episodes: {counts}"
+    console.print(title, highlight=False, markup=False, soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for name in ("agent", "frames", "frames/s", "policy", *backends):
+    for name in ("agent", "frames", "frames/s", "policy", *map(escape, backends)):
         table.add_column(name, justify="left" if name in ("agent", "policy") else "right", no_wrap=name != "policy")
     for agent in agents:
-        head = agent.label, f"{agent.frames:,}", _number(agent.frames_per_second)
+        head = escape(agent.label), f"{agent.frames:,}", _number(agent.frames_per_second)
         for policy in policies:
             cells = (_interval(agent.pooled.get((backend, policy))) for backend in backends)
-            table.add_row(*head, policy, *cells)
+            table.add_row(*head, escape(policy), *cells)
             head = "", "", ""
         table.add_section()
     console.print(table)
