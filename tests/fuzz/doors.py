@@ -29,7 +29,7 @@ from metarims.rules import RULES
 from metarims.runs import checkpoints
 from metarims.runs.export import FORMAT, load_agent, save_agent
 from metarims.runs.folder import RunFolder, read_settings
-from metarims.runs.metrics_log import read_metrics, read_speed
+from metarims.runs.metrics_log import read_chunks, read_metrics
 from metarims.runs.training import train
 from metarims.studies.results import SCORES, collect, read_results
 from metarims.studies.study_page import write_study_page
@@ -225,15 +225,16 @@ def metrics(folder: Path) -> Callable[[Random], Read]:
     def prepare(random: Random) -> Read:
         (folder / "metrics.jsonl").write_bytes(_spoil_lines(rows, random))
         (folder / "speed.jsonl").write_bytes(_spoil_lines(samples.speed_rows(), random))
-        return read_rows if random.random() < 0.7 else read_frames
+        return read_rows if random.random() < 0.7 else read_speeds
 
     def read_rows() -> None:
         found = read_metrics(folder)
         for name in ("success", "return", "success/a task"):
             curves(found, name)
 
-    def read_frames() -> None:
-        assert read_speed(folder) > 0
+    def read_speeds() -> None:
+        for chunk in read_chunks(folder):
+            assert isinstance(chunk["frames_per_second"], float | int)
 
     return prepare
 

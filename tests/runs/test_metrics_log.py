@@ -1,11 +1,11 @@
-"""Lines that are not what a run writes are sentences."""
+"""Lines that a run would not write raise ``UserError``, or are left out."""
 
 import json
 
 import pytest
 
 from metarims.errors import UserError
-from metarims.runs.metrics_log import read_metrics, read_speed
+from metarims.runs.metrics_log import read_chunks, read_metrics
 from metarims.views.plots import figure_bytes, learning_curves
 
 ROW = {"seed": 0, "env_steps": 100, "success": 0.5, "return": None}
@@ -39,20 +39,10 @@ def test_lines_that_cannot_be_read(tmp_path, data):
         read_metrics(tmp_path)
 
 
-def test_speed_without_compile_time(tmp_path):
-    other = SPEED | {"compile_seconds": 0.0, "seconds": 2.0, "frames_per_second": 150.0}
-    assert read_speed(write(tmp_path / "speed.jsonl", SPEED, other)) == 100.0
-
-
-@pytest.mark.parametrize("rows", [(), (SPEED | {"seconds": 1.0},), (SPEED | {"frames_per_second": float("nan")},)])
-def test_no_speed(tmp_path, rows):
-    with pytest.raises(UserError, match="shows no speed"):
-        read_speed(write(tmp_path / "speed.jsonl", *rows))
-
-
-def test_speed_of_another_form(tmp_path):
-    with pytest.raises(UserError, match=r"Line 1 of .* has no seconds"):
-        read_speed(write(tmp_path / "speed.jsonl", {}))
+def test_damaged_lines_of_speed_are_left_out(tmp_path):
+    write(tmp_path / "speed.jsonl", SPEED, {}, SPEED | {"frames_per_second": "fast"}, [SPEED], SPEED | {"chunk": 2})
+    assert read_chunks(tmp_path) == [SPEED, SPEED | {"chunk": 2}]
+    assert read_chunks(tmp_path / "nowhere") == []
 
 
 def test_a_dollar_sign_in_a_name_begins_no_formula():

@@ -104,18 +104,6 @@ def read_metrics(path: str | Path, agent: str | None = None) -> list[dict[str, A
     return [{"agent": name, **_row(value, where)} for where, value in _read_lines(file)]
 
 
-def read_speed(path: str | Path) -> float:
-    """Frames per second over a whole training (``path``: its ``speed.jsonl``), all seeds, without compile time."""
-    seconds, frames = 0.0, 0.0
-    for where, line in _read_lines(Path(path)):
-        check_schema(line, Speed, where)
-        running = line["seconds"] - line["compile_seconds"]
-        seconds, frames = seconds + running, frames + line["frames_per_second"] * running
-    if not 0 < seconds < float("inf") or not 0 <= frames < float("inf"):
-        raise UserError(f"{path} shows no speed: its lines sum to {frames:g} frames in {seconds:g} s. Train again.")
-    return frames / seconds
-
-
 def read_chunks(run: Path) -> list[Speed]:
     """The lines of a run's ``speed.jsonl``, without those that are missing or damaged."""
     try:
