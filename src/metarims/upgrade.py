@@ -76,7 +76,7 @@ def upgrade_config(values: Any) -> Any:
         factor = values.pop("slow_factor")
         multipliers = values.get("lr_multipliers", {})
         attention = multipliers.get("attention", 1.0) if isinstance(multipliers, dict) else None
-        if agent == "slowlr" and isinstance(factor, float) and isinstance(attention, float):
+        if agent == "slowlr" and isinstance(factor, int | float) and isinstance(attention, int | float):
             # The rule itself multiplies by 1/4 now.
             values["lr_multipliers"] = multipliers | {"attention": attention * factor / 0.25}
     return values

@@ -162,7 +162,6 @@ def stubbed(folder: Path) -> Iterator[None]:
         "metarims.runs.training.train": _train,
         "metarims.commands.train.share_processor": lambda devices: None,
         "metarims.commands.common.enable_cache": lambda: None,
-        "metarims.commands.train.enable_cache": lambda: None,
         "metarims.evaluation.tables.evaluate_jax": _played,
         "metarims.evaluation.tables.evaluate_farama": _played,
         "metarims.views.plots.save_figure": lambda *_: None,
