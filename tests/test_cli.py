@@ -76,6 +76,7 @@ def test_help_names_the_commands_and_every_setting():
     text = succeeds("train", "--help")
     for flag in ("--core.module-dim", "--ppo.gae-lambda", "--fast.span", "--slow.learning-rate", "--seeds", "--out"):
         assert flag in text
+    assert not any(odd in " ".join(text.split()) for odd in ("default: )", "default: '')", "``"))
 
 
 def test_the_version():

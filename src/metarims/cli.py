@@ -97,6 +97,7 @@ def parse(arguments: list[str]) -> Any:
 def _parse(kind: Any, prog: str, description: str | None, arguments: list[str], default: Any = None) -> Any:
     registry = tyro.constructors.ConstructorRegistry()
     registry.primitive_rule(_whole_numbers)
+    registry.primitive_rule(_texts)
     given = {} if default is None else {"default": default}
     config = (tyro.conf.OmitSubcommandPrefixes,)
     with registry:
@@ -127,6 +128,20 @@ def _whole_numbers(asked: tyro.constructors.PrimitiveTypeInfo) -> tyro.construct
         instance_from_str=lambda words: _whole(*words) if one else tuple(map(_whole, _split(words))),
         is_instance=lambda value: all(type(part) is int for part in parts(value)),
         str_from_instance=lambda value: list(map(str, parts(value))),
+    )
+
+
+def _texts(asked: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    """Help shows an empty default as ``none``."""
+    if asked.type not in (str, tuple[str, ...]):
+        return None
+    one = asked.type is str
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1 if one else "*",
+        metavar="STR" if one else "[STR [STR ...]]",
+        instance_from_str=lambda words: words[0] if one else tuple(words),
+        is_instance=lambda value: isinstance(value, str if one else tuple),
+        str_from_instance=lambda value: list((value,) if isinstance(value, str) else value) if value else ["none"],
     )
 
 

@@ -128,7 +128,7 @@ class Config:
     fast: Loop = field(default_factory=lambda: Loop(span=20, rollout=40))
     """The fast (inner) loop; agents with one loop use only this."""
     slow: Loop = field(default_factory=lambda: Loop(span=80, rollout=80))
-    """The slow (outer) loop. A third timescale stretches it once more, by ``slow.span`` / ``fast.span``."""
+    """The slow (outer) loop. A third timescale stretches it once more, by slow.span / fast.span."""
     lr_multipliers: LRMultipliers = field(default_factory=LRMultipliers)
     """Learning rates of single groups."""
     encoder_speed: Literal["fast", "slow", "both"] = "fast"
