@@ -24,6 +24,7 @@ from machine import describe_machine
 from metarims.agents.agent import Agent
 from metarims.agents.core import Core, unroll
 from metarims.agents.cost import count_flops, measure_cost
+from metarims.agents.fast_gradients import fast_gradients
 from metarims.agents.lstm import LSTMCore
 from metarims.agents.rims import RIMCore
 from metarims.config import Config
@@ -118,10 +119,11 @@ def train_steps(core: Core) -> tuple[Callable[..., Any], tuple[Any, ...], int]:
     is_first, state = jnp.zeros((SPAN, BATCH), bool), core.initial_state(BATCH)
     one = jax.eval_shape(lambda: (x[0, :1], core.initial_state(1)))
     flops = count_flops(lambda x, state: core.step(core.project_inputs(x), state), *one)
-    gradient = jax.grad(lambda core: (unroll(core, x, state, is_first)[1][0] ** 2).mean())
 
     def descend(core, _):
-        return jax.tree.map(lambda leaf, slope: leaf - 1e-3 * slope, core, gradient(core)), None
+        with fast_gradients():
+            gradient = jax.grad(lambda core: (unroll(core, x, state, is_first)[1][0] ** 2).mean())(core)
+        return jax.tree.map(lambda leaf, slope: leaf - 1e-3 * slope, core, gradient), None
 
     return jax.jit(lambda core: jax.lax.scan(descend, core, None, length=STEPS)[0]), (core,), flops
 

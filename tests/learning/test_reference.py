@@ -81,7 +81,7 @@ def make_rollout():
         terminated=THEIRS["done"],
         truncated=nothing > 0,
         truncation_value=nothing,
-        bootstrap_value=THEIRS["bootstrap_value"],
+        bootstrap_value=THEIRS["last_value"],
         core=LSTMState(hidden, cell),
     )
 

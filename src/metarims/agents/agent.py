@@ -10,9 +10,9 @@ from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from metarims.agents.core import Core, Metrics, State, unroll
 from metarims.agents.encoder import EmbeddingTables, Encoder
+from metarims.agents.fast_gradients import project
 from metarims.agents.init import init_fan_in
 from metarims.agents.lstm import LSTMCore
-from metarims.agents.products import project
 from metarims.agents.rims import RIMCore
 from metarims.config import Network
 from metarims.core_settings import CORES, CoreSettings, LSTMSettings, RIMSettings

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from metarims.agents.products import scan
+from metarims.agents.fast_gradients import scan
+from metarims.errors import UserError
 
 State = Any
 """A core's recurrent state: a pytree whose leaves begin with the environments' axis B."""
@@ -50,10 +51,33 @@ def zero_where(done: Bool[Array, " B"], state: State) -> State:
 
 
 def unroll(
-    core: Core, x: Float[Array, "T B D"], state: State, is_first: Bool[Array, "T B"]
+    core: Core, x: Float[Array, "T B D"], state: State, is_first: Bool[Array, "T B"], *, checkpoint_every: int = 0
 ) -> tuple[State, tuple[Float[Array, "T B O"], Metrics]]:
-    """Run the core over a span; where ``is_first``, the state is reset before the step."""
-    return scan(_step, core, state, (core.project_inputs(x), is_first))
+    """Run the core over a span; where ``is_first``, the state is reset before the step.
+
+    It can be differentiated any number of times, forward and in reverse (the learner traces it within
+    ``fast_gradients``, for first derivatives only). With ``checkpoint_every`` steps the backward pass keeps only the
+    states between such pieces of the span and computes the rest again (``jax.checkpoint``): less memory, more time.
+    Raises ``UserError`` unless it divides T.
+    """
+    inputs = core.project_inputs(x), is_first
+    if not checkpoint_every:
+        return scan(_step, core, state, inputs)
+    num_steps = x.shape[0]
+    if checkpoint_every < 0 or num_steps % checkpoint_every:
+        raise UserError(
+            f"checkpoint_every is {checkpoint_every}: it must divide the {num_steps} steps of the span.",
+            field="checkpoint_every",
+            value=checkpoint_every,
+        )
+
+    @jax.checkpoint
+    def run_piece(state, inputs):
+        return jax.lax.scan(lambda state, inputs: _step(core, state, inputs), state, inputs)
+
+    pieces = jax.tree.map(lambda leaf: leaf.reshape(-1, checkpoint_every, *leaf.shape[1:]), inputs)
+    state, outputs = jax.lax.scan(run_piece, state, pieces)
+    return state, jax.tree.map(lambda leaf: leaf.reshape(num_steps, *leaf.shape[2:]), outputs)
 
 
 def _step(core: Core, state: State, step_inputs: tuple[PyTree, Bool[Array, " B"]]) -> Any:

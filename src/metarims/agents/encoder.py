@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarims.agents.cells import step_gru
+from metarims.agents.fast_gradients import project, with_fast_gradient
 from metarims.agents.init import init_fan_in
-from metarims.agents.products import project
 from metarims.gridworld.observation import TILE_ATLAS
 from metarims.gridworld.types import TILE, VIEW, Observation, Pixels
 
@@ -52,19 +52,14 @@ WHITE_ATLAS = (TILE_ATLAS.reshape(-1, PATCH) / 255 - TILE_MEAN).astype(np.float3
 def lookup(table: Float[Array, "R D"], rows: Integer[Array, "*B"]) -> Float[Array, "*B D"]:
     """Rows of a table; every row number must exist.
 
-    The gradient is a sum over equal rows. On CPU a scatter is 3 to 9 times faster than a product with one-hot rows;
-    on accelerators, where a scatter's order of summation varies and few rows collide, it is the product.
+    The fast gradient is a sum over equal rows. On CPU a scatter is 3 to 9 times faster than a product with one-hot
+    rows; on accelerators, where a scatter's order of summation varies and few rows collide, it is the product.
     """
     return _lookup(table, rows.astype(jnp.int32))
 
 
-@jax.custom_vjp
-def _lookup(table, rows):
-    return table.at[rows].get(mode="promise_in_bounds")
-
-
 def _lookup_forward(table, rows):
-    return _lookup(table, rows), (rows, jnp.zeros((table.shape[0], 0), table.dtype))
+    return _take(table, rows), (rows, jnp.zeros((table.shape[0], 0), table.dtype))
 
 
 def _lookup_backward(residuals, gradient):
@@ -82,22 +77,13 @@ def _lookup_backward(residuals, gradient):
     return summed, np.zeros(rows.shape, jax.dtypes.float0)
 
 
-_lookup.defvjp(_lookup_forward, _lookup_backward)
+def _take(table, rows):
+    return table.at[rows].get(mode="promise_in_bounds")
 
 
-def modulate(
-    tiles: Float[Array, "*B 49 C"], scale: Float[Array, "*B C"], shift: Float[Array, "*B C"]
-) -> Float[Array, "*B 49 C"]:
-    """FiLM and its rectifier: relu(tiles * (1 + scale) + shift).
-
-    The gradient is written out so that XLA computes its masked half once; left alone, XLA's CPU compiler repeats the
-    matrix product before it for every sum (the encoder's backward pass then takes twice as long). The scale's gradient
-    is an einsum, because a sum over a product's middle axis takes ten times as long there.
-    """
-    return _modulate(tiles, scale, shift)
+_lookup = with_fast_gradient(_lookup_forward, _lookup_backward)(_take)
 
 
-@jax.custom_vjp
 def _modulate(tiles, scale, shift):
     return jax.nn.relu(tiles * (1 + scale[..., None, :]) + shift[..., None, :])
 
@@ -114,7 +100,17 @@ def _modulate_backward(residuals, gradient):
     return gradient * (1 + scale[..., None, :]), scale_bar, gradient.sum(-2)
 
 
-_modulate.defvjp(_modulate_forward, _modulate_backward)
+@with_fast_gradient(_modulate_forward, _modulate_backward)
+def modulate(
+    tiles: Float[Array, "*B 49 C"], scale: Float[Array, "*B C"], shift: Float[Array, "*B C"]
+) -> Float[Array, "*B 49 C"]:
+    """FiLM and its rectifier: relu(tiles * (1 + scale) + shift).
+
+    The fast gradient lets XLA compute its masked half once; left alone, XLA's CPU compiler repeats the matrix product
+    before it for every sum (the encoder's backward pass then takes twice as long). The scale's gradient is an einsum,
+    because a sum over a product's middle axis takes ten times as long there.
+    """
+    return _modulate(tiles, scale, shift)
 
 
 def soft_rms_clip(x: Float[Array, "*B D"], limit: float) -> Float[Array, "*B D"]:

@@ -9,8 +9,8 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from metarims.agents.cells import forget_one, step_lstm
 from metarims.agents.core import zero_where
+from metarims.agents.fast_gradients import multiply, project
 from metarims.agents.init import init_fan_in
-from metarims.agents.products import multiply, project
 
 
 class LSTMState(NamedTuple):

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from metarims.agents.agent import Agent, change_group, group_mask, select_group
+from metarims.agents.fast_gradients import fast_gradients
 from metarims.config import PPO, Config, Loop, loops
 from metarims.errors import UserError
 from metarims.learning.devices import average
@@ -117,7 +118,8 @@ class Learner:
             def loss(own):
                 return compute_loss(eqx.combine(own, frozen), mission_tokens, batch, self.ppo, self.axes)
 
-            (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(own)
+            with fast_gradients():
+                (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(own)
             gradient = self._zero_frozen(gradient)
             metrics, gradient, pooled = average((metrics, gradient, moments), self.axes)
             metrics["explained_variance"] = explained_variance(pooled)

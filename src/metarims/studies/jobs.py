@@ -58,7 +58,6 @@ def run_job(job: PlanJob) -> str | None:
     with StopRequest(worker=True) as stop:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            error_file.unlink(missing_ok=True)  # Of an earlier attempt.
             size = scale(job.scale)
             if size.brief:
                 jax.config.update("jax_disable_most_optimizations", True)

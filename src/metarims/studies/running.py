@@ -13,7 +13,7 @@ from metarims.runs.workers import Workers, run_jobs
 from metarims.studies.jobs import PlanJob
 from metarims.studies.plans import Plan, Scale, Study, plans_of
 from metarims.studies.results import prepare_folder
-from metarims.studies.study_folder import result_path, stage_path
+from metarims.studies.study_folder import error_path, result_path, stage_path
 
 
 class Ended(NamedTuple):
@@ -52,6 +52,8 @@ def run_study(
     jobs = [PlanJob(study.name, scale.name, name, str(folder.absolute())) for name in waiting]
     runs = {name: _runs(plans[name], scale, folder) for name in waiting}
     labels = {name: plans[name].label for name in waiting}
+    for name in waiting:
+        error_path(folder, name).unlink(missing_ok=True)  # Of an earlier attempt; a process that is killed writes none.
     with JobTable(console, "plan", runs, labels) as table:
         failed = run_jobs(jobs, lambda job: result_path(folder, job.plan).exists(), workers, table, stop)
     finished = tuple(name for name in plans if result_path(folder, name).exists())

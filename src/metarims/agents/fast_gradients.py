@@ -1,27 +1,76 @@
-"""Matrix products whose gradients are computed at full speed.
+"""Gradients at full speed, which the learner asks for by ``fast_gradients``; elsewhere all gradients are JAX's own.
 
 Left alone, XLA's CPU compiler multiplies by a transposed matrix at a third of the speed, or number by number where the
-matrix is small; and a scan adds up its weights' gradients step by step.
+matrix is small; and a scan adds up its weights' gradients step by step. The gradients written out here are right at
+first order, and refuse to be differentiated again. JAX's own are right at any order, in forward mode, too.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
-from typing import Any
+from functools import partial, wraps
+from typing import Any, TypeVar
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from metarims.errors import UserError
+
 Step = Callable[[Any, Any, Any], tuple[Any, Any]]
 """(module, state, inputs of one step) -> (state, outputs of the step)."""
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_fast: ContextVar[bool] = ContextVar("fast", default=False)
 
 
-@jax.custom_vjp
-def project(x: Float[Array, "*B I"], weights: Float[Array, "I O"]) -> Float[Array, "*B O"]:
-    """``x @ weights``, for weights that apply to many rows at once."""
-    return x @ weights
+@contextmanager
+def fast_gradients() -> Iterator[None]:
+    """What is traced here has fast gradients of first order; to differentiate them again is a ``UserError``."""
+    token = _fast.set(True)
+    try:
+        yield
+    finally:
+        _fast.reset(token)
+
+
+def with_fast_gradient(forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Decorate a function of arrays: within ``fast_gradients`` its gradient is ``backward``, elsewhere JAX's own.
+
+    ``forward(*args) -> (output, residuals)`` and ``backward(residuals, gradient) -> gradients`` as for
+    ``jax.custom_vjp``.
+    """
+
+    def decorate(function):
+        fast = jax.custom_vjp(function)
+        fast.defvjp(forward, lambda residuals, gradient: _first_order_only(backward(residuals, gradient)))
+
+        @wraps(function)
+        def call(*args):
+            return (fast if _fast.get() else function)(*args)
+
+        return call
+
+    return decorate
+
+
+def _first_order_only(gradients: Any) -> Any:
+    """The same values, which cannot be differentiated."""
+    return jax.tree.map(lambda leaf: leaf if leaf.dtype == jax.dtypes.float0 else _opaque(leaf), gradients)
+
+
+@jax.custom_jvp
+def _opaque(gradient):
+    return gradient
+
+
+@_opaque.defjvp
+def _refuse(primals, tangents):
+    raise UserError(
+        "fast_gradients gives first derivatives only: for second derivatives trace outside of it.",
+        field="fast_gradients",
+    )
 
 
 def _project_backward(factors, product_bar):
@@ -30,7 +79,10 @@ def _project_backward(factors, product_bar):
     return product_bar @ _transposed(weights), _transposed(rows) @ rows_bar
 
 
-project.defvjp(lambda x, weights: (x @ weights, (x, weights)), _project_backward)
+@with_fast_gradient(lambda x, weights: (x @ weights, (x, weights)), _project_backward)
+def project(x: Float[Array, "*B I"], weights: Float[Array, "I O"]) -> Float[Array, "*B O"]:
+    """``x @ weights``, for weights that apply to many rows at once."""
+    return x @ weights
 
 
 def _transposed(matrices: Float[Array, "*M I O"]) -> Float[Array, "*M O I"]:
@@ -41,16 +93,39 @@ def _transposed(matrices: Float[Array, "*M I O"]) -> Float[Array, "*M O I"]:
 def multiply(x: Float[Array, "*M B I"], weights: Float[Array, "*M I O"]) -> Float[Array, "*M B O"]:
     """``x @ weights``, for weights that a step of ``scan`` applies to what depends on the state.
 
-    It is a plain product, but within ``scan`` the weights' gradient is computed for all steps at once; added up step by
-    step it takes a third of a long span's time where batches are small. So the weights must come from the module's
-    parameters alone: gradients through weights that depend on the state or on the input would be lost.
+    A plain product; but within ``fast_gradients`` the weights' gradient is computed for all steps of ``scan`` at once.
+    Added up step by step it takes a third of a long span's time where batches are small.
     """
     return (_product.get() or jnp.matmul)(x, weights)
 
 
 def scan(step: Step, module: PyTree, state: PyTree, inputs: PyTree) -> tuple[Any, Any]:
-    """``jax.lax.scan`` over ``step(module, state, inputs)``, whose products with parameters are ``multiply``."""
-    return _scan(step, module, state, inputs)
+    """``jax.lax.scan`` over ``step(module, state, inputs)``.
+
+    Within ``fast_gradients`` the products called ``multiply`` have fast gradients, if their weights depend on the
+    module alone and if they can be seen (in a step that is jitted or checkpointed they cannot).
+    """
+    if _fast.get() and _has_fast_products(step, module, state, inputs):
+        return _scan(step, module, state, inputs)
+    return jax.lax.scan(partial(step, module), state, inputs)
+
+
+def _has_fast_products(step: Step, module: PyTree, state: PyTree, inputs: PyTree) -> bool:
+    """Whether a step has products, all visible, with weights that do not depend on the state or the inputs."""
+    first = jax.tree.map(lambda leaf: leaf[0], inputs)
+    try:
+        closed = jax.make_jaxpr(lambda *args: _products(step, *args))(module, state, first)
+    except jax.errors.UnexpectedTracerError:
+        return False
+    jaxpr = closed.jaxpr
+    varying = set(jaxpr.invars[len(jax.tree.leaves(module)) :])
+    for equation in jaxpr.eqns:
+        if any(isinstance(variable, jax.extend.core.Var) and variable in varying for variable in equation.invars):
+            varying.update(equation.outvars)
+    weights = jaxpr.outvars[1::2]
+    return bool(weights) and not any(
+        isinstance(variable, jax.extend.core.Var) and variable in varying for variable in weights
+    )
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -95,7 +170,8 @@ def _scan_backward(step, residuals, cotangents):
         _transposed(_join_steps(x)) @ _join_steps(product) for x, product in zip(factors, products_bar, strict=True)
     ]
     _, pull_back = jax.vjp(lambda module: [weights for _, weights in _products(step, module, state, first)], module)
-    return jax.tree.map(jnp.add, module_bar, *pull_back(weights_bar)), state_bar, inputs_bar
+    module_bar = jax.tree.map(jnp.add, module_bar, *pull_back(weights_bar))
+    return _first_order_only((module_bar, state_bar, inputs_bar))
 
 
 _scan.defvjp(_scan_forward, _scan_backward)
