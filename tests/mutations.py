@@ -300,8 +300,8 @@ MUTATIONS = (
     ),
     Mutation(
         "runs/checkpoints",
-        "if found[name] != checksum:",
-        "if len(found[name]) != len(checksum):",
+        "if checksums[name] != checksum:",
+        "if len(checksums[name]) != len(checksum):",
         "runs/test_checkpoints.py",
     ),
     Mutation(
@@ -312,8 +312,8 @@ MUTATIONS = (
     ),
     Mutation(
         "runs/checkpoints",
-        "    sync_folder(folder)\n    found = chunks(folder)",
-        "    found = chunks(folder)",
+        "    sync_folder(folder)\n    existing = chunks(folder)",
+        "    existing = chunks(folder)",
         "runs/test_checkpoints.py runs/test_killed.py",
     ),
     Mutation(
@@ -336,8 +336,8 @@ MUTATIONS = (
     ),
     Mutation(
         "runs/best_checkpoint",
-        "if best is None or found >= best:",
-        "if best is None or found <= best:",
+        "if best is None or mean >= best:",
+        "if best is None or mean <= best:",
         "runs/test_training.py",
     ),
     Mutation(

@@ -43,7 +43,7 @@ ARRAYS = (
 """Patterns of names of arrays in checkpoints of version 0.1, and today's names; the first that fits counts."""
 
 CROPPED = "training.actor.env.buffer.bits."
-"""Arrays of this name had columns that nobody read, after those of today."""
+"""Arrays of this name had unused columns at the end."""
 
 
 def upgrade_array_name(name: str) -> str:
@@ -132,18 +132,18 @@ def _metric(name: str) -> str:
     return group + slash + (METRICS.get(last, last) if slash else last)
 
 
-def read_orbax(path: Path, leaves: dict[str, str]) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Types and arrays of a checkpoint's state, by today's names.
+def read_orbax(path: Path, leaves: dict[str, str]) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint's state, by today's names; of random keys their numbers.
 
-    Version 0.1 had orbax keep one array of bytes: those of all arrays, in the order of their names. ``leaves``: their
-    types and shapes, as in the checkpoint's manifest.
+    Version 0.1 stored one array of bytes with orbax: those of all arrays, in the order of their names. ``leaves``:
+    types and shapes, from the checkpoint's manifest.
     """
     try:
         import orbax.checkpoint.experimental.v1 as ocp
     except ImportError:
         raise UserError(
-            f"Checkpoint {path.parent} is of metarims 0.1, which kept it with orbax: install that to resume the run "
-            "(pip install orbax-checkpoint). Its trained agents can be used without.",
+            f"Checkpoint {path.parent} was written by metarims 0.1 with orbax: pip install orbax-checkpoint "
+            "to resume the run. Its trained agents load without it.",
             field="checkpoint",
             value=str(path.parent),
         ) from None
@@ -155,4 +155,4 @@ def read_orbax(path: Path, leaves: dict[str, str]) -> tuple[dict[str, str], dict
         end = begin + math.prod(shape) * np.dtype(kind).itemsize
         arrays[upgrade_array_name(name)] = joined[begin:end].view(kind).reshape(shape)
         begin = end
-    return {upgrade_array_name(name): kind for name, kind in leaves.items()}, arrays
+    return arrays

@@ -32,12 +32,12 @@ class Answer(NamedTuple):
     """How a process ended."""
 
     kind: str
-    """``done``, ``refused`` (a sentence, exit code 2), ``broken`` (any other error), ``silent`` (it was killed)."""
+    """``done``, ``refused`` (``UserError``), ``broken`` (any other error), ``silent`` (it was killed)."""
     content: Any
 
 
 class Child:
-    """A function in a process of its own."""
+    """A function in a separate process."""
 
     def __init__(self, function: Callable[..., Any], *args: Any):
         context = get_context("fork")
@@ -64,7 +64,7 @@ class Child:
 
 
 def call(function: Callable[..., Any], *args: Any) -> Answer:
-    """Call a function in a process of its own."""
+    """Call a function in a separate process."""
     return Child(function, *args).wait()
 
 
@@ -125,7 +125,7 @@ class Learner(NamedTuple):
 
 
 class _FillDisk:
-    """A watcher after whose chunk the system refuses longer files, as it does on a full disk."""
+    """A callback after whose chunk the system refuses longer files, like a full disk."""
 
     def __init__(self, chunk: int, num_bytes: int):
         self.chunk_at, self.num_bytes = chunk, num_bytes

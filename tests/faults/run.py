@@ -1,8 +1,8 @@
 """Faults at random moments, and what they cost: ``python -m tests.faults.run`` (``make faults``).
 
 Most trials train a fake learner of four numbers through the library's own runs, checkpoints and exports, so that they
-take a second; some train the debug preset. A trial is lost if the run that goes on is not, bit for bit, the one without
-the fault, if a damaged file is taken for a whole one, or if a process ends in anything but a sentence.
+take a second; some train the debug preset. A trial is lost if the resumed run is not, bit for bit, the one without
+the fault, if a damaged file is taken for a whole one, or if a process ends with another error than ``UserError``.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""One trial of each fault. It returns what was lost, as a sentence, or None; and notes what it met."""
+"""One trial of each fault. It returns what was lost, or None, and counts what happened."""
 
 import contextlib
 import dataclasses
@@ -22,18 +22,18 @@ Trial = Callable[[Learner, dict[str, Any], Path, Random, Counter[str]], str | No
 
 
 def killed(learner: Learner, whole: dict[str, Any], out: Path, random: Random, notes: Counter[str]) -> str | None:
-    """SIGKILL once to three times, at any moment or while a checkpoint is written; then on to the end."""
+    """SIGKILL once to three times, at any moment or while a checkpoint is written; then it resumes to the end."""
     for _ in range(random.choice((1, 2, 3)) if learner.delay else 1):
         child = Child(learner.train, out, learner.config.frames)
         _wait_for_moment(learner, out, random, child)
         child.signal(signal.SIGKILL)
         notes["killed"] += child.wait().kind == "silent"
         notes["during a save"] += bool(list(out.glob("checkpoints/*.tmp")))
-    return _goes_on(learner, whole, out)
+    return _resume(learner, whole, out)
 
 
 def terminated(learner: Learner, whole: dict[str, Any], out: Path, random: Random, notes: Counter[str]) -> str | None:
-    """SIGTERM at any moment: it ends by itself, with whole checkpoints."""
+    """SIGTERM at any moment: it stops, with whole checkpoints."""
     child = Child(learner.train, out, learner.config.frames)
     _wait_for_moment(learner, out, random, child)
     child.signal(signal.SIGTERM)
@@ -41,11 +41,11 @@ def terminated(learner: Learner, whole: dict[str, Any], out: Path, random: Rando
     if answer.kind != "done":
         return f"it ended {answer.kind}: {answer.content}"
     notes["stopped early"] += not answer.content
-    return _damage(out) or _goes_on(learner, whole, out)
+    return _damage(out) or _resume(learner, whole, out)
 
 
 def disk_full(learner: Learner, whole: dict[str, Any], out: Path, random: Random, notes: Counter[str]) -> str | None:
-    """From some chunk on, files cannot grow: a sentence, and everything written before is whole."""
+    """From some chunk on, files cannot grow: an error message, and everything written before is whole."""
     last = len({line["chunk"] for line in map(json.loads, whole["metrics"].splitlines())})
     limit = round(learner.biggest * random.random() ** 2) + 1
     answer = call(learner.train_on_full_disk, out, random.randrange(1, last), limit)
@@ -56,7 +56,7 @@ def disk_full(learner: Learner, whole: dict[str, Any], out: Path, random: Random
     lines = (out / "metrics.jsonl").read_bytes()
     if lines and not lines.endswith(b"\n"):
         return "half a line of metrics was left"
-    return _damage(out) or _goes_on(learner, whole, out)
+    return _damage(out) or _resume(learner, whole, out)
 
 
 def truncated(learner: Learner, whole: dict[str, Any], out: Path, random: Random, notes: Counter[str]) -> str | None:
@@ -98,12 +98,12 @@ def _damaged(
         if changed:
             return f"refused ({answer.content}), but {changed[0]} was changed"
         victim.write_bytes(original)
-        return _goes_on(learner, whole, out)
+        return _resume(learner, whole, out)
     return _compare(answer, whole, f"after damage to {victim.relative_to(out)}")
 
 
 def moved(learner: Learner, whole: dict[str, Any], out: Path, random: Random, notes: Counter[str]) -> str | None:
-    """The folder is moved: after a kill, or while it is written; where it now is, it goes on."""
+    """The folder is moved: after a kill, or while it is written; where it now is, it resumes."""
     child, there = Child(learner.train, out, learner.config.frames), out.with_name(out.name + "-moved") / "run"
     _wait_for_moment(learner, out, random, child)
     while not (out / "config.json").exists() and child.process.is_alive():
@@ -118,7 +118,7 @@ def moved(learner: Learner, whole: dict[str, Any], out: Path, random: Random, no
     if answer and answer.kind == "broken":
         return f"it ended {answer.kind}: {answer.content}"
     notes["under way"] += under_way
-    return _goes_on(learner, whole, there)
+    return _resume(learner, whole, there)
 
 
 def second(learner: Learner, whole: dict[str, Any], out: Path, random: Random, notes: Counter[str]) -> str | None:
@@ -135,11 +135,11 @@ def second(learner: Learner, whole: dict[str, Any], out: Path, random: Random, n
     notes["refused"] += answer.kind == "refused"
     if first.wait().kind != "done":
         return "the first process did not end as it should"
-    return _goes_on(learner, whole, out)
+    return _resume(learner, whole, out)
 
 
 def not_a_number(learner: Learner, whole: dict[str, Any], out: Path, random: Random, notes: Counter[str]) -> str | None:
-    """One seed's numbers become NaN in some chunk: it stops or begins anew; of the other not a bit changes."""
+    """One seed's numbers become NaN in some chunk: it stops or restarts; the other is the same bit for bit."""
     rows = [json.loads(line) for line in whole["metrics"].splitlines()]
     chunk, place = random.randrange(1, 1 + max(row["chunk"] for row in rows)), random.randrange(2)
     ill, well = learner.config.seeds[place], learner.config.seeds[1 - place]
@@ -157,10 +157,10 @@ def not_a_number(learner: Learner, whole: dict[str, Any], out: Path, random: Ran
     events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
     stops = [event for event in events if event["event"] == "stop"]
     notes["stopped"] += bool(stops)
-    notes["began anew"] += not stops
+    notes["restarted"] += not stops
     found = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     if not events or {event["seed"] for event in events} != {ill}:
-        return f"the events do not tell of seed {ill}: {events}"
+        return f"the events are not of seed {ill}: {events}"
     if [row for row in found if row["seed"] == well] != [row for row in rows if row["seed"] == well]:
         return f"seed {well} has other metrics than in a run without faults"
     kept = [row for row in found if row["seed"] == ill]
@@ -190,9 +190,9 @@ def _wait_for_moment(learner: Learner, out: Path, random: Random, child: Child) 
         time.sleep(0.001)
 
 
-def _goes_on(learner: Learner, whole: dict[str, Any], out: Path) -> str | None:
+def _resume(learner: Learner, whole: dict[str, Any], out: Path) -> str | None:
     """Finish the run: it must be the one without faults, bit for bit."""
-    return _compare(call(learner.finish, out), whole, "when it went on")
+    return _compare(call(learner.finish, out), whole, "when it resumed")
 
 
 def _compare(answer: Any, whole: dict[str, Any], when: str) -> str | None:

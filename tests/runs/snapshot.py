@@ -9,13 +9,12 @@ def read_snapshot(out: Path) -> dict[str, Any]:
     from metarims.runs import checkpoints
 
     last = max(path for path in (out / "checkpoints").iterdir() if path.name.isdigit())
-    manifest, fault = checkpoints.verify(last)
+    fault = checkpoints.verify(last)[1]
     assert fault is None, fault
     return {
         "chunk": last.name,
         "metrics": (out / "metrics.jsonl").read_bytes(),
         "events": (out / "events.jsonl").read_bytes() if (out / "events.jsonl").exists() else b"",
         "agents": {path.name: path.read_bytes() for path in sorted((out / "agents").iterdir())},
-        "leaves": manifest["leaves"],
         "state": (last / checkpoints.STATE).read_bytes(),
     }

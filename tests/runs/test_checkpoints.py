@@ -164,11 +164,14 @@ def test_a_manifest_cannot_name_files_outside(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"flags": jnp.zeros(5, bool)}, r"flags is bool\[2\] there and bool\[5\] here"),
-        ({"count": jnp.float32(0)}, r"count is int32\[\] there and float32\[\] here"),
-        ({"more": jnp.zeros(2)}, r"more is absent there and float32\[2\] here"),
-        ({"flags": None}, r"flags is bool\[2\] there and absent here"),
-        ({"keys": jnp.zeros((3, 2), jnp.uint32)}, r"keys is key<fry>\[3\] there and uint32\[3, 2\] here"),
+        ({"flags": jnp.zeros(5, bool)}, r"flags is bool\[2\] in the checkpoint and bool\[5\] in this run"),
+        ({"count": jnp.float32(0)}, r"count is int32\[\] in the checkpoint and float32\[\] in this run"),
+        ({"more": jnp.zeros(2)}, r"more is absent in the checkpoint and float32\[2\] in this run"),
+        ({"flags": None}, r"flags is bool\[2\] in the checkpoint and absent in this run"),
+        (
+            {"keys": jax.random.split(jax.random.key(0), 4)},
+            r"keys is uint32\[3, 2\] in the checkpoint and uint32\[4, 2\] in this run",
+        ),
     ],
 )
 def test_a_state_of_another_version_is_refused(folder, change, message):

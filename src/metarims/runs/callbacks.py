@@ -1,4 +1,4 @@
-"""Callbacks of a training, and what they receive."""
+"""Callbacks: objects that training calls at its start and after each chunk."""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -6,7 +6,7 @@ from metarims.config import Config
 
 
 class ChunkReport(NamedTuple):
-    """The outcome of a chunk."""
+    """A chunk that has run."""
 
     chunk: int
     env_steps: int
@@ -18,16 +18,16 @@ class ChunkReport(NamedTuple):
     compile_seconds: float
     """Within this chunk."""
     rows: list[dict[str, Any]]
-    """The metrics' lines of this chunk, one per seed that is not stopped."""
+    """The lines of ``metrics.jsonl`` of this chunk: one per seed that is still training."""
     seconds: float
-    """Wall-clock time of this chunk, compile time included."""
+    """Wall-clock time of this chunk, with compile time."""
     events: tuple[str, ...] = ()
     """A message for each seed that stopped or restarted."""
 
 
 @runtime_checkable
 class Callback(Protocol):
-    """Is called during training; the live table and the loggers are callbacks."""
+    """Training calls its methods (``progress.Progress``, ``loggers.Loggers``)."""
 
     def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None: ...
     def chunk(self, report: ChunkReport) -> None: ...
@@ -35,14 +35,14 @@ class Callback(Protocol):
 
 @runtime_checkable
 class CompileCallback(Protocol):
-    """What a callback may have too, because compiling takes minutes."""
+    """Optional methods of a callback: compiling takes minutes."""
 
     def compiling(self) -> None:
-        """The first program is about to be compiled; ``begin`` comes after it, and before the largest."""
+        """Compiling starts; ``begin`` follows before the largest program."""
         ...
 
     def compiled(self, seconds: float) -> None:
-        """Everything is compiled, in so many seconds; the first chunk is about to run."""
+        """All programs are compiled, and the first chunk starts."""
         ...
 
 
@@ -51,16 +51,15 @@ class Callbacks:
 
     def __init__(self, *callbacks: Callback):
         self.callbacks = callbacks
+        self._of_compiling = [callback for callback in callbacks if isinstance(callback, CompileCallback)]
 
     def compiling(self) -> None:
-        for callback in self.callbacks:
-            if isinstance(callback, CompileCallback):
-                callback.compiling()
+        for callback in self._of_compiling:
+            callback.compiling()
 
     def compiled(self, seconds: float) -> None:
-        for callback in self.callbacks:
-            if isinstance(callback, CompileCallback):
-                callback.compiled(seconds)
+        for callback in self._of_compiling:
+            callback.compiled(seconds)
 
     def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
         for callback in self.callbacks:

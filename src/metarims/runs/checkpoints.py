@@ -1,4 +1,4 @@
-"""Checkpoints: a whole training state on disk, with checksums, so that a damaged one is never taken for a whole one.
+"""Checkpoints: training states on disk, with checksums that reveal damage.
 
 A checkpoint is a folder of two files: ``state.safetensors``, every array by name (of random keys their numbers), and
 ``manifest.json``, written last, with the SHA-256 of the first and of itself.
@@ -10,22 +10,21 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
 from metarims.errors import UserError, one_line
 from metarims.learning.devices import is_key
+from metarims.runs.export import fill, named_arrays
 from metarims.runs.files import describe_error, sync_folder, write_atomic
 from metarims.runs.schema import check_schema
 from metarims.upgrade import CROPPED, read_orbax
 
 KEEP = 2
-"""Checkpoints kept: the last, and one to fall back on."""
+"""Checkpoints kept: the newest, and one in reserve."""
 
 MANIFEST = "manifest.json"
 STATE = "state.safetensors"
@@ -35,32 +34,30 @@ class Manifest(TypedDict):
     """The content of ``manifest.json``."""
 
     notes: dict[str, Any]
-    leaves: dict[str, str]
-    """Type and shape of every array."""
     files: dict[str, str]
     """SHA-256 of every file."""
+    leaves: NotRequired[dict[str, str]]
+    """Type and shape of every array, in checkpoints of version 0.1."""
 
 
 class Restored(NamedTuple):
-    """What was found on disk."""
+    """The newest whole checkpoint."""
 
     state: Any
     """The training state, or None where there is no whole checkpoint."""
     notes: dict[str, Any]
-    """What was saved beside it: chunk, length of the metrics, ..."""
+    """What was saved with it (``training.CheckpointNotes``)."""
     problems: tuple[str, ...]
-    """A message for each newer checkpoint that was passed over."""
+    """A message for each newer checkpoint, which is damaged."""
 
 
 def save(folder: Path, chunk: int, state: Any, notes: dict[str, Any]) -> None:
-    """Write the checkpoint of ``chunk``, then remove those that are no longer kept.
+    """Write the checkpoint of ``chunk``, then remove older ones, and those beyond ``chunk``, which are damaged.
 
-    Checkpoints beyond ``chunk`` are removed too: they were damaged, or training would have resumed from them. The new
-    one is built under another name and renamed when complete, so a process killed at any moment leaves the earlier
-    ones whole. Of several processes (``runs.hosts``) each calls this with its part of the arrays; the first writes.
+    The new one is built under another name and renamed when complete: a process killed at any moment leaves the earlier
+    ones whole. With several processes (``runs.hosts``) all must call this; the first writes.
     """
-    leaves = _arrays(state)
-    arrays = {name: _on_host(leaf) for name, leaf in leaves.items()}
+    arrays = {name: _on_host(array) for name, array in arrays_of(state).items()}
     if jax.process_index():
         return
     final, scratch = folder / f"{chunk:08d}", folder / f"{chunk:08d}.tmp"
@@ -69,19 +66,16 @@ def save(folder: Path, chunk: int, state: Any, notes: dict[str, Any]) -> None:
     try:
         data = safetensors.numpy.save(arrays)
         write_atomic(scratch / STATE, data)
-        manifest = {"notes": notes, "leaves": _kinds(leaves), "files": {STATE: _digest(data)}}
-        write_atomic(scratch / MANIFEST, seal(manifest))
-        shutil.rmtree(final, ignore_errors=True)  # Only a damaged one, passed over at the start, can stand there.
+        write_atomic(scratch / MANIFEST, seal({"notes": notes, "files": {STATE: _digest(data)}}))
+        shutil.rmtree(final, ignore_errors=True)  # A damaged one.
         os.replace(scratch, final)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
     sync_folder(folder)
-    found = chunks(folder)
-    kept = [number for number in found if number <= chunk][-KEEP:]
-    for number in found:
-        if number not in kept:
-            _discard(folder / f"{number:08d}")
+    existing = chunks(folder)
+    for number in set(existing) - set([number for number in existing if number <= chunk][-KEEP:]):
+        _discard(folder / f"{number:08d}")
 
 
 def chunks(folder: Path) -> list[int]:
@@ -91,33 +85,34 @@ def chunks(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit() and path.is_dir())
 
 
-def restore(folder: Path, template: Any, acceptable: Any = None) -> Restored:
+def restore(folder: Path, template: Any, find_fault: Any = None) -> Restored:
     """The newest whole checkpoint, with every leaf as in ``template``.
 
-    ``acceptable(notes) -> str | None`` may name a further reason to pass a checkpoint over.
+    ``find_fault(notes) -> str | None`` may name a further reason to skip a checkpoint.
     """
     problems = []
     for chunk in reversed(chunks(folder)):
         path = folder / f"{chunk:08d}"
         manifest, fault = verify(path)
         notes = manifest.get("notes", {})
-        if fault is None and acceptable is not None:
-            fault = acceptable(notes)
+        if fault is None and find_fault is not None:
+            fault = find_fault(notes)
         if fault is None:
-            return Restored(_load(path, template, manifest["leaves"]), notes, tuple(problems))
-        problems.append(one_line(f"Checkpoint {path} is damaged ({fault}) and is passed over."))
+            return Restored(_load(path, template, manifest), notes, tuple(problems))
+        problems.append(one_line(f"Checkpoint {path} is damaged ({fault}) and is skipped."))
     return Restored(None, {}, tuple(problems))
 
 
 def verify(path: Path) -> tuple[dict[str, Any], str | None]:
-    """A checkpoint's manifest, and what is wrong with it (None: it is whole)."""
+    """A checkpoint's manifest, and what is wrong with the checkpoint (None: it is whole)."""
     try:
         sealed = json.loads((path / MANIFEST).read_bytes())
         manifest = sealed["manifest"]
         if sealed["sha256"] != _digest(_encode(manifest)):
             return {}, f"{MANIFEST} does not match its checksum"
         check_schema(manifest, Manifest, MANIFEST)
-        found = _checksums(path)
+        files = (file for file in sorted(path.rglob("*")) if file.is_file() and file.name != MANIFEST)
+        checksums = {file.relative_to(path).as_posix(): _digest(file.read_bytes()) for file in files}
     except UserError:
         return {}, f"{MANIFEST} is of another version"
     except FileNotFoundError:
@@ -125,29 +120,34 @@ def verify(path: Path) -> tuple[dict[str, Any], str | None]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return {}, f"{MANIFEST} cannot be read: {describe_error(error)}"
     for name, checksum in manifest["files"].items():
-        if name not in found:
+        if name not in checksums:
             return {}, f"{name} is missing"
-        if found[name] != checksum:
+        if checksums[name] != checksum:
             return {}, f"{name} does not match its checksum"
     return manifest, None
 
 
-def _load(path: Path, template: Any, held: dict[str, str]) -> Any:
+def arrays_of(state: Any) -> dict[str, Any]:
+    """The arrays of a state by name, without empty ones; of random keys their numbers."""
+    named = {name: leaf for name, leaf in named_arrays(state).items() if leaf.size}
+    return {name: jax.random.key_data(leaf) if is_key(leaf) else leaf for name, leaf in named.items()}
+
+
+def _load(path: Path, template: Any, manifest: dict[str, Any]) -> Any:
     """The state in a whole checkpoint."""
-    wanted = _arrays(template)
-    kinds = _kinds(wanted)
+    wanted = arrays_of(template)
     try:
         if (path / STATE).exists():
             arrays = safetensors.numpy.load_file(path / STATE)
         else:
-            held, arrays = read_orbax(path / "state", held)
+            arrays = read_orbax(path / "state", manifest.get("leaves", {}))
             for name in [name for name in wanted if name.startswith(CROPPED) and name in arrays]:
-                arrays[name], held[name] = arrays[name][tuple(map(slice, wanted[name].shape))], kinds[name]
-        for name in sorted(held.keys() | kinds.keys()):
-            there, now = held.get(name, "absent"), kinds.get(name, "absent")
-            if there != now:
-                raise ValueError(f"{name} is {there} there and {now} here")
-        loaded = {name: _like(leaf, arrays[name]) for name, leaf in wanted.items()}
+                arrays[name] = arrays[name][tuple(map(slice, wanted[name].shape))]
+        for name in sorted(arrays.keys() | wanted.keys()):
+            there, here = (f"{a[name].dtype}{list(a[name].shape)}" if name in a else "absent" for a in (arrays, wanted))
+            if there != here:
+                raise ValueError(f"{name} is {there} in the checkpoint and {here} in this run")
+        return fill(template, arrays)
     except UserError:
         raise
     except Exception as error:
@@ -157,46 +157,15 @@ def _load(path: Path, template: Any, held: dict[str, str]) -> Any:
             field="checkpoint",
             value=str(path),
         ) from error
-    leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
-    return jax.tree_util.tree_unflatten(treedef, [loaded.get(_name(keys), leaf) for keys, leaf in leaves])
 
 
-def _on_host(leaf: Any) -> np.ndarray:
-    """An array whole on this machine, wherever its parts are; of random keys their numbers."""
-    numbers = jax.random.key_data(leaf) if is_key(leaf) else leaf
-    if isinstance(numbers, jax.Array) and not numbers.is_fully_addressable:
+def _on_host(array: Any) -> np.ndarray:
+    """An array as a whole, also where other processes hold parts of it."""
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
         from jax.experimental import multihost_utils
 
-        numbers = multihost_utils.process_allgather(numbers, tiled=True)
-    return np.asarray(numbers)
-
-
-def _like(leaf: Any, numbers: np.ndarray) -> Any:
-    """The reverse of ``_on_host``, for an array like ``leaf``."""
-    expected = jax.random.key_data(leaf) if is_key(leaf) else leaf
-    if (numbers.shape, numbers.dtype) != (expected.shape, expected.dtype):
-        raise ValueError(f"{numbers.dtype}{list(numbers.shape)} is no {leaf.dtype}{list(leaf.shape)}")
-    array = jnp.asarray(numbers)
-    return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if is_key(leaf) else array
-
-
-def _kinds(arrays: dict[str, Any]) -> dict[str, str]:
-    return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in arrays.items()}
-
-
-def _arrays(state: Any) -> dict[str, Any]:
-    """The arrays of a state by name, without empty ones."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
-    return {_name(keys): leaf for keys, leaf in leaves if eqx.is_array(leaf) and leaf.size}
-
-
-def _name(keys: tuple[Any, ...]) -> str:
-    return jax.tree_util.keystr(keys, simple=True, separator=".")
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST)
-    return {path.relative_to(folder).as_posix(): _digest(path.read_bytes()) for path in files}
+        array = multihost_utils.process_allgather(array, tiled=True)
+    return np.asarray(array)
 
 
 def seal(manifest: dict[str, Any]) -> bytes:

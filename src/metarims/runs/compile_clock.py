@@ -1,7 +1,6 @@
-"""How long JAX spent tracing, lowering and compiling, apart from running."""
+"""The time that JAX spends tracing, lowering and compiling."""
 
 import time
-from types import TracebackType
 
 import jax
 
@@ -9,9 +8,9 @@ _EVENTS = "/jax/core/compile/"
 
 
 class CompileClock:
-    """Adds up compile time between entering and leaving (``seconds`` can be read at any time).
+    """A context that measures compile time (``seconds``, at any time).
 
-    JAX reports each stage when it ends, and stages nest (a traced function traces others): the intervals are united.
+    JAX reports each stage at its end, and stages nest: ``seconds`` is the length of the union of their intervals.
     """
 
     def __init__(self):
@@ -21,9 +20,7 @@ class CompileClock:
         jax.monitoring.register_event_duration_secs_listener(self._listen)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         jax.monitoring.unregister_event_duration_listener(self._listen)
 
     def _listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:

@@ -1,4 +1,4 @@
-"""Numerical faults: a seed whose loss becomes NaN or explodes stops or repeats its chunk; the others are unaffected."""
+"""Numerical faults: a seed whose loss becomes NaN or diverges stops, or repeats its chunk; others are unaffected."""
 
 from typing import Any, NamedTuple, TypedDict
 
@@ -11,9 +11,9 @@ from metarims.runs import metrics_log
 from metarims.runs.trainer_protocol import TrainerProtocol
 
 MAX_RESTARTS = 3
-"""Of one seed in a run; the next fault stops it."""
+"""Of one seed; the next fault stops it."""
 
-ADVICE = "A lower learning_rate or max_grad_norm usually helps, in another folder."
+ADVICE = "A lower learning_rate or max_grad_norm in a new run usually helps."
 
 
 class Event(NamedTuple):
@@ -23,22 +23,22 @@ class Event(NamedTuple):
     """``stop`` or ``restart``."""
     seed: int
     chunk: int
-    """The one in which it happened, counted from 1."""
+    """Counted from 1."""
     update: int
-    """Counted from the beginning of the run, in rollouts of the fastest timescale."""
+    """Counted from the start of the run, in rollouts of the fastest timescale."""
     env_steps: int
-    """Of the seed, when that update was done."""
+    """Of the seed, after that update."""
     term: str
     value: float | None
-    """None where it was not finite."""
+    """None where not finite."""
     restarts: int
     """Of this seed so far."""
     text: str
-    """All of this as a message."""
+    """The event as a message."""
 
 
 class SeedStatus(TypedDict):
-    """Restarts and stops so far, as a checkpoint holds them: one entry per seed in each list."""
+    """Restarts and stops so far, for checkpoints: one entry per seed in each list."""
 
     restarts: list[int]
     stopped: list[int | None]
@@ -47,20 +47,20 @@ class SeedStatus(TypedDict):
 class FaultGuard:
     """Runs chunks, and stops or restarts the seeds at fault.
 
-    All seeds are one program, so a stopped one is still computed: its results are dropped, and its part of the state
-    stays what it was before the chunk at fault. For a restart the chunk is run once more from the same state, with
-    other actions drawn, and only the restarted seed's part is taken from that.
+    All seeds are one program, so a stopped seed is still computed: its results are dropped, and its state remains that
+    before the faulty chunk. For a restart, the chunk runs once more from the same state with new random keys, and only
+    the restarted seed's results are used.
     """
 
     def __init__(self, trainer: TrainerProtocol, config: Config):
         self.trainer, self.config = trainer, config
         self.restarts = [0] * len(config.seeds)
         self.stopped: list[int | None] = [None] * len(config.seeds)
-        """For each seed, the environment steps of its last sound agent, if it was stopped."""
+        """For each stopped seed, the environment steps of its last valid agent."""
 
     @property
     def active(self) -> list[int]:
-        """The places of the seeds that are not stopped."""
+        """Indices of the seeds that are not stopped."""
         return [index for index, steps in enumerate(self.stopped) if steps is None]
 
     @property
@@ -72,17 +72,17 @@ class FaultGuard:
         steps = self.stopped[index]
         return env_steps if steps is None else steps
 
-    def notes(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the state (``SeedStatus``)."""
+    def notes(self) -> SeedStatus:
+        """For a checkpoint."""
         return {"restarts": list(self.restarts), "stopped": list(self.stopped)}
 
-    def restore(self, notes: dict[str, Any] | None) -> None:
-        """Continue from a checkpoint's notes."""
+    def restore(self, notes: SeedStatus | None) -> None:
+        """Set the restarts and stops to those of a checkpoint."""
         if notes is not None:
             self.restarts, self.stopped = list(notes["restarts"]), list(notes["stopped"])
 
     def reminders(self) -> tuple[str, ...]:
-        """A message for each seed that is stopped."""
+        """A message for each stopped seed."""
         stopped = zip(self.config.seeds, self.stopped, strict=True)
         return tuple(
             f"Seed {seed} stopped after step {steps:,} and stays stopped (see events.jsonl)."
@@ -93,7 +93,7 @@ class FaultGuard:
     def run_chunk(self, state: Any, chunk: int, env_steps: int) -> tuple[Any, dict[str, np.ndarray], list[Event]]:
         """The state after the next chunk, its metrics without ``fault/...``, and the faults.
 
-        ``chunk``, ``env_steps``: how many of each came before.
+        ``chunk``, ``env_steps``: the number of each so far.
         """
         before, events = state, []
         state, values = self._run(state)
@@ -116,7 +116,7 @@ class FaultGuard:
         return state, {name: np.asarray(value) for name, value in metrics.items()}  # Waits for the device.
 
     def _judge(self, index: int, values: dict[str, np.ndarray], chunk: int, start: int) -> Event:
-        """Stop a seed at fault, or count its restart; ``start``: environment steps before the chunk."""
+        """Stop a faulty seed, or count its restart; ``start``: environment steps before the chunk."""
         within, term, value = (values[f"fault/{name}"][index] for name in ("update", "term", "value"))
         steps_per_update = self.trainer.frames_per_chunk // self.trainer.updates_per_chunk
         env_steps, name = start + int(within) * steps_per_update, self.trainer.terms[term]
@@ -126,7 +126,7 @@ class FaultGuard:
         if self.config.on_nan == "restart" and self.restarts[index] < MAX_RESTARTS:
             self.restarts[index] += 1
             count = f"{self.restarts[index]} of {MAX_RESTARTS}"
-            kind, text = "restart", f"restarts from step {start:,}, drawing other actions ({count}): {happened}."
+            kind, text = "restart", f"restarts from step {start:,}, with other random keys ({count}): {happened}."
         else:
             self.stopped[index] = start
             kind, text = "stop", f"stopped: {happened}. Its agent of step {start:,} is kept. {ADVICE}"
@@ -135,5 +135,5 @@ class FaultGuard:
 
 
 def _fresh_keys(state: Any) -> Any:
-    """The state with its random keys marked as unused: they are used again on purpose."""
+    """The state with its random keys marked as unused, to use them again."""
     return jax.tree.map(lambda leaf: jax.random.clone(leaf) if is_key(leaf) else leaf, state)

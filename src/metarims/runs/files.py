@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and messages for failures of the disk."""
+"""Atomic writes, file locks, and error messages for failures of a disk."""
 
 import contextlib
 import errno
@@ -14,18 +14,19 @@ from pathlib import Path
 from metarims.errors import UserError
 
 SPARE_BYTES = 16 * 2**20
-"""Free space required beyond the checkpoints: metrics, the exported agents, the page."""
+"""Free space required beyond the checkpoints: for metrics and exported agents."""
+
 STALE_SECONDS = 3600
 """Age from which a temporary file counts as left by a killed process."""
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data``; at every moment the old or the new content is there, whole.
+    """Replace the content of ``path``: whatever happens, it holds the old or the new content whole.
 
-    Several processes may write one file: each builds it under a name of its own, and the last one wins.
+    Several processes may write one file; the last one wins.
     """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        with contextlib.suppress(OSError):  # Another process was faster, or it is not ours.
+        with contextlib.suppress(OSError):  # Another process was faster, or owns it.
             if time.time() - left.lstat().st_mtime > STALE_SECONDS:
                 left.unlink()
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -42,7 +43,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def clear_scratch(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder to which only this process writes."""
+    """Remove temporary files of killed processes from a folder to which no other process writes."""
     for path in folder.glob("*.tmp"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -51,7 +52,8 @@ def clear_scratch(folder: Path) -> None:
 
 
 def lock(descriptor: int, *, wait: bool = False) -> bool:
-    """Lock an open file; returns whether that succeeded. Closing the file, or the end of the process, unlocks it."""
+    """Lock an open file; returns whether that succeeded. The system unlocks it when the file is closed or the process
+    ends."""
     try:
         import fcntl
     except ImportError:  # Windows has no such locks.
@@ -65,7 +67,7 @@ def lock(descriptor: int, *, wait: bool = False) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """One process or thread at a time; the others wait. ``path``: a lock file, made where missing."""
+    """A context for one process or thread at a time; ``path``: a lock file, which is created."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
         lock(descriptor, wait=True)
@@ -75,21 +77,17 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames and new files in ``folder`` survive a power cut, where the system can do that."""
-    try:
+    """Make renames and new files in ``folder`` survive a power cut, where the system supports that."""
+    with contextlib.suppress(OSError):  # As on some network file systems.
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # Some systems and network file systems cannot open folders.
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def describe_error(error: BaseException) -> str:
-    """The reason for an error in a few words."""
+    """The cause of an error in a few words."""
     number = error.errno if isinstance(error, OSError) else None
     text = str(error)
     if "Out of memory" in text:
@@ -106,16 +104,16 @@ def describe_error(error: BaseException) -> str:
 
 
 def check_file(path: Path | None, flag: str) -> None:
-    """Raise ``UserError`` if an output file is a folder; call before anything is computed."""
+    """Raise ``UserError`` where an output file is a folder."""
     if path is not None and path.is_dir():
-        raise UserError(f"{flag} {path} is a folder: name a file in it.")
+        raise UserError(f"{flag} {path} is a folder: name a file in it.", field=flag, value=path)
 
 
-RESUME = "Everything written so far is kept: fix that and rerun the command to resume from the last checkpoint."
+RESUME_ADVICE = "Everything written so far is kept: fix the cause and rerun the command to resume."
 
 
 @contextmanager
-def writing(what: str, folder: Path, advice: str = RESUME) -> Iterator[None]:
+def writing(what: str, folder: Path, advice: str = RESUME_ADVICE) -> Iterator[None]:
     """Turn any failure to write ``what`` into a ``UserError``."""
     try:
         yield
@@ -126,10 +124,10 @@ def writing(what: str, folder: Path, advice: str = RESUME) -> Iterator[None]:
 
 
 def check_space(folder: Path, num_bytes: int) -> None:
-    """Raise ``UserError`` unless ``folder``'s disk has room for ``num_bytes`` and some more."""
+    """Raise ``UserError`` unless ``folder``'s disk has room for ``num_bytes`` and ``SPARE_BYTES``."""
     try:
         free, wanted = shutil.disk_usage(folder).free, num_bytes + SPARE_BYTES
-    except OSError as error:  # It was moved or removed meanwhile.
+    except OSError as error:  # It was moved or removed.
         raise UserError(f"{folder} cannot be written to: {describe_error(error)}. Was it moved?") from error
     if free < wanted:
         raise UserError(

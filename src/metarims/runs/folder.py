@@ -1,4 +1,4 @@
-"""A run's folder: claimed by one process, of one configuration."""
+"""A run's folder: one configuration, and one process that writes."""
 
 import contextlib
 import dataclasses
@@ -20,28 +20,29 @@ if TYPE_CHECKING:
     from metarims.runs.export import SavedAgent
 
 MAY_CHANGE = ("frames", "max_words", "max_missions")
-"""Settings that may differ when a run resumes: longer training, or room for more missions, is the same run."""
+"""Settings that may change when a run is resumed: more frames, or room for more missions."""
 
 TRAINED_APART = (*MAY_CHANGE, "seeds")
-"""Settings that may differ between runs of one experiment, whose seeds were trained separately."""
+"""Settings that may differ between the runs of one experiment with separate seeds."""
 
 VERSION = "metarims"
-"""Entry of ``config.json`` beside the settings: the version of this package that wrote it."""
+"""Entry of ``config.json``: the version of this package that wrote it."""
 
 
 class RunFolder:
-    """The folder of one run, held for writing by one process at a time (a context manager).
+    """The folder of one run, locked for writing by one process (a context manager).
 
-    ``config.json`` the settings; ``metrics.jsonl`` one line per seed and chunk; ``speed.jsonl`` wall-clock figures;
-    ``events.jsonl`` one line per numerical fault, if there was any; ``checkpoints/`` whole training states;
-    ``agents/seed-N.safetensors`` the trained agents; ``agents/best-seed-N.safetensors`` those with the highest
-    training return; ``start/`` copies of the initial agents (``init_from``); ``run.lock`` the claim; ``tensorboard/``,
-    ``wandb/`` and ``wandb.json`` the files of ``--log``; ``damaged/`` an earlier training of which no checkpoint was
-    whole.
+    ``config.json``: settings; ``metrics.jsonl``: one line per seed and chunk; ``speed.jsonl``: wall-clock times;
+    ``events.jsonl``: one line per numerical fault; ``checkpoints/``: training states; ``agents/seed-N.safetensors``:
+    trained agents; ``agents/best-seed-N.safetensors``: those with the highest return so far; ``start/``: copies of the
+    initial agents (``init_from``); ``run.lock``: the lock; ``tensorboard/``, ``wandb/``, ``wandb.json``: output of
+    ``--log``; ``damaged/``: an earlier training without a whole checkpoint.
     """
 
     def __init__(self, path: str | Path, config: Config):
         self.path, self.config = Path(path), config
+        self.agents, self.checkpoints = self.path / "agents", self.path / "checkpoints"
+        self.metrics, self.speed, self.events = (self.path / f"{name}.jsonl" for name in ("metrics", "speed", "events"))
         self._lock: int | None = None
 
     def __enter__(self) -> "RunFolder":
@@ -51,8 +52,7 @@ class RunFolder:
             for folder in (self.path, self.agents, self.checkpoints):
                 folder.mkdir(parents=True, exist_ok=True)
             self._claim()
-            self._check_config()  # Again, now that only this process can write it.
-            self._keep_longest()
+            self._check_config()  # Again, now that no other process can write it.
             write_atomic(self.path / "config.json", describe(self.config))
         except OSError as error:
             self._release()
@@ -67,33 +67,13 @@ class RunFolder:
     def __exit__(self, *exception: object) -> None:
         self._release()
 
-    @property
-    def agents(self) -> Path:
-        return self.path / "agents"
-
     def agent(self, seed: int, *, best: bool = False) -> Path:
         return _agent_file(self.path, seed, best=best)
 
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def speed(self) -> Path:
-        return self.path / "speed.jsonl"
-
-    @property
-    def events(self) -> Path:
-        return self.path / "events.jsonl"
-
     def set_aside(self) -> Path:
-        """Move what training wrote here into ``damaged/``, or ``damaged-2/``, ..., and return that folder.
+        """Move an earlier training into ``damaged/``, or ``damaged-2/``, ..., and return that folder.
 
-        The checkpoints go last: while they are here, the process that resumes knows that this was interrupted.
+        The checkpoints come last: while they are here, the next process completes what a killed one left undone.
         """
         everything = (self.metrics, self.speed, self.events, self.agents, self.checkpoints)
         left = [path for path in everything if path.exists()]
@@ -111,42 +91,40 @@ class RunFolder:
         sync_folder(self.path)
         return aside
 
-    def _earlier_file(self) -> Path | None:
-        """A file of an earlier training, if there is one; a folder that was only claimed has none."""
+    def _find_training(self) -> Path | None:
+        """A file of an earlier training, or None: a folder that was only locked is free for another run."""
         files = [path for path in (self.metrics, self.speed, self.events) if path.exists() and path.stat().st_size]
         return next(iter([*files, *self.checkpoints.glob("*"), *self.agents.glob("*")]), None)
 
     def _check_config(self) -> None:
-        earlier = self._earlier_file()
+        trained = self._find_training()
         if not (self.path / "config.json").exists():
-            if earlier is None:
+            if trained is None:
                 return
             raise UserError(
-                f"{self.path} has no config.json, but {earlier.relative_to(self.path)}, which a run would overwrite: "
+                f"{self.path} has no config.json, but {trained.relative_to(self.path)}, which a run would overwrite: "
                 "name another folder with --out."
             )
-        found, version = read_settings(self.path)
-        names = differences(found, self.config)
-        if names and earlier is not None:
-            holds = contrast(found, self.config, names)
-            flags = " ".join(_flag(name, _field(found, name)) for name in names)
+        saved, version = read_settings(self.path)
+        names = differences(saved, self.config)
+        if names and trained is not None:
+            holds = contrast(saved, self.config, names)
+            flags = " ".join(_flag(name, _field(saved, name)) for name in names)
             other = f" of metarims {version} (this is {__version__})" if version not in ("", __version__) else ""
             raise UserError(
                 f"{self.path} holds a run{other} with {holds}: name another folder with --out, "
                 f"or add {flags} to resume that run."
             )
-
-    def _keep_longest(self) -> None:
-        """With fewer frames than before, ``config.json`` keeps the larger number."""
-        if self._earlier_file() is not None:
-            frames = max(self.config.frames, read_config(self.path).frames)
-            self.config = dataclasses.replace(self.config, frames=frames)
+        if trained is not None:  # ``config.json`` holds the length of the whole run.
+            self.config = dataclasses.replace(self.config, frames=max(self.config.frames, saved.frames))
 
     def _check_links(self) -> None:
-        """Written files must lie in the folder: one from elsewhere may hold links to other files."""
+        """Refuse links: those of an untrusted folder could point to files elsewhere."""
         for path in (self.metrics, self.speed, self.events, self.path / "run.lock"):
             if path.is_symlink():
-                raise UserError(f"{path} is a link, and would be written to: put the file itself there, or remove it.")
+                raise UserError(
+                    f"{path} is a link, and training would write to its target: replace it by the file, or remove it."
+                )
 
     def _claim(self) -> None:
         """Lock ``run.lock``; the system releases it however the process ends."""
@@ -158,7 +136,7 @@ class RunFolder:
                 f"{self.path} is being written by {holder}: wait for it to end, or name another folder with --out."
             )
         self._lock = file
-        with contextlib.suppress(OSError):  # Who holds it is only a courtesy, and the disk may be full.
+        with contextlib.suppress(OSError):  # Only for the message above; the disk may be full.
             os.ftruncate(file, 0)
             os.write(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
@@ -174,7 +152,7 @@ def read_config(folder: str | Path) -> Config:
 
 
 def read_settings(folder: str | Path) -> tuple[Config, str]:
-    """The settings of the run in ``folder``, and the version of this package that wrote them ("" if not known)."""
+    """The settings of the run in ``folder``, and the version that wrote them ("" if unknown)."""
     path = Path(folder) / "config.json"
     try:
         text = path.read_text(encoding="utf-8")
@@ -191,12 +169,12 @@ def read_settings(folder: str | Path) -> tuple[Config, str]:
     try:
         return from_dict(Config, upgrade_config(values), where), version
     except UserError as error:
-        advice = "Another version of metarims may have written it, or it was edited: fix it, or use that version."
+        advice = "The file was edited, or written by another version of metarims: fix it, or use that version."
         raise UserError(f"{error} {advice}", field=error.field, value=error.value) from error
 
 
 def _advise(folder: Path) -> str:
-    """Where the runs may be, when ``folder`` is none."""
+    """Advice where ``folder`` is not a run's."""
     if folder.is_file():
         return f"Name the folder: {folder.parent}."
     with contextlib.suppress(OSError):
@@ -214,11 +192,11 @@ def describe(config: Config) -> bytes:
 
 
 def differences(one: Any, other: Any, may_change: Sequence[str] = MAY_CHANGE, prefix: str = "") -> list[str]:
-    """The dotted names of the settings in which two configurations differ, without those that may."""
+    """The dotted names of the settings in which two configurations differ, except ``may_change``."""
     names = []
     for field in dataclasses.fields(one):
         name, a, b = prefix + field.name, getattr(one, field.name), getattr(other, field.name)
-        if type(a) is not type(b):  # Other cores, of other agents.
+        if type(a) is not type(b):  # Cores of different types.
             continue
         if dataclasses.is_dataclass(a):
             names += differences(a, b, may_change, name + ".")
@@ -228,7 +206,7 @@ def differences(one: Any, other: Any, may_change: Sequence[str] = MAY_CHANGE, pr
 
 
 def contrast(one: Any, other: Any, names: Sequence[str]) -> str:
-    """The values of these settings in one configuration, and in the other."""
+    """The values of these settings in both configurations, as text."""
     return "; ".join(f"{name} = {_say(_field(one, name))}, not {_say(_field(other, name))}" for name in names)
 
 
@@ -254,23 +232,23 @@ def _flag(name: str, value: Any) -> str:
 def load_agents(path: str | Path, *, best: bool = False) -> "list[SavedAgent]":
     """The agents of a run's folder, one per seed in the run's order, or the one in a .safetensors file.
 
-    ``best``: those with the highest training return, instead of the last ones.
+    ``best``: those with the highest return during training, instead of the last ones.
     """
     from metarims.runs.export import load_agent
 
     path = Path(path)
     if not path.is_dir():
         if best:
-            raise UserError(f"--best chooses among the agents of a run's folder, and {path} is none: leave it out.")
+            raise UserError(f"--best needs a run's folder, and {path} is a file: omit --best.")
         return [load_agent(path)]
     config = read_config(path)
     files = [_agent_file(path, seed, best=best) for seed in config.seeds]
     missing = [file for file in files if not file.exists()]
     if missing and best:
         raise UserError(
-            f"{path} has no best agent yet ({missing[0].name} is missing): they are chosen every "
+            f"{path} has no best agent yet ({missing[0].name} is missing): they are selected every "
             f"{config.checkpoint_every} chunks (checkpoint_every) and at the run's end, where episodes have ended. "
-            "Leave --best out for the last ones."
+            "Omit --best for the last agents."
         )
     if missing:
         raise UserError(f"{path} has no trained agent yet ({missing[0].name} is missing): train it to a checkpoint.")

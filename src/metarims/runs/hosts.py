@@ -1,7 +1,7 @@
 """One run over several processes, on one machine or many (``jax.distributed``).
 
-Every process runs the same program on its own devices and comes to the same decisions. Only the first reads and writes
-the run's folder; it sends the others what it read there. With one process, every function here returns at once.
+Every process runs the same program on its own devices. Only the first (rank 0) reads and writes the run's folder; it
+sends the others what it read.
 """
 
 import contextlib
@@ -13,35 +13,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from metarims.config import Config
 from metarims.errors import UserError, format_value
-from metarims.learning.devices import is_key
-from metarims.runs.checkpoints import Restored
+from metarims.runs.checkpoints import Restored, arrays_of
+from metarims.runs.export import fill
 from metarims.runs.files import describe_error
 from metarims.runs.folder import RunFolder
 
 SHUTDOWN_SECONDS = 30
-"""How long a process that ends waits for the others to end too."""
+"""Timeout for all processes to end."""
 MEETING_SECONDS = 300
-"""How long a process waits for the first one to listen, and for all to be there."""
+"""Timeout for the first process to listen, and for all to connect."""
 PROBE_SECONDS = 5
-"""How long one attempt to reach the first process may take."""
+"""Timeout of one attempt to reach the first process."""
 
 
 class Hosts(NamedTuple):
-    """Which of how many processes this is, and where the first of them listens."""
+    """Number of processes, rank of this one, and the address at which the first one listens."""
 
     number: int = 1
     rank: int = 0
     coordinator: str = ""
 
     def connect(self, num_devices: int) -> int:
-        """Join the others, before JAX computes anything; returns how many of the devices are this process's own."""
+        """Connect to the other processes, before JAX computes anything; returns the number of local devices."""
         if self.number < 1 or not 0 <= self.rank < self.number:
             raise UserError(
                 f"host is {self.rank} of {self.number}: --hosts must be 1 or more, and --host from 0 to one less."
@@ -52,7 +50,7 @@ class Hosts(NamedTuple):
             )
         if self.number > 1:
             self._check_coordinator()
-            jax.config.update("jax_enable_preemption_service", False)  # SIGTERM is ours (``StopRequest``).
+            jax.config.update("jax_enable_preemption_service", False)  # ``StopRequest`` handles SIGTERM.
             try:
                 jax.distributed.initialize(
                     self.coordinator,
@@ -66,7 +64,7 @@ class Hosts(NamedTuple):
         return num_devices // self.number
 
     def _check_coordinator(self) -> None:
-        """Try the address: JAX ends the whole process, without a word that helps, where it cannot use it."""
+        """Try the address: where it is unusable, JAX ends the process with an unclear message."""
         host, _, port = self.coordinator.rpartition(":")
         if not (host and port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
             raise UserError(
@@ -87,7 +85,7 @@ class Hosts(NamedTuple):
                 try:
                     socket.create_connection(address, timeout=PROBE_SECONDS).close()
                     return
-                except (OSError, UnicodeError) as error:  # The latter for a name that no host can have.
+                except (OSError, UnicodeError) as error:  # UnicodeError: an invalid host name.
                     if time.monotonic() >= deadline:
                         raise self._unusable(describe_error(error)) from error
                 time.sleep(0.5)
@@ -101,78 +99,69 @@ class Hosts(NamedTuple):
 
 
 def leads() -> bool:
-    """Whether this process is the one that reads and writes the run's folder."""
+    """Whether this process reads and writes the run's folder."""
     return jax.process_index() == 0
 
 
-def any_of(flag: bool) -> bool:
-    """Whether the flag is set in any process; all must call this."""
-    if jax.process_count() == 1:
+class SingleProcess:
+    """A run of one process, which has nothing to share."""
+
+    def any_of(self, flag: bool) -> bool:
+        """Whether ``flag`` is set in any process; all must call this."""
         return flag
-    return bool(_collectives().process_allgather(np.array(flag)).any())
+
+    def share_restored(self, restored: Restored, template: Any) -> Restored:
+        """What the first process restored, in all processes; ``template``: a state of the same shapes."""
+        return restored
+
+    def open_folder(self, out: str | Path, config: Config) -> contextlib.AbstractContextManager[RunFolder]:
+        """The run's folder for the first process, a temporary one for the others; an error is raised in all."""
+        return RunFolder(out, config)
 
 
-def share(value: Any) -> Any:
-    """The first process's value, in all of them: anything that JSON can hold."""
-    if jax.process_count() == 1:
-        return value
-    text = np.frombuffer(json.dumps(value).encode(), np.uint8) if leads() else np.zeros(0, np.uint8)
-    size = int(_collectives().broadcast_one_to_all(np.array(text.size, np.int32)))
-    padded = text if leads() else np.zeros(size, np.uint8)
-    return json.loads(np.asarray(_collectives().broadcast_one_to_all(padded)).astype(np.uint8).tobytes())
+class ProcessGroup(SingleProcess):
+    """The processes of ``jax.distributed``."""
+
+    def __init__(self):
+        from jax.experimental import multihost_utils
+
+        self._gather, self._broadcast = multihost_utils.process_allgather, multihost_utils.broadcast_one_to_all
+
+    def any_of(self, flag: bool) -> bool:
+        return bool(self._gather(np.array(flag)).any())
+
+    def share_restored(self, restored: Restored, template: Any) -> Restored:
+        whole, notes, problems = self._share([restored.state is not None, restored.notes, restored.problems])
+        state = None
+        if whole:
+            arrays = arrays_of(restored.state if leads() else template)
+            own = {name: np.asarray(a) if leads() else np.zeros(a.shape, a.dtype) for name, a in arrays.items()}
+            shared = self._broadcast(own)  # It sums, which widens small types.
+            state = fill(template, {name: np.asarray(shared[name]).astype(a.dtype) for name, a in own.items()})
+        return Restored(state, notes, tuple(problems))
+
+    @contextlib.contextmanager
+    def open_folder(self, out: str | Path, config: Config) -> Iterator[RunFolder]:
+        with contextlib.ExitStack() as stack:
+            refusal = folder = None
+            try:
+                place = out if leads() else stack.enter_context(tempfile.TemporaryDirectory(prefix="metarims-"))
+                folder = stack.enter_context(RunFolder(place, config))
+            except UserError as error:
+                refusal = str(error)
+            refusal = self._share(refusal)
+            if refusal is not None or folder is None:
+                raise UserError(refusal or "This host has no room for temporary files: free some space.")
+            yield folder
+
+    def _share(self, value: Any) -> Any:
+        """The JSON value that the first process passes, in all processes."""
+        text = np.frombuffer(json.dumps(value).encode(), np.uint8) if leads() else np.zeros(0, np.uint8)
+        size = int(self._broadcast(np.array(text.size, np.int32)))
+        padded = text if leads() else np.zeros(size, np.uint8)
+        return json.loads(np.asarray(self._broadcast(padded)).astype(np.uint8).tobytes())
 
 
-def share_restored(found: Restored, template: Any) -> Restored:
-    """What the first process restored, in all of them; ``template``: a state of the same shapes."""
-    if jax.process_count() == 1:
-        return found
-    whole, notes, problems = share([found.state is not None, found.notes, found.problems])
-    state = None
-    if whole:
-        leaves, treedef = jax.tree.flatten(found.state if leads() else template)
-        numbers = [_numbers(leaf) for leaf in leaves]
-        shared = iter(_collectives().broadcast_one_to_all([number for number in numbers if number is not None]))
-        state = treedef.unflatten(
-            leaf if number is None else _like(leaf, next(shared)) for leaf, number in zip(leaves, numbers, strict=True)
-        )
-    return Restored(state, notes, tuple(problems))
-
-
-@contextlib.contextmanager
-def hold_folder(out: str | Path, config: Config) -> Iterator[RunFolder]:
-    """The run's folder in the first process, a temporary one in the others; an error of the first is raised in all."""
-    with contextlib.ExitStack() as stack:
-        refusal = folder = None
-        try:
-            place = out if leads() else stack.enter_context(tempfile.TemporaryDirectory(prefix="metarims-"))
-            folder = stack.enter_context(RunFolder(place, config))
-        except UserError as error:
-            if jax.process_count() == 1:
-                raise
-            refusal = str(error)
-        refusal = share(refusal)
-        if refusal is not None or folder is None:
-            raise UserError(refusal or "This host cannot write temporary files.")
-        yield folder
-
-
-def _numbers(leaf: Any) -> np.ndarray | None:
-    """What the first process sends of an array; None for what is no array, or empty."""
-    if not eqx.is_array(leaf) or not leaf.size:
-        return None
-    numbers = jax.random.key_data(leaf) if is_key(leaf) else leaf
-    return np.asarray(numbers) if leads() else np.zeros(numbers.shape, numbers.dtype)
-
-
-def _like(leaf: Any, numbers: np.ndarray) -> Any:
-    """The numbers as an array of the leaf's kind; the transfer sums them, which widens small types."""
-    if is_key(leaf):
-        return jax.random.wrap_key_data(jnp.asarray(numbers), impl=jax.random.key_impl(leaf))
-    return jnp.asarray(numbers.astype(leaf.dtype))
-
-
-def _collectives() -> Any:
-    """Imported only where there are several processes."""
-    from jax.experimental import multihost_utils
-
-    return multihost_utils
+def process_group() -> SingleProcess:
+    """The processes of this run."""
+    return ProcessGroup() if jax.process_count() > 1 else SingleProcess()

@@ -1,4 +1,4 @@
-"""Metrics as curves over ``env_steps`` in TensorBoard and in Weights & Biases."""
+"""Metrics as curves over ``env_steps`` in TensorBoard and Weights & Biases."""
 
 import contextlib
 import itertools
@@ -20,15 +20,15 @@ from metarims.runs.files import describe_error, write_atomic
 from metarims.runs.metrics_log import Speed, read_chunks, read_metrics
 
 UPLOAD_SECONDS = 60.0
-"""How long Weights & Biases may take to upload what is left of a seed when training has ended."""
+"""Timeout per seed for the last upload to Weights & Biases."""
 
 
 class Loggers:
     """The loggers of these names, for the run in the folder ``out``, as one ``Callback`` (a context manager).
 
-    A logger that is added later first receives what the run's files hold. One that fails is left out from then on, with
-    a note; training continues. Raises ``UserError`` for a name that is unknown or whose extra is not installed, before
-    anything is written.
+    A logger that is new to a resumed run first receives its earlier chunks, from the run's files. One that fails is
+    removed, with a note, and training continues. Raises ``UserError`` for a name that is unknown or whose extra is not
+    installed, before anything is written.
     """
 
     def __init__(self, names: Sequence[str], out: str | Path):
@@ -42,20 +42,20 @@ class Loggers:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._send("close")
+        self._call("close")
 
     def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
-        new = [name for name, logger in self._loggers.items() if env_steps and logger.knows_nothing]
-        self._send("begin", config, env_steps, to=None if env_steps < config.frames else new)
+        new = [name for name, logger in self._loggers.items() if env_steps and logger.is_new]
+        self._call("begin", config, env_steps, to=None if env_steps < config.frames else new)
         if new:
             for report in past_chunks(self._out, env_steps):
-                self._send("chunk", report, to=new)
+                self._call("chunk", report, to=new)
 
     def chunk(self, report: ChunkReport) -> None:
-        self._send("chunk", report)
+        self._call("chunk", report)
 
-    def _send(self, event: str, *details: Any, to: Sequence[str] | None = None) -> None:
-        """Pass an event to these loggers; None: all."""
+    def _call(self, event: str, *details: Any, to: Sequence[str] | None = None) -> None:
+        """Call a method of these loggers; None: of all."""
         for name, logger in list(self._loggers.items()):
             if to is not None and name not in to:
                 continue
@@ -63,15 +63,14 @@ class Loggers:
                 getattr(logger, event)(*details)
             except Exception as error:
                 del self._loggers[name]
-                note = f"Note: logging to {name} failed and was given up ({describe_error(error)}); "
-                note += "metrics.jsonl has it all."
-                print(note, file=sys.stderr)
+                why = f"Note: logging to {name} failed and has ended ({describe_error(error)})"
+                print(f"{why}; metrics.jsonl holds all metrics.", file=sys.stderr)
                 with contextlib.suppress(Exception):
                     logger.close()
 
 
 def past_chunks(out: Path, env_steps: int) -> Iterator[ChunkReport]:
-    """What was reported of a run's chunks up to a step, from its files; speeds that cannot be read are zero."""
+    """The reports of a run's chunks so far, from its files; speeds that cannot be read are zero."""
     speeds = {speed.get("chunk"): speed for speed in read_chunks(out)}
     unknown: Speed = {"seconds": 0.0, "compile_seconds": 0.0, "frames_per_second": 0.0}
     for (chunk, steps), rows in itertools.groupby(read_metrics(out), key=lambda row: (row["chunk"], row["env_steps"])):
@@ -82,10 +81,9 @@ def past_chunks(out: Path, env_steps: int) -> Iterator[ChunkReport]:
 
 
 class TensorBoard:
-    """Event files in ``tensorboard/seed-N``, a new one whenever the run resumes.
+    """Event files in ``tensorboard/seed-N``, one more whenever the run is resumed.
 
-    They are written and flushed here: tensorboardX's ``SummaryWriter`` leaves that to a thread, which a full disk kills
-    and which then blocks training.
+    Not by tensorboardX's ``SummaryWriter``: a full disk kills its thread, which then blocks training.
     """
 
     def __init__(self, out: Path):
@@ -95,19 +93,16 @@ class TensorBoard:
             from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
         self._folder, self._open, self._files = out / "tensorboard", RecordWriter, {}
         self._event, self._session, self._summary = Event, SessionLog, Summary
-
-    @property
-    def knows_nothing(self) -> bool:
-        return not self._folder.exists()
+        self.is_new = not self._folder.exists()
 
     def begin(self, config: Config, env_steps: int) -> None:
         for seed in config.seeds:
             folder = self._folder / f"seed-{seed}"
             folder.mkdir(parents=True, exist_ok=True)
-            stretch = len(list(folder.iterdir()))  # Names in order of time, also within a second.
-            self._files[seed] = self._open(str(folder / f"events.out.tfevents.{stretch:06d}"))
+            number = len(list(folder.iterdir()))  # Names sorted by time.
+            self._files[seed] = self._open(str(folder / f"events.out.tfevents.{number:06d}"))
             self._write(seed, file_version="brain.Event:2")
-            if stretch:  # TensorBoard then hides what was logged from this step on.
+            if number:  # TensorBoard hides earlier points from this step on.
                 self._write(seed, step=env_steps + 1, session_log=self._session(status=self._session.START))
 
     def chunk(self, report: ChunkReport) -> None:
@@ -127,29 +122,25 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """One run per seed, grouped by the folder's name; where and how follows the WANDB_* variables.
+    """One run per seed, grouped by the folder's name, configured by the WANDB_* variables.
 
-    Logged points cannot be replaced, so a run that resumes from an earlier checkpoint is logged from where the curves
-    end: from the server or, offline, from ``wandb.json``, which also holds the runs' ids. Offline, the points of the
-    last seconds before a kill are missing: the library had not yet written them.
+    Logged points cannot be replaced, so a resumed run is logged from the end of its curves: according to the server or,
+    offline, to ``wandb.json``, which also holds the runs' ids. Offline, a kill loses the points of the last seconds.
     """
 
     def __init__(self, out: Path):
         with _extra("wandb"):
             from wandb import Settings, init
         self._out, self._init, self._settings = out, init, Settings
-        self._runs, self._ends = {}, {}
+        self._runs, self._ends, self._file = {}, {}, out / "wandb.json"
+        self.is_new = not self._file.exists()
         self._logged: dict[str, Any] = {"env_steps": 0, "ids": {}}
-
-    @property
-    def knows_nothing(self) -> bool:
-        return not self._file.exists()
 
     def begin(self, config: Config, env_steps: int) -> None:
         if self._file.exists():
             self._logged = json.loads(self._file.read_text(encoding="utf-8"))
         self._logged["ids"] = {str(seed): uuid.uuid4().hex[:8] for seed in config.seeds} | self._logged["ids"]
-        self._keep()
+        self._write_file()
         name = self._out.resolve().name
         for seed in config.seeds:
             run = self._runs[seed] = self._init(
@@ -178,17 +169,13 @@ class WeightsAndBiases:
                 figures = _figures(row, report) | {"env_steps": report.env_steps}
                 self._runs[row["seed"]].log(figures, step=report.env_steps, commit=True)
         self._logged["env_steps"] = max(self._logged["env_steps"], report.env_steps)
-        self._keep()
+        self._write_file()
 
     def close(self) -> None:
         for run in self._runs.values():
             run.finish()
 
-    @property
-    def _file(self) -> Path:
-        return self._out / "wandb.json"
-
-    def _keep(self) -> None:
+    def _write_file(self) -> None:
         write_atomic(self._file, json.dumps(self._logged, indent=2).encode() + b"\n")
 
 
@@ -196,14 +183,14 @@ LOGGERS = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
 
 
 def _figures(row: dict[str, Any], report: ChunkReport) -> dict[str, float | int]:
-    """The metrics of one seed that are defined in this chunk, and the speed of all seeds together."""
+    """The metrics of a seed that are not null, and the speed of all seeds."""
     names = [name for name, value in row.items() if name not in ("seed", "chunk", "env_steps") and value is not None]
     return {name: row[name] for name in names} | {"frames_per_second": report.frames_per_second}
 
 
 @contextlib.contextmanager
 def _extra(name: str) -> Iterator[None]:
-    """Importing what an extra of this package brings."""
+    """A context that imports the package of an extra."""
     try:
         yield
     except ImportError as error:

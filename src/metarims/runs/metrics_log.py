@@ -28,20 +28,27 @@ class Speed(TypedDict):
     frames_per_second: float
     chunk: NotRequired[int]
     commit: NotRequired[str]
-    """Of the code that trained it; empty outside a checkout."""
+    """Of the training code; empty outside a checkout."""
     version: NotRequired[str]
     """Of metarims."""
 
 
+class LogPosition(TypedDict):
+    """Length and content of a ``Log`` at some time."""
+
+    bytes: int
+    sha256: str
+
+
 def number(value: Any) -> float | int | None:
-    """A metric as JSON has it: the shortest decimal that reads back as the same float32; None where undefined."""
+    """A metric for JSON: the shortest decimal that reads back as the same float32; None where it is not finite."""
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return int(value)
     return float(str(np.float32(value))) if np.isfinite(value) else None
 
 
 class Log:
-    """A file of JSON lines that grows, and can be compared with, and truncated to, an earlier state."""
+    """A file of JSON lines to append to, compare with an earlier position, and truncate to it."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -49,7 +56,7 @@ class Log:
         self._digest = _digest(path, self.num_bytes)
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Add ``rows``, one line each, in one write; all or (after an error) none of them are there."""
+        """Append ``rows``, one line each: all of them or (after an error) none."""
         data = "".join(json.dumps(row) + "\n" for row in rows).encode()
         with self.path.open("ab", buffering=0) as file:
             try:
@@ -62,19 +69,19 @@ class Log:
         self.num_bytes += len(data)
         self._digest.update(data)
 
-    def position(self) -> dict[str, Any]:
-        """Its length and content so far, to be kept beside a checkpoint."""
+    def position(self) -> LogPosition:
+        """The position now, to be saved with a checkpoint."""
         return {"bytes": self.num_bytes, "sha256": self._digest.hexdigest()}
 
-    def extends(self, position: dict[str, Any]) -> bool:
-        """Whether the file still begins with the content that it had then."""
+    def extends(self, position: LogPosition) -> bool:
+        """Whether the file still starts with the content of that position."""
         return (
             self.num_bytes >= position["bytes"]
             and _digest(self.path, position["bytes"]).hexdigest() == position["sha256"]
         )
 
     def truncate(self, num_bytes: int) -> None:
-        """Drop everything after the first ``num_bytes``: lines that a restored state has yet to write."""
+        """Remove everything after the first ``num_bytes``."""
         if self.num_bytes > num_bytes:
             os.truncate(self.path, num_bytes)
             self.num_bytes, self._digest = num_bytes, _digest(self.path, num_bytes)
@@ -93,8 +100,8 @@ def _digest(path: Path, num_bytes: int) -> Any:
 def read_metrics(path: str | Path, agent: str | None = None) -> list[dict[str, Any]]:
     """Rows of a run's ``metrics.jsonl`` (``path``: that file, or the run's folder), each with a key ``agent``.
 
-    ``agent`` is what to call it; by default what the folder's ``config.json`` says. A last line without its end, as a
-    killed run leaves it, is ignored; any other line that is no row raises ``UserError``.
+    ``agent``: the value of that key (default: from the folder's ``config.json``). An incomplete last line, as a killed
+    run leaves it, is skipped; any other invalid line raises ``UserError``.
     """
     path = Path(path)
     file = path / "metrics.jsonl" if path.is_dir() else path
@@ -105,24 +112,24 @@ def read_metrics(path: str | Path, agent: str | None = None) -> list[dict[str, A
 
 
 def read_chunks(run: Path) -> list[Speed]:
-    """The lines of a run's ``speed.jsonl``, without those that are missing or damaged."""
+    """The valid lines of a run's ``speed.jsonl``."""
     try:
         lines = (run / "speed.jsonl").read_text(errors="replace").splitlines()
     except OSError:
         return []
-    found = []
+    chunks = []
     for line in lines:
         try:
-            chunk = json.loads(line)
-            check_schema(chunk, Speed, "speed.jsonl")
+            line = json.loads(line)
+            check_schema(line, Speed, "speed.jsonl")
         except (ValueError, RecursionError, UserError):
             continue
-        found.append(chunk)
-    return found
+        chunks.append(line)
+    return chunks
 
 
 def read_last_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows with the most steps in such a file, which may be being written; none where there are none."""
+    """The rows of the last chunk in such a file, also while it is being written."""
     try:
         with path.open("rb") as file:
             start = file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
@@ -135,26 +142,25 @@ def read_last_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _read_lines(file: Path) -> list[tuple[str, Any]]:
-    """The JSON of each whole line, and where it stands."""
+    """The name and the JSON value of each complete line."""
     try:
         lines = file.read_text(encoding="utf-8").split("\n")[:-1]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file} cannot be read: {describe_error(error)}.") from error
-    return [_parse(line, f"Line {number} of {file}") for number, line in enumerate(lines, 1) if line.strip()]
-
-
-def _parse(line: str, where: str) -> tuple[str, Any]:
-    try:
-        return where, json.loads(line)
-    except (ValueError, RecursionError) as error:
-        what = getattr(error, "msg", describe_error(error))
-        raise UserError(f"{where} is not JSON ({what}): remove it, or train again.") from error
+    values = []
+    for where, line in ((f"Line {number} of {file}", line) for number, line in enumerate(lines, 1) if line.strip()):
+        try:
+            values.append((where, json.loads(line)))
+        except (ValueError, RecursionError) as error:
+            what = getattr(error, "msg", describe_error(error))
+            raise UserError(f"{where} is not JSON ({what}): remove it, or train again.") from error
+    return values
 
 
 def _row(row: Any, where: str) -> dict[str, Any]:
     missing = [key for key in REQUIRED if not isinstance(row, dict) or key not in row]
     if missing:
-        raise UserError(f"{where} lacks '{missing[0]}': it is no row of metrics.")
+        raise UserError(f"{where} lacks '{missing[0]}': it is not a row of metrics.")
     check_schema(row, dict[str, float | None], where)
     check_schema(row["seed"], int, f"{where}.seed")
     check_schema(row["env_steps"], int, f"{where}.env_steps")

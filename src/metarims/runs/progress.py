@@ -1,4 +1,4 @@
-"""Progress of one run, or of many jobs: a live table on a terminal, plain lines elsewhere."""
+"""Progress of a run or of many jobs: a live table on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,11 @@ from metarims.runs.metrics_log import read_last_rows
 from metarims.terminal import Terminal
 
 SMOOTHING = 0.8
-"""Weight of the past in the frames per second shown, per chunk."""
+"""Weight of earlier chunks in the displayed frames per second."""
 Column: TypeAlias = tuple[str, list[str]]
 """A name and a cell for each row."""
 REFRESHES_PER_SECOND = 2
-"""On a terminal: the clock runs while a program is compiled."""
+"""On a terminal, also while a program is compiled."""
 JOBS_REFRESH_SECONDS = 2.0
 
 
@@ -45,7 +45,7 @@ class Progress:
         self._live = live if self.console.is_terminal else None
         self._speed: float | None = None
         self._compiled = False
-        """Whether the compile time was printed before the next chunk."""
+        """Whether the compile time before the next chunk was printed."""
 
     def __enter__(self) -> "Progress":
         return self
@@ -99,12 +99,12 @@ class Progress:
             self._say(self._line(report, left))
 
     def _say(self, text: str, head: str = "", color: str = "") -> None:
-        """Print a line as it is: rich would take ``[/x]`` in a folder's name for a tag."""
+        """Print text without markup: a folder's name may contain ``[/x]``."""
         line = Text.assemble((head, color), " " * bool(head), text)
         self.console.print(line, highlight=False, soft_wrap=True)
 
     def _table(self, report: ChunkReport, left: float) -> Group:
-        """A row per seed. Columns that do not fit are left out, losses first."""
+        """A row per seed; the last columns are omitted where they do not fit."""
         percent = 100 * report.env_steps / report.end_steps
         title = Text(
             f"{report.env_steps:,} of {report.end_steps:,} steps ({percent:.0f} %)   "
@@ -139,7 +139,7 @@ class Progress:
 
 
 class RunTarget(NamedTuple):
-    """A run of a job, and what it is to reach."""
+    """A run of a job, its environment and its length."""
 
     path: Path
     env: str
@@ -147,22 +147,21 @@ class RunTarget(NamedTuple):
 
 
 class JobTable:
-    """A row per job, read from the folders of its runs, so that it works wherever they run.
+    """A row per job, read from the folders of its runs (a context manager).
 
-    Live on a terminal; elsewhere a line per tenth of a run, and when a job ends. A context manager, and a
-    ``workers.JobDisplay``.
+    Live on a terminal; elsewhere a line per tenth of a run and per ended job.
     """
 
     def __init__(
         self, console: Console, kind: str, jobs: Mapping[str, Sequence[RunTarget]], labels: Mapping[str, str] = {}
     ):
-        """``jobs``: by name, the runs of each in order. ``kind``: what jobs are called; ``labels``: of some names."""
+        """``jobs``: by name, the runs of each in order. ``kind``: heading of the names; ``labels``: for some names."""
         self.console, self.kind, self.jobs, self.labels = console, kind, jobs, labels
         self.states = dict.fromkeys(jobs, "waiting")
         self._starts: dict[str, float] = {}
         self._ends: dict[str, float] = {}
         self._printed: dict[str, tuple[str, int]] = {}
-        """Of each job the task and the tenth of the last line."""
+        """Task and tenth of each job's last line."""
         self._drawn = 0.0
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
@@ -177,7 +176,7 @@ class JobTable:
             self._live.stop()
 
     def start(self, name: str) -> None:
-        """A worker starts a job."""
+        """A job starts."""
         self.states[name] = "running"
         self._starts[name] = time.monotonic()
         self._ends.pop(name, None)
@@ -189,7 +188,7 @@ class JobTable:
         self._say(f"{how:<8}  {name}  {why or (self._time(name) if how == 'finished' else '')}".rstrip())
 
     def refresh(self) -> None:
-        """Show the progress, if that was last done ``JOBS_REFRESH_SECONDS`` ago."""
+        """Show the progress, at most once per ``JOBS_REFRESH_SECONDS``."""
         if time.monotonic() - self._drawn < JOBS_REFRESH_SECONDS:
             return
         self._drawn = time.monotonic()
@@ -204,7 +203,7 @@ class JobTable:
                 self._say(f"{name}  step {steps:,} of {frames:,}  {speed} frames/s  success {success}  {left} left")
 
     def table(self) -> Table:
-        """The jobs and their states; with a column of tasks if there are several."""
+        """The jobs and their states; with a column of tasks where there are several."""
         several = len({run.env for runs in self.jobs.values() for run in runs}) > 1
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
         for title in (self.kind, "state", *["task"] * several, "steps", "frames/s", "success", "left", "time"):
@@ -219,13 +218,13 @@ class JobTable:
         self.console.print(text, highlight=False, markup=False)
 
     def _time(self, name: str) -> str:
-        """Since a worker started the job, until it ended."""
+        """The time from the start of a job to its end."""
         if name not in self._starts:
             return ""
         return duration(self._ends.get(name, time.monotonic()) - self._starts[name])
 
     def _progress(self, name: str) -> tuple[str, int, int, str, str, str]:
-        """Of the current run: task, steps, frames, frames/s, success and time left."""
+        """Task, steps, frames, frames/s, success and time left of the current run."""
         for run in reversed(self.jobs[name]):
             if rows := read_last_rows(run.path / "metrics.jsonl"):
                 steps = rows[-1].get("env_steps", 0)
@@ -242,12 +241,12 @@ class JobTable:
 
 
 def heading(name: str) -> str:
-    """A metric's name above a narrow column."""
+    """A metric's name as the heading of a narrow column."""
     return name.replace("/", "\n")
 
 
 def fitting(columns: Sequence[Column], width: int) -> Sequence[Column]:
-    """The first columns, as many as a table of this width shows whole; at least one."""
+    """The first columns that fit into this width; at least one."""
     needed = 1
     for count, (name, cells) in enumerate(columns):
         needed += 3 + max(map(cell_len, [*heading(name).split("\n"), *cells]))
@@ -257,12 +256,12 @@ def fitting(columns: Sequence[Column], width: int) -> Sequence[Column]:
 
 
 def losses(row: dict[str, Any]) -> list[str]:
-    """The loss terms that are shown, by name."""
+    """The names of the displayed loss terms."""
     return [name for name in row if name.endswith(("/policy_loss", "/value_loss", "/entropy"))]
 
 
 def per_task(row: dict[str, Any], measure: str) -> list[str]:
-    """The names of a metric of each task, where a run learns a mixture."""
+    """The names of a metric for each task of a mixture."""
     return [name for name in row if name.startswith(f"{measure}/")]
 
 

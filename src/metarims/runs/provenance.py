@@ -1,4 +1,4 @@
-"""Which code this is: its version, and the commit of the checkout that it runs from."""
+"""Version and commit of the running code."""
 
 import functools
 import subprocess
@@ -9,9 +9,9 @@ import metarims
 
 @functools.cache
 def commit() -> str:
-    """The commit of this process's code, ``-dirty`` where files were changed since; empty outside a checkout.
+    """The commit of this process's code, with ``-dirty`` where files have changed; empty outside a checkout.
 
-    It is looked for once, so call it before anything takes long: what is committed later is not what runs.
+    It is read once: call this early, before the checkout may change.
     """
     return commit_of(Path(metarims.__file__).resolve().parent)
 
@@ -22,7 +22,7 @@ def release() -> str:
 
 
 def commit_of(package: Path) -> str:
-    """The commit of a package in the ``src`` of its own checkout; one that is installed inside another's has none."""
+    """The commit of a package in the ``src`` of its checkout; empty for an installed package."""
     root = package.parents[1]
     if package.parent.name != "src" or not (root / ".git").exists():
         return ""

@@ -1,4 +1,4 @@
-"""Check values read from JSON files against types."""
+"""Validation of parsed JSON against types."""
 
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
@@ -6,15 +6,14 @@ from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 from metarims.errors import UserError, format_value
 
 LARGEST = 2**63
-"""Magnitude that whole numbers must stay below."""
+"""Exclusive limit of the magnitude of integers."""
 
 
 def check_schema(value: Any, form: Any, where: str) -> None:
-    """Raise ``UserError`` for the first part of ``value`` that is not of ``form``, named after ``where``.
+    """Raise ``UserError`` for the first part of ``value`` that is not of type ``form``; ``where``: its name.
 
-    ``form`` is made of str, int, float, None, list[X], dict[str, X], tuple[X, Y] (a list of that length), X | Y, Any
-    and ``TypedDict``, whose further fields are left alone. Numbers too large to compute with do not fit, nor texts
-    with unpaired surrogates.
+    ``form`` consists of str, int, float, None, list[X], dict[str, X], tuple[X, Y] (a list of that length), X | Y, Any
+    and ``TypedDict`` (further fields are ignored). Integers must be below ``LARGEST``; text has no lone surrogates.
     """
     kind, parts = get_origin(form), get_args(form)
     if is_typeddict(form):

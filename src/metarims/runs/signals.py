@@ -17,20 +17,19 @@ INTERRUPTED = 130
 """Exit code after a second Ctrl-C."""
 JOIN_SECONDS = 0.2
 SHOW_CURSOR = b"\x1b[?25h"
-"""Makes a terminal show its cursor, which a live table hides."""
+"""A live table hides it."""
 
 
 class StopRequest:
-    """A context in which the first SIGTERM or Ctrl-C only sets ``requested``; a second Ctrl-C ends the process at once.
+    """A context in which the first SIGTERM or Ctrl-C sets ``requested``, and a second Ctrl-C ends the process at once.
 
-    Python calls its signal handlers between two instructions of the main thread, which a compiled program holds for
-    minutes; and an exception raised while compiling can crash it. So a thread receives every signal at once
-    (``signal.set_wakeup_fd``), answers, and ends the process itself: checkpoints survive a kill at any moment. Outside
-    of the main thread, ``requested`` is for others to set.
+    Python calls signal handlers in the main thread, which a compiled program blocks for minutes, and an exception
+    raised while compiling can crash it. So a thread receives every signal (``signal.set_wakeup_fd``), reports it, and
+    ends the process itself: checkpoints survive a kill at any moment. Outside of the main thread, no signal is handled.
     """
 
     def __init__(self, *, worker: bool = False):
-        """``worker``: in a process started by another within ``signals_held``, which prints for it."""
+        """``worker``: in a process started within ``signals_held``; its parent prints the messages."""
         self.requested = False
         self.worker = worker
         self._depth = 0
@@ -40,11 +39,11 @@ class StopRequest:
         self._depth += 1
         if self._depth == 1 and threading.current_thread() is threading.main_thread():
             self._process = os.getpid()
-            receiver, self._sender = socket.socketpair()
-            self._sender.setblocking(False)
-            self._listener = threading.Thread(target=self._listen, args=(receiver,), daemon=True)
+            reader, self._writer = socket.socketpair()
+            self._writer.setblocking(False)
+            self._listener = threading.Thread(target=self._listen, args=(reader,), daemon=True)
             self._listener.start()
-            self._wakeup_before = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
+            self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
             self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
             if self.worker and hasattr(signal, "pthread_sigmask"):
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -56,8 +55,8 @@ class StopRequest:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(self._wakeup_before)
-            self._sender.shutdown(socket.SHUT_WR)  # The listener reads what is left, and ends.
-            self._sender.close()
+            self._writer.shutdown(socket.SHUT_WR)  # The listener reads the rest and ends.
+            self._writer.close()
             self._listener.join(timeout=1)
             self._listener = None
 
@@ -66,27 +65,27 @@ class StopRequest:
             raise KeyboardInterrupt  # A process forked from this one has no listener.
         self.requested = True
 
-    def _listen(self, receiver: socket.socket) -> None:
+    def _listen(self, reader: socket.socket) -> None:
         received = set()
-        with receiver:
-            while numbers := receiver.recv(64):
+        with reader:
+            while numbers := reader.recv(64):
                 for number in numbers:
                     if number == signal.SIGINT and number in received:
                         self._end()
                     elif number in SIGNALS and number not in received:
                         received.add(number)
                         self.requested = True
-                        self._answer(number)
+                        self._report(number)
 
-    def _answer(self, number: int) -> None:
+    def _report(self, number: int) -> None:
         again = " Ctrl-C again stops at once." if number == signal.SIGINT else ""
         if not self.worker:
-            with contextlib.suppress(OSError, ValueError):  # The terminal is gone.
+            with contextlib.suppress(OSError, ValueError):  # A closed stream.
                 sys.stderr.write(f"Ending this chunk (or compiling) and saving.{again}\n")
                 sys.stderr.flush()
 
     def _end(self) -> None:
-        """Without locks, which the main thread may hold: what it printed was flushed line by line."""
+        """End the process without taking locks, which the main thread may hold."""
         for worker in multiprocessing.active_children():
             worker.kill()
         with contextlib.suppress(OSError):
@@ -99,12 +98,12 @@ class StopRequest:
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """A process started meanwhile takes signals only when it enters its ``StopRequest``: one that comes during its
-    imports waits, and does not kill it."""
+    """A process started in this context receives signals only when it enters its ``StopRequest``, so that none kills it
+    during its imports."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # A helper of all such processes; when it starts, it lets signals through again.
+    resource_tracker.ensure_running()  # Its start would unblock the signals.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -126,7 +125,7 @@ def stop_workers(workers: Iterable[BaseProcess]) -> None:
 
 
 def _leave_parent() -> None:
-    """A forked process must not write to its parent's listener."""
+    """Keep a forked process from writing to its parent's listener."""
     signal.set_wakeup_fd(-1)
 
 

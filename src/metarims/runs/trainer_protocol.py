@@ -1,4 +1,4 @@
-"""What a run needs of a learner."""
+"""What a run needs of a trainer."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -11,31 +11,31 @@ class TrainerProtocol(Protocol):
     frames_per_chunk: int
     """Environment steps per seed."""
     updates_per_chunk: int
-    """Rollouts of the fastest timescale, each with what is learned after it."""
+    """Rollouts of the fastest timescale, each with the updates after it."""
     terms: tuple[str, ...]
-    """What can be at fault: the names to which a record's ``fault/term`` points."""
+    """What is checked for faults: the names to which the metric ``fault/term`` points."""
     envs: Any
     """The environments (``gridworld.types.VectorEnv``): ``num_actions`` and ``vocabulary`` are read."""
 
     def init(self) -> Any: ...
     def load_weights(self, state: Any, agents: Sequence[Any]) -> Any:
-        """The first state, but with the weights of these agents, one per seed."""
+        """The initial state with the weights of these agents, one per seed."""
         ...
 
     def compile(self, state: Any) -> None:
-        """Have the program ready that ``run_chunk`` runs on such a state."""
+        """Compile the program that ``run_chunk`` runs on such a state."""
         ...
 
     def run_chunk(self, state: Any) -> tuple[Any, dict[str, Any]]:
-        """The state after a chunk, and its metrics by name, of every seed; the state that went in stays valid.
+        """The state after a chunk, and its metrics by name, one value per seed; the old state stays valid.
 
-        ``fault/update``, ``fault/term`` and ``fault/value`` are the first numerical fault
+        ``fault/update``, ``fault/term`` and ``fault/value`` describe the first numerical fault
         (``learning.guard.record_fault``).
         """
         ...
 
     def reseed(self, state: Any, numbers: Sequence[int]) -> Any:
-        """The same state with other random numbers from here on; ``numbers``: one per seed, which say what others."""
+        """The state with new random keys, derived from its own and ``numbers`` (one per seed)."""
         ...
 
     def select_seeds(self, seeds: Sequence[bool], state: Any, other: Any) -> Any:
@@ -44,9 +44,9 @@ class TrainerProtocol(Protocol):
 
     def agent(self, state: Any, index: int) -> Any: ...
     def to_checkpoint(self, state: Any) -> Any:
-        """What of a state a checkpoint holds."""
+        """The part of a state that a checkpoint holds."""
         ...
 
     def resume(self, checkpoint: Any) -> tuple[Any, str]:
-        """The state to resume from, and a note if it is not exactly the checkpoint's."""
+        """The state to resume from, and a note where it differs from the saved one."""
         ...

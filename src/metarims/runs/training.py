@@ -1,4 +1,4 @@
-"""Training a run: compiled chunks of updates, with metrics, checkpoints and exported agents in between."""
+"""Training: compiled chunks of updates, with metrics, checkpoints and exported agents in between."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from metarims.config import Config
 from metarims.errors import UserError
 from metarims.gridworld.missions import VOCABULARY
 from metarims.learning.devices import is_key
-from metarims.runs import checkpoints, hosts, metrics_log, provenance
+from metarims.runs import checkpoints, metrics_log, provenance
 from metarims.runs.best_checkpoint import BestCheckpoints, BestSoFar
 from metarims.runs.callbacks import Callback, Callbacks, ChunkReport
 from metarims.runs.compile_clock import CompileClock
@@ -24,6 +24,7 @@ from metarims.runs.export import SavedAgent, save_agent
 from metarims.runs.faults import FaultGuard, SeedStatus
 from metarims.runs.files import check_space, clear_scratch, writing
 from metarims.runs.folder import RunFolder
+from metarims.runs.hosts import SingleProcess, process_group
 from metarims.runs.schema import check_schema
 from metarims.runs.signals import StopRequest
 from metarims.runs.trainer_protocol import TrainerProtocol
@@ -34,19 +35,12 @@ EPISODE_MEANS = {"return", "success", "episode_length"}
 """Metrics that are null in a chunk in which no episode ended."""
 
 
-class LogPosition(TypedDict):
-    """Length and content of a file of lines at some time (``metrics_log.Log.position``)."""
-
-    bytes: int
-    sha256: str
-
-
 class CheckpointNotes(TypedDict):
     """What a checkpoint holds beside the training state."""
 
     chunk: int
     env_steps: int
-    metrics: LogPosition
+    metrics: metrics_log.LogPosition
     speed_bytes: int
     events_bytes: NotRequired[int]
     faults: NotRequired[SeedStatus]
@@ -73,23 +67,27 @@ def train(
 ) -> TrainResult:
     """Train the run of ``config`` in the folder ``out``, or resume it.
 
-    A run that was killed and resumed is bit for bit the run that was not, on one kind of processor: its state comes
-    from the last whole checkpoint, and its metrics are cut back to there. ``agents``: initial weights, one agent per
+    A killed and resumed run equals an uninterrupted one bit for bit, on the same kind of processor: its state comes
+    from the last whole checkpoint, and its metrics are truncated to match. ``agents``: initial weights, one agent per
     seed, instead of those that ``config.init_from`` names.
     """
-    make_trainer = make_trainer or _default_trainer
+    if make_trainer is None:
+        from metarims.learning import trainer as learning
+
+        make_trainer = learning.make_trainer
     provenance.commit()  # Before the checkout may change.
     with stop or StopRequest() as stop:
         trainer = make_trainer(config)  # Raises what it cannot build before anything is written.
         agents = agents or initial_agents(config, out)
         if agents:
             check_fit(agents, config, trainer.envs.num_actions, trainer.envs.vocabulary)
-        with hosts.hold_folder(out, config) as folder, CompileClock() as clock:
-            return _Run(config, folder, trainer, callback, stop, clock, agents).train()
+        processes = process_group()
+        with processes.open_folder(out, config) as folder, CompileClock() as clock:
+            return _Run(config, folder, trainer, callback, stop, clock, agents, processes).train()
 
 
 class _Run:
-    """One stretch of training, from a checkpoint (or nothing) to the end or a stop."""
+    """Training from a checkpoint (or initial weights) to the end of the run or a stop."""
 
     def __init__(
         self,
@@ -100,12 +98,13 @@ class _Run:
         stop: StopRequest,
         clock: CompileClock,
         initial_agents: Sequence[SavedAgent] | None,
+        processes: SingleProcess,
     ):
         self.config, self.folder, self.trainer = config, folder, trainer
         self.callbacks = Callbacks(*([callback] if callback else []))
-        self.stop, self.clock, self.initial_agents = stop, clock, initial_agents
+        self.stop, self.clock, self.initial_agents, self.processes = stop, clock, initial_agents, processes
         self.compile_start: tuple[float, float] | None = None
-        """When compiling for the next chunk began: wall clock, and seconds of compiling by then."""
+        """When compiling for the next chunk started: wall clock, and compile time so far."""
         self.chunk, self.env_steps, self.saved_steps = 0, 0, 0
         self.state: Any = None
         self.guard = FaultGuard(trainer, config)
@@ -115,14 +114,14 @@ class _Run:
     def train(self) -> TrainResult:
         self._restore()
         if self.chunk:
-            self._export()  # A process killed between checkpoint and export left older ones.
+            self._export()  # A process killed between checkpoint and export left older agents.
         ending = self._is_ending()
         if not ending:
             self._compile()
             ending = self._is_ending()
         while not ending:
             self._run_chunk()
-            ending = self._is_ending()  # Once per chunk: a later stop takes effect after the next one.
+            ending = self._is_ending()  # Once per chunk, so that all uses below agree.
             regular = self.chunk % self.config.checkpoint_every == 0
             if regular:
                 self.best.update(self._steps_of, partial(self.trainer.agent, self.state))
@@ -144,43 +143,39 @@ class _Run:
         return self.env_steps + chunks_left * self.trainer.frames_per_chunk
 
     def _is_ending(self) -> bool:
-        """Whether no further chunk is due, or a stop was requested (which can change at any moment)."""
-        return self._finished or hosts.any_of(self.stop.requested)
+        """Whether the run is finished, or a stop was requested (which can change at any moment)."""
+        return self._finished or self.processes.any_of(self.stop.requested)
 
     def _restore(self) -> None:
-        """Start from the newest whole checkpoint whose metrics are there too, or from the beginning."""
+        """Resume from the newest whole checkpoint that matches the metrics, or start from the initial state."""
         folder = self.folder
         self.callbacks.compiling()
-        initial = self._initial_state()
-        self.best.restore([self.trainer.agent(initial, index) for index in range(len(self.config.seeds))])
-        template = self._to_checkpoint(initial)
-        leaves = [leaf for leaf in jax.tree.leaves(template) if eqx.is_array(leaf)]
-        num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+        state = self._initial_state()
+        self.best.restore([self.trainer.agent(state, index) for index in range(len(self.config.seeds))])
+        template = self._to_checkpoint(state)
+        num_bytes = sum(array.size * array.dtype.itemsize for array in checkpoints.arrays_of(template).values())
         check_space(folder.path, (checkpoints.KEEP + 1) * num_bytes)
         for place in (folder.checkpoints, folder.agents):
             clear_scratch(place)
-        found = checkpoints.restore(folder.checkpoints, template, self._notes_fault)
-        if found.state is None:
-            found = found._replace(problems=found.problems + self._set_aside())
-        found = hosts.share_restored(found, template)
-        problems = found.problems
-        if found.state is None:
-            self.state = jax.tree.map(_strong, initial)
-        else:
-            self.state = found.state["training"]
-            self.chunk, self.env_steps = found.notes["chunk"], found.notes["env_steps"]
-            self.guard.restore(found.notes.get("faults"))
-            self.best.restore(found.state["best"], found.notes.get("best"))
+        restored = checkpoints.restore(folder.checkpoints, template, self._find_fault)
+        if restored.state is None:
+            restored = restored._replace(problems=restored.problems + self._set_aside())
+        restored = self.processes.share_restored(restored, template)
+        notes, problems = restored.notes, restored.problems
+        if restored.state is not None:
+            state = restored.state["training"]
+            self.chunk, self.env_steps = notes["chunk"], notes["env_steps"]
+            self.guard.restore(notes.get("faults"))
+            self.best.restore(restored.state["best"], notes.get("best"))
             problems += self.guard.reminders()
             if not self._finished:
-                state, note = self.trainer.resume(self.state)
-                self.state = jax.tree.map(_strong, state)
+                state, note = self.trainer.resume(state)
                 problems += (note,) * bool(note)
+        self.state, self.saved_steps = jax.tree.map(_strong, state), self.env_steps
         with writing("metrics", folder.path):
-            self.metrics.truncate(found.notes["metrics"]["bytes"] if found.notes else 0)
-            self.speed.truncate(found.notes["speed_bytes"] if found.notes else 0)
-            self.events.truncate(found.notes.get("events_bytes", 0))
-        self.saved_steps = self.env_steps
+            self.metrics.truncate(notes["metrics"]["bytes"] if notes else 0)
+            self.speed.truncate(notes.get("speed_bytes", 0))
+            self.events.truncate(notes.get("events_bytes", 0))
         self.callbacks.begin(self.config, self.env_steps, problems)
 
     def _initial_state(self) -> Any:
@@ -194,11 +189,11 @@ class _Run:
             return self.trainer.load_weights(state, [saved.agent for saved in self.initial_agents])
 
     def _to_checkpoint(self, state: Any) -> dict[str, Any]:
-        """What a checkpoint holds: the best agents, too, so that every exported agent can be written from it."""
+        """What a checkpoint holds: also the best agents, so that all exported agents can be written from it."""
         return {"training": self.trainer.to_checkpoint(state), "best": self.best.agents}
 
     def _set_aside(self) -> tuple[str, ...]:
-        """Move away, with a note, what was trained here if no checkpoint of it can be resumed."""
+        """Move an earlier training away if none of its checkpoints is whole; returns a note."""
         folder = self.folder
         if not checkpoints.chunks(folder.checkpoints) and not any(folder.agents.glob("*")):
             return ()
@@ -206,9 +201,9 @@ class _Run:
         with writing("the earlier training into a folder of its own", folder.path, advice=advice):
             aside = folder.set_aside()
         self._open_logs()
-        return (f"No whole checkpoint is left: what was there is kept in {aside}, and training starts again.",)
+        return (f"No checkpoint is intact: the old files are now in {aside}, and training starts again.",)
 
-    def _notes_fault(self, notes: dict[str, Any]) -> str | None:
+    def _find_fault(self, notes: dict[str, Any]) -> str | None:
         """Why a checkpoint with these notes cannot be resumed, or None."""
         try:
             check_schema(notes, CheckpointNotes, "notes")
@@ -223,7 +218,7 @@ class _Run:
         return "the lines of metrics.jsonl that belong to it are damaged or missing"
 
     def _compile(self) -> None:
-        """Separately from running, so that a stop meanwhile is not followed by a chunk."""
+        """Compile before the first chunk, so that a stop meanwhile is not followed by a chunk."""
         self.compile_start = time.perf_counter(), self.clock.seconds
         with _explain_memory():
             self.trainer.compile(self.state)
@@ -236,9 +231,9 @@ class _Run:
         try:
             with _explain_memory():
                 self.state, values, events = self.guard.run_chunk(self.state, self.chunk, self.env_steps)
-        except UserError as error:  # From an environment on the host, or for want of memory.
+        except UserError as error:  # From an environment on the host, or out of memory.
             raise UserError(
-                f"{error} Training stopped after step {self.env_steps:,}; {self._last_checkpoint()}."
+                f"{error} Training stopped after step {self.env_steps:,}; it resumes from step {self.saved_steps:,}."
             ) from error
         seconds, compile_seconds = time.perf_counter() - start, self.clock.seconds - compiled
         self.chunk += 1
@@ -246,19 +241,9 @@ class _Run:
         rows = [self._row(index, self.config.seeds[index], values) for index in self.guard.active]
         self.best.add(rows)
         frames_per_second = self.trainer.frames_per_chunk * len(rows) / max(seconds - compile_seconds, 1e-9)
-        report = ChunkReport(
-            self.chunk,
-            self.env_steps,
-            self._end_steps,
-            frames_per_second,
-            compile_seconds,
-            rows,
-            seconds,
-            tuple(event.text for event in events),
-        )
         speed = {
-            "chunk": report.chunk,
-            "env_steps": report.env_steps,
+            "chunk": self.chunk,
+            "env_steps": self.env_steps,
             "seconds": round(seconds, 4),
             "compile_seconds": round(compile_seconds, 4),
             "frames_per_second": round(frames_per_second, 1),
@@ -270,7 +255,8 @@ class _Run:
             self.speed.append([speed])
             if events:
                 self.events.append([event._asdict() for event in events])
-        self.callbacks.chunk(report)
+        texts, steps = tuple(event.text for event in events), (self.env_steps, self._end_steps)
+        self.callbacks.chunk(ChunkReport(self.chunk, *steps, frames_per_second, compile_seconds, rows, seconds, texts))
 
     def _row(self, index: int, seed: int, values: dict[str, np.ndarray]) -> dict[str, Any]:
         row: dict[str, Any] = {"seed": seed, "chunk": self.chunk, "env_steps": self.env_steps}
@@ -279,9 +265,6 @@ class _Run:
             of_task = name.removeprefix("episodes")
             row |= dict.fromkeys({mean + of_task for mean in EPISODE_MEANS} & row.keys())
         return row
-
-    def _last_checkpoint(self) -> str:
-        return f"the checkpoint at step {self.saved_steps:,} is kept" if self.saved_steps else "no checkpoint was due"
 
     def _save(self) -> None:
         """Write a checkpoint and export the agents."""
@@ -314,10 +297,9 @@ class _Run:
         return self.guard.steps_of(index, self.env_steps)
 
     def _write_agent(self, agent: Any, seed: int, env_steps: int, *, best: bool = False) -> None:
-        envs = self.trainer.envs
-        words = envs.vocabulary
-        counts, special = (envs.num_actions, len(words)), () if words == VOCABULARY else words
-        saved = SavedAgent(agent, self.folder.config, seed, env_steps, *counts, words=special)
+        words = self.trainer.envs.vocabulary
+        counts, custom = (self.trainer.envs.num_actions, len(words)), () if words == VOCABULARY else words
+        saved = SavedAgent(agent, self.folder.config, seed, env_steps, *counts, words=custom)
         save_agent(self.folder.agent(seed, best=best), saved)
 
 
@@ -333,15 +315,5 @@ def _explain_memory() -> Iterator[None]:
 
 
 def _strong(leaf: Any) -> Any:
-    """An array without JAX's weak type, as arrays from disk are: one compiled program serves both."""
-    return jax.lax.convert_element_type(leaf, leaf.dtype) if _is_number(leaf) else leaf
-
-
-def _is_number(leaf: Any) -> bool:
-    return eqx.is_array(leaf) and not is_key(leaf)
-
-
-def _default_trainer(config: Config) -> TrainerProtocol:
-    from metarims.learning.trainer import make_trainer
-
-    return make_trainer(config)
+    """An array without JAX's weak type, like arrays from disk: one compiled program serves both."""
+    return jax.lax.convert_element_type(leaf, leaf.dtype) if eqx.is_array(leaf) and not is_key(leaf) else leaf

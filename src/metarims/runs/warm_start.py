@@ -1,4 +1,4 @@
-"""The agents whose weights a run starts with (``init_from``); they are copied into the run's folder."""
+"""Initial weights from trained agents (``init_from``), which are copied into the run's folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +13,10 @@ from metarims.runs.folder import contrast, differences, load_agents, read_config
 
 
 def initial_agents(config: Config, out: str | Path) -> list[SavedAgent] | None:
-    """The agents whose weights the seeds start with, in the order of ``config.seeds``; None: fresh weights.
+    """The agents with the initial weights, in the order of ``config.seeds``; None: random weights.
 
-    A run that has started reads the copies in its own folder. Raises ``UserError`` where a seed has no agent.
+    A resumed run reads the copies in its folder, so the originals may be gone. Raises ``UserError`` where there are no
+    agents of these seeds.
     """
     if not config.init_from:
         return None
@@ -25,25 +26,22 @@ def initial_agents(config: Config, out: str | Path) -> list[SavedAgent] | None:
     source, path = config.init_from, Path(config.init_from)
     if not path.exists() and source not in pretrained.names():
         known = ", ".join(pretrained.names())
-        raise UserError(
-            f"init_from is {source}, and nothing is there: name a run's folder, an agent's .safetensors file, or an "
-            f"agent that comes with the package ({known})."
-        )
-    found = load_agents(path if path.exists() else pretrained.find(source))
-    if len(found) == 1:
-        return found * len(config.seeds)
-    by_seed = {saved.seed: saved for saved in found}
+        remedy = f"name a run's folder, an agent's .safetensors file, or a pretrained agent ({known})."
+        raise _invalid(config, f"which does not exist: {remedy}")
+    agents = load_agents(path if path.exists() else pretrained.find(source))
+    if len(agents) == 1:
+        return agents * len(config.seeds)
+    by_seed = {saved.seed: saved for saved in agents}
     missing = [seed for seed in config.seeds if seed not in by_seed]
     if missing:
-        raise UserError(
-            f"init_from is {source}, whose agents have the seeds {' '.join(map(str, by_seed))}, not {missing[0]}: give "
-            "--seeds some of these, or name one agent's .safetensors file, with which all seeds start."
-        )
+        seeds = f"whose agents have the seeds {' '.join(map(str, by_seed))}, not {missing[0]}"
+        remedy = "give --seeds some of these, or name one agent's .safetensors file for all seeds."
+        raise _invalid(config, f"{seeds}: {remedy}")
     return [by_seed[seed] for seed in config.seeds]
 
 
 def check_fit(agents: Sequence[SavedAgent], config: Config, num_actions: int, words: tuple[str, ...]) -> None:
-    """Raise ``UserError`` unless these agents fit a run with this many actions and these words."""
+    """Raise ``UserError`` unless these agents can continue training with these settings, actions and words."""
     shapes = shapes_of(config, num_actions, len(words))
     for saved in agents:
         cores = RULES[saved.config.agent].core, RULES[config.agent].core
@@ -59,7 +57,7 @@ def check_fit(agents: Sequence[SavedAgent], config: Config, num_actions: int, wo
 
 
 def copy_initial_agents(agents: Sequence[SavedAgent], config: Config, out: Path) -> None:
-    """Copy the agents into the folder of the run that starts with them."""
+    """Copy the initial agents into the run's folder."""
     with writing("the initial agents", out):
         for seed, saved in zip(config.seeds, agents, strict=True):
             _copy(out, seed).parent.mkdir(exist_ok=True)
@@ -71,9 +69,9 @@ def _copy(out: Path, seed: int) -> Path:
 
 
 def _unfit(config: Config, why: str) -> UserError:
-    return UserError(
-        f"init_from is {config.init_from}, but that agent cannot learn in this run: {why}. Give this run the "
-        "settings of that agent, or name another.",
-        field="init_from",
-        value=config.init_from,
-    )
+    remedy = "use the settings of that agent, or name another."
+    return _invalid(config, f"but that agent does not fit this run, because {why}: {remedy}")
+
+
+def _invalid(config: Config, why: str) -> UserError:
+    return UserError(f"init_from is {config.init_from}, {why}", field="init_from", value=config.init_from)

@@ -1,4 +1,4 @@
-"""Jobs in processes of their own: on this machine, or on a Ray cluster."""
+"""Jobs in separate processes: on this machine, or on a Ray cluster."""
 
 import contextlib
 import logging
@@ -16,67 +16,59 @@ import jax
 
 from metarims.errors import UserError, one_line
 from metarims.runs.files import describe_error
+from metarims.runs.progress import JobTable
 from metarims.runs.signals import StopRequest, signals_held, stop_workers
 from metarims.runtime import share_cores, unusable_platform, usable_cores
 
 POLL_SECONDS = 0.2
 
 End = Literal["ended", "failed", "died"]
-"""How a job ended: by itself (also after a stop), with an error, or its process was killed."""
+"""How a job ended: by itself (also after a stop), with an error, or because its process was killed."""
 
 
 @runtime_checkable
 class Job(Protocol):
-    """Something to compute, in any process of any machine that has the same files."""
+    """A computation that any machine with the same files can do."""
 
     @property
     def name(self) -> str: ...
 
     def __call__(self) -> str | None:
-        """Do it, and stop early on SIGTERM (``StopRequest``); returns why it failed, or None."""
+        """Run, and stop early on SIGTERM (``StopRequest``); returns why it failed, or None."""
         ...
 
 
 @runtime_checkable
 class RunningJob(Protocol):
-    """A job that a worker has taken."""
+    """A job that was started."""
 
     why: str
-    """Why it failed or died, once it has ended."""
+    """Why it failed or died, after its end."""
 
     def end(self) -> End | None:
-        """How it ended; None while it runs."""
+        """How it ended, or None."""
         ...
 
     def stop(self) -> None:
-        """Ask it to save and end."""
+        """Request that it saves and ends."""
         ...
 
 
 @runtime_checkable
 class Workers(Protocol):
-    """Where jobs run; a context that stops them at its end."""
+    """Starts jobs; a context that stops them at its end."""
 
     capacity: int
-    """Jobs at once."""
+    """Number of jobs at the same time."""
     retries: int
-    """How often a job whose process died is started again."""
+    """How often a job whose process died is restarted."""
 
     def start(self, job: Any, at_once: int) -> RunningJob:
-        """Start a job; ``at_once``: how many may compute at the same time, this one among them."""
+        """Start a job; ``at_once``: number of jobs at the same time, including this one."""
         ...
 
     def __enter__(self) -> "Workers": ...
     def __exit__(self, *exception: object) -> None: ...
-
-
-@runtime_checkable
-class JobDisplay(Protocol):
-    """Shows how far jobs are (``progress.JobTable``)."""
-
-    def start(self, name: str) -> None: ...
-    def end(self, name: str, how: Literal["finished", "failed", "stopped", "died"], why: str = "") -> None: ...
-    def refresh(self) -> None: ...
 
 
 AnyJob = TypeVar("AnyJob", bound=Job)
@@ -86,12 +78,12 @@ def run_jobs(
     jobs: Iterable[AnyJob],
     is_finished: Callable[[AnyJob], bool],
     workers: Workers,
-    display: JobDisplay,
+    display: JobTable,
     stop: StopRequest,
 ) -> dict[str, str]:
-    """Run jobs until all have ended, or a stop is requested; returns why some failed, by name. The others run on.
+    """Run jobs until all have ended or a stop is requested; returns why some failed, by name.
 
-    ``is_finished``: whether a job that ended has done all its work.
+    ``is_finished``: whether a job that ended is complete.
     """
     waiting, running, failed, stopping = list(jobs), {}, {}, False
     tries = {job.name: 0 for job in waiting}
@@ -127,22 +119,22 @@ def run_jobs(
 
 
 def count_workers() -> int:
-    """Processes that compute at once by default: one per core, but one on an accelerator.
+    """Default number of processes: one per core, or one on an accelerator.
 
-    Another process finds out which it is: JAX takes most of an accelerator's memory when it looks at one. Raises
-    ``UserError`` where JAX has no device at all.
+    Another process looks for the accelerator, because JAX then reserves most of its memory. Raises ``UserError`` where
+    JAX has no device.
     """
     if getattr(jax.config, "jax_platforms", None) == "cpu":
         return usable_cores()
     look = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
-    found = subprocess.run(look, capture_output=True, text=True, check=False)
-    if found.returncode:
-        raise unusable_platform(found.stderr.strip().split("\n")[-1].removeprefix("RuntimeError: "))
-    return usable_cores() if found.stdout.split() == ["cpu"] else 1
+    done = subprocess.run(look, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise unusable_platform(done.stderr.strip().split("\n")[-1].removeprefix("RuntimeError: "))
+    return usable_cores() if done.stdout.split() == ["cpu"] else 1
 
 
 class Processes:
-    """A process of this machine for each job."""
+    """One process of this machine per job."""
 
     retries = 0
 
@@ -157,7 +149,7 @@ class Processes:
         stop_workers(work.process for work in self._started)
 
     def start(self, job: Job, at_once: int) -> RunningJob:
-        """A process that has its share of the cores."""
+        """Start a process with its share of the cores."""
         work = _Process(job, at_once)
         self._started.append(work)
         return work
@@ -178,16 +170,13 @@ class _Process:
         self.process.join()
         code = self.process.exitcode or 0
         if not self._receiver.closed:
-            self.why = self._last_message() or _describe_exit(code)
+            with self._receiver, contextlib.suppress(EOFError, OSError):
+                self.why = str(self._receiver.recv()) if self._receiver.poll() else ""
+            self.why = self.why or _describe_exit(code)
         return "ended" if code == 0 else "failed" if code == 1 else "died"
 
     def stop(self) -> None:
         self.process.terminate()
-
-    def _last_message(self) -> str:
-        with self._receiver, contextlib.suppress(EOFError, OSError):
-            return str(self._receiver.recv()) if self._receiver.poll() else ""
-        return ""
 
 
 def _run(job: Job, at_once: int, sender: Connection) -> None:
@@ -199,7 +188,7 @@ def _run(job: Job, at_once: int, sender: Connection) -> None:
 
 
 def _describe_exit(code: int) -> str:
-    """Why a process ended that sent no message; ``code``: its exit code, as ``multiprocessing`` has it."""
+    """Why a process ended without a message; ``code``: its exit code in ``multiprocessing``."""
     if code >= 0:
         return f"its process ended with status {code}" if code else ""
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
@@ -207,22 +196,22 @@ def _describe_exit(code: int) -> str:
 
 
 class RayCluster:
-    """A Ray task for each job, in a fresh process wherever the cluster has room.
+    """One Ray task per job, in a new process wherever the cluster has room.
 
-    Its machines must see the jobs' folders under the same path. A job whose process or machine dies is started again
-    and resumes from its last checkpoint.
+    All machines must have the jobs' folders under the same path. A job whose process or machine dies is restarted and
+    resumes from its last checkpoint.
     """
 
     retries = 3
 
     def __init__(self, address: str, capacity: int, cpus: float, gpus: float):
-        """``address``: of a running cluster ("auto": the one on this machine); empty: a cluster of this machine alone,
-        for as long as the context lasts. ``capacity`` 0 leaves it to Ray how many jobs run at once."""
+        """``address``: of a running cluster ("auto": on this machine); empty: start one on this machine for this
+        context. ``capacity``: number of jobs at the same time; 0: as many as Ray admits."""
         self.address, self.capacity = address, capacity or 10**6
         self._needs: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus}
 
     def __enter__(self) -> "RayCluster":
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # It reports nothing to anybody.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # No telemetry.
         try:
             import ray
         except ImportError as error:
@@ -242,8 +231,8 @@ class RayCluster:
                 lacking.append(f"{name} is {asked:g}, and the whole cluster has {room.get(kind, 0):g}")
         if lacking:
             self.__exit__()
-            raise UserError(f"{' and '.join(lacking)}: no job could ever run. Ask for less.")
-        # We retry jobs ourselves; a process ends after one job, and with it what JAX keeps.
+            raise UserError(f"{' and '.join(lacking)}, so no job could run. Ask for less.")
+        # ``run_jobs`` retries; one job per process frees JAX's memory.
         self._task = ray.remote(**self._needs, max_retries=0, max_calls=1)(_call)
         return self
 
@@ -251,7 +240,7 @@ class RayCluster:
         self._ray.shutdown()
 
     def start(self, job: Job, at_once: int) -> RunningJob:
-        """A task; Ray shares out the cores."""
+        """Start a task; Ray assigns the cores."""
         return _RayTask(self._ray, self._task.options(name=job.name).remote(job))
 
 
@@ -269,7 +258,7 @@ class _RayTask:
         try:
             self.why = self._ray.get(self._promise) or ""
             return "failed" if self.why else "ended"
-        except self._ray.exceptions.RayTaskError as error:  # Before our own program began; its trace ends with why.
+        except self._ray.exceptions.RayTaskError as error:  # Before the job started; the trace ends with the cause.
             self.why = one_line((str(error).strip().splitlines() or ["its task failed"])[-1])
             return "failed"
         except self._ray.exceptions.RayError as error:
@@ -277,4 +266,4 @@ class _RayTask:
             return "died"
 
     def stop(self) -> None:
-        self._ray.cancel(self._promise)  # As Ctrl-C: it saves and ends. What waits in Ray's queue never starts.
+        self._ray.cancel(self._promise)  # Raises Ctrl-C in the job, which saves and ends.
