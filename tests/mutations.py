@@ -425,12 +425,6 @@ MUTATIONS = (
         "views/test_packing.py",
     ),
     Mutation(
-        "runs/metrics_log",
-        'running = line["seconds"] - line["compile_seconds"]',
-        'running = line["seconds"]',
-        "runs/test_metrics_log.py",
-    ),
-    Mutation(
         "studies/verdicts",
         "supported=interval.low > 0.5, refuted",
         "supported=interval.value > 0.5, refuted",
