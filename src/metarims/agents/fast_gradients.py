@@ -42,7 +42,7 @@ def with_fast_gradient(forward: Callable[..., Any], backward: Callable[..., Any]
     ``jax.custom_vjp``.
     """
 
-    def decorate(function):
+    def decorate(function: Function) -> Function:
         fast = jax.custom_vjp(function)
         fast.defvjp(forward, lambda residuals, gradient: _first_order_only(backward(residuals, gradient)))
 
@@ -50,7 +50,7 @@ def with_fast_gradient(forward: Callable[..., Any], backward: Callable[..., Any]
         def call(*args):
             return (fast if _fast.get() else function)(*args)
 
-        return call
+        return call  # pyright: ignore[reportReturnType]
 
     return decorate
 
