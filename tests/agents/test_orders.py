@@ -93,7 +93,7 @@ def test_every_derivative_is_that_of_a_plain_loop(name):
     assert_close(found[1], jax.tree.map(lambda a, b: (a - b) / (2 * step), ahead, behind))
 
 
-@pytest.mark.parametrize("name", ["lstm", "rim, no communication"])
+@pytest.mark.parametrize("name", ["lstm"])
 def test_fast_gradients_refuse_to_be_differentiated(name):
     core, loss, _, direction = case(name)
     with fast_gradients():

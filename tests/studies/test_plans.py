@@ -181,7 +181,7 @@ def test_a_verdict_says_what_it_does_not_speak_of() -> None:
 def test_unknown_names_and_foreign_folders_are_sentences(tmp_path) -> None:
     with pytest.raises(UserError, match=r"Unknown study 'fig33'\. Did you mean"):
         study("fig33")
-    with pytest.raises(UserError, match="no study's folder"):
+    with pytest.raises(UserError, match="study's folder"):
         read_results(tmp_path)
     (tmp_path / "scores.json.gz").write_bytes(b"not gzip")
     with pytest.raises(UserError, match="cannot be read"):

@@ -311,7 +311,7 @@ def test_verdicts_are_reproducible():
         (lambda: against([1, np.nan], [1, 2]), "run 1 on task 0 is NaN"),
         (lambda: against([], [1, 2]), "0 runs x 1 tasks"),
         (lambda: judge(level(1.0), {"metarims": runs(1, np.inf)}), "infinite"),
-        (lambda: level(1.0, yes_or_no=True, direction="lower"), "is of a share"),
+        (lambda: level(1.0, yes_or_no=True, direction="lower"), "is about a share"),
         (lambda: against([np.nan] * 6, [1] * 6, claim(paired=True)), "run 0 on task 0 is NaN"),
         (lambda: against([1, 2], [1], claim(paired=True)), "metarims has 2 and modular has 1"),
         (lambda: judge(claim("moduler"), {"metarims": runs(1), "modular": runs(1)}), "Did you mean modular"),

@@ -12,8 +12,8 @@ from functools import partial, wraps
 from typing import Any, TypeVar
 
 import jax
-import jax.extend
 import jax.numpy as jnp
+from jax.extend.core import Var
 from jaxtyping import Array, Float, PyTree
 
 from metarims.errors import UserError
@@ -113,18 +113,17 @@ def scan(step: Step, module: PyTree, state: PyTree, inputs: PyTree) -> tuple[Any
 def _has_fast_products(step: Step, module: PyTree, state: PyTree, inputs: PyTree) -> bool:
     """Whether a step has products, all visible, with weights that do not depend on the state or the inputs."""
     first = jax.tree.map(lambda leaf: leaf[0], inputs)
-    try:
-        closed = jax.make_jaxpr(lambda *args: _products(step, *args))(module, state, first)
-    except jax.errors.UnexpectedTracerError:
-        return False
-    jaxpr = closed.jaxpr
+    jaxpr = jax.make_jaxpr(lambda *args: _products(step, *args))(module, state, first).jaxpr
     varying = set(jaxpr.invars[len(jax.tree.leaves(module)) :])
     for equation in jaxpr.eqns:
-        if any(isinstance(variable, jax.extend.core.Var) and variable in varying for variable in equation.invars):
+        if any(isinstance(variable, Var) and variable in varying for variable in equation.invars):
             varying.update(equation.outvars)
-    weights = jaxpr.outvars[1::2]
+    factors, weights = jaxpr.outvars[::2], jaxpr.outvars[1::2]
+    inner = set(jaxpr.constvars)  # Factors of products within another trace are unknown out here.
     return bool(weights) and not any(
-        isinstance(variable, jax.extend.core.Var) and variable in varying for variable in weights
+        isinstance(variable, Var) and variable in outside
+        for variables, outside in ((factors, inner), (weights, inner | varying))
+        for variable in variables
     )
 
 
