@@ -25,6 +25,7 @@ from metarims.config import Config
 from metarims.evaluation.curves import Curve, area_under_curve, median_frames_interval, reach_threshold
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.evaluation.statistics import mean, probability_of_improvement, stratified_interval
+from metarims.gridworld import make
 from metarims.learning.trainer import Trainer, TrainState
 from metarims.rules import RULES
 from metarims.runs import provenance
@@ -84,7 +85,7 @@ class Evaluations:
         point["episodes"] = [count + row["episodes"] for count, row in zip(before, report.rows, strict=True)]
         for index, seed in enumerate(self.trainer.config.seeds):
             agent, key = self.trainer.agent(self.trainer.state, index), evaluation_key(seed)
-            found = evaluate_jax(agent, self.trainer.envs.level, EPISODES, key, greedy=False)
+            found = evaluate_jax(agent, make(self.trainer.config.env), EPISODES, key, greedy=False)
             point["success"].append(float(found.success.mean()))
             point["returns"].append(round(float(found.returns.mean()), 4))
         self.points[report.env_steps] = point
