@@ -2,7 +2,8 @@
 
     python examples/minimal.py
 
-trains one agent on BabyAI-GoToLocalS5N2-v0 (two objects; the mission names the one to go to).
+trains one agent on BabyAI-GoToLocalS5N2-v0 (two objects; the mission names the one to go to). On two cores that takes
+two and a half minutes; success in training is 0.99 or more from step 23,000 on (seed 0, commit 37c4829).
 
 Here only the world (``VecEnv``), the encoder, the two heads and the initial parameters come from the package. Its
 trainer computes the same (tests/test_minimal.py compares the parameters), and adds more seeds and devices, checkpoints,
