@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial, wraps
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,6 @@ from metarims.errors import UserError
 
 Step = Callable[[Any, Any, Any], tuple[Any, Any]]
 """(module, state, inputs of one step) -> (state, outputs of the step)."""
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 _fast: ContextVar[bool] = ContextVar("fast", default=False)
 
@@ -35,14 +34,14 @@ def fast_gradients() -> Iterator[None]:
         _fast.reset(token)
 
 
-def with_fast_gradient(forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[[Function], Function]:
+def with_fast_gradient(forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[[Any], Any]:
     """Decorate a function of arrays: within ``fast_gradients`` its gradient is ``backward``, elsewhere JAX's own.
 
     ``forward(*args) -> (output, residuals)`` and ``backward(residuals, gradient) -> gradients`` as for
     ``jax.custom_vjp``.
     """
 
-    def decorate(function: Function) -> Function:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         fast = jax.custom_vjp(function)
         fast.defvjp(forward, lambda residuals, gradient: _first_order_only(backward(residuals, gradient)))
 
@@ -50,7 +49,7 @@ def with_fast_gradient(forward: Callable[..., Any], backward: Callable[..., Any]
         def call(*args):
             return (fast if _fast.get() else function)(*args)
 
-        return call  # pyright: ignore[reportReturnType]
+        return call
 
     return decorate
 
