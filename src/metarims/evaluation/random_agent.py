@@ -19,7 +19,7 @@ class RandomAgent(eqx.Module):
         """No tables."""
 
     def initial_state(self, num_envs: int) -> Float[Array, " B"]:
-        """A placeholder."""
+        """One unused number per environment: a random agent has no recurrent state."""
         return jnp.zeros(num_envs)
 
     def reset(self, state: Float[Array, " B"], done: Bool[Array, " B"]) -> Float[Array, " B"]:
