@@ -1,4 +1,4 @@
-"""Count the categories of 20,000 levels of Farama's generator for every id, and write ``reference.npz``.
+"""Count the categories of 20,000 levels of Farama's generator for every id that ``reference.npz`` lacks, and add them.
 
 python -m tests.gridworld.make_reference [number of processes]
 """
@@ -31,11 +31,16 @@ def _count(id: str) -> tuple[str, dict[str, Counter]]:
 
 
 def main() -> None:
-    """Every id, in several processes."""
+    """Every new id, in several processes."""
     processes = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+    arrays = {}
+    if FILE.exists():
+        with np.load(FILE) as data:
+            arrays = {name: data[name] for name in data.files}
+    known = {name.split("/")[0] for name in arrays}
     with get_context("spawn").Pool(processes) as pool:
-        counts = dict(pool.imap_unordered(_count, ids()))
-    arrays = {
+        counts = dict(pool.imap_unordered(_count, [id for id in ids() if id not in known]))
+    arrays |= {
         f"{id}/{name}": np.array(sorted(counter.items()), np.int32).T
         for id, counters in counts.items()
         for name, counter in counters.items()

@@ -18,6 +18,8 @@ from metarims.gridworld.tiles import SYMBOLS
 
 UNBIASED = np.array([0.15, 0.15, 0.3, 0.15, 0.1, 0.1, 0.05])
 AT_AN_OBJECT = np.array([0.05, 0.05, 0.2, 0.35, 0.05, 0.3, 0.0])
+PATIENT = np.array([0.2, 0.2, 0.35, 0.1, 0.1, 0.01, 0.04])
+"""Where the action done and toggle end the episode."""
 
 
 class Record(NamedTuple):
@@ -51,7 +53,7 @@ def record(level, num_steps: int, seed: int, rgb_every: int = 10) -> tuple[Recor
         is_first = world is None
         if is_first:
             world = state_from_farama(env, level.missions.index(env.mission))
-        action = _choose(env, level.num_actions, rng)
+        action = _choose(env, level, rng)
         observation, reward, terminated, truncated, _ = env.step(action)
         moved = [x * env.height + y for x, y in (ball.cur_pos for ball in getattr(env, "obstacles", ()))]
         fresh = terminated or truncated
@@ -110,18 +112,21 @@ def mismatches(level, num_steps: int, seed: int, rgb_every: int = 10) -> dict[st
     }
 
 
-def _choose(env: Any, num_actions: int, rng: np.random.Generator) -> int:
+def _choose(env: Any, level: Any, rng: np.random.Generator) -> int:
     front = env.grid.get(*env.front_pos)
     weights = UNBIASED if front is None or front.type == "wall" else AT_AN_OBJECT
-    weights = weights[:num_actions] / weights[:num_actions].sum()
-    return int(rng.choice(num_actions, p=weights))
+    weights = (PATIENT if level.rules.done_beside else weights)[: level.num_actions]
+    return int(rng.choice(level.num_actions, p=weights / weights.sum()))
 
 
 def _beside_an_object(env: Any, rng: np.random.Generator) -> bool:
-    """Put the agent on an empty cell facing something other than a wall; False if there is no such cell.
+    """Put the agent on an empty cell facing something other than a wall; False if there is no such cell, or if it could
+    be one outside of the room (GoToDoor).
 
     In "go to" levels it never faces a target: in play the episode would have ended, so what follows is undefined.
     """
+    if hasattr(env, "target_pos") and env.grid.get(env.width - 1, env.height - 1) is None:
+        return False
     targets = env.instrs.desc.obj_set if isinstance(getattr(env, "instrs", None), GoToInstr) else []
     places = []
     for x in range(1, env.width - 1):

@@ -13,6 +13,9 @@ KINDS = (
     "MiniGrid-Fetch-6x6-N2-v0",
     "MiniGrid-PutNear-6x6-N2-v0",
     "MiniGrid-MemoryS13Random-v0",
+    "MiniGrid-GoToDoor-6x6-v0",  # the action done, beside a place
+    "MiniGrid-GoToObject-6x6-N2-v0",  # which outlives what stood there
+    "MiniGrid-RedBlueDoors-6x6-v0",  # one door after the other
 )
 """One of every kind of rule."""
 ALL = ids()

@@ -11,7 +11,8 @@ from metarims.errors import UserError
 from metarims.gridworld import VOCABULARY, VecEnv
 from metarims.gridworld.farama import make_farama, quiet_reset
 from metarims.gridworld.host_env import HostVecEnv, HostVector, read_spec, time_limit
-from metarims.gridworld.mission_table import BABYAI_VOCABULARY, MissionTable
+from metarims.gridworld.mission_table import MissionTable
+from metarims.gridworld.missions import BABYAI_VOCABULARY
 from metarims.gridworld.registry import make, make_envs, resolve
 from metarims.gridworld.types import FIRST_EVALUATION_SEED, VectorEnv
 

@@ -9,7 +9,7 @@ import pytest
 from metarims.errors import UserError
 from metarims.gridworld import make, obstacles, task_rules, tiles
 from metarims.gridworld.farama import make_farama
-from metarims.gridworld.physics import DROP, FORWARD, LEFT, PICKUP, TOGGLE
+from metarims.gridworld.physics import DONE, DROP, FORWARD, LEFT, PICKUP, RIGHT, TOGGLE
 from metarims.gridworld.state import EnvState, new_state
 
 pytestmark = pytest.mark.usefixtures("quick_module")
@@ -69,6 +69,70 @@ def test_the_place_in_put_near_outlives_its_box() -> None:
     result = take("MiniGrid-PutNear-6x6-N2-v0", state, TOGGLE, DROP)
     assert result.terminated
     assert float(result.reward) == pytest.approx(1 - 0.9 * 2 / 30)
+
+
+DOOR = tiles.door_code("red", "closed")
+
+
+def test_go_to_door_ends_at_any_toggle_and_at_any_done() -> None:
+    """minigrid/envs/gotodoor.py: ``if action == self.actions.toggle: terminated = True``."""
+    id, start = "MiniGrid-GoToDoor-5x5-v0", room(5, x=2, y=2, c2_0=DOOR | tiles.LANDMARK)
+    for action in (TOGGLE, DONE):
+        result = take(id, start, action)
+        assert result.terminated
+        assert float(result.reward) == 0
+    # Beside the door the direction does not matter.
+    for direction in range(4):
+        result = take(id, room(5, x=2, y=1, direction=direction, c2_0=DOOR | tiles.LANDMARK), DONE)
+        assert result.terminated
+        assert float(result.reward) == pytest.approx(1 - 0.9 / 100)
+    assert float(take(id, room(5, x=1, y=1, c2_0=DOOR | tiles.LANDMARK), DONE).reward) == 0  # across the corner
+
+
+def test_the_place_in_go_to_object_is_where_the_object_was_at_first() -> None:
+    """minigrid/envs/gotoobject.py keeps ``self.target_pos`` when the object is carried away."""
+    id, start = "MiniGrid-GoToObject-6x6-N2-v0", room(6, c2_1=BOX | tiles.LANDMARK)
+    taken = take(id, start, PICKUP)
+    assert not taken.terminated
+    assert int(taken.state.carrying) == BOX
+    assert float(take(id, start, PICKUP, DONE).reward) == pytest.approx(1 - 0.9 * 2 / 180)
+    assert float(take(id, start, PICKUP, RIGHT, RIGHT, RIGHT, DONE).reward) > 0
+    # Beside the object, once it lies elsewhere, done is a failure.
+    assert float(take(id, room(6, x=3, y=2, c2_1=tiles.EMPTY | tiles.LANDMARK, c3_3=BOX), DONE).reward) == 0
+    # What is put there later, and taken away again, does not move the place.
+    bare = room(6, c2_1=tiles.EMPTY | tiles.LANDMARK)._replace(carrying=jnp.uint8(BALL))
+    swapped = take(id, bare, DROP)
+    assert int(swapped.state.grid[2, 1]) == BALL | tiles.LANDMARK
+    assert int(take(id, swapped.state, PICKUP).state.grid[2, 1]) == tiles.EMPTY | tiles.LANDMARK
+
+
+def test_red_blue_doors_needs_the_red_door_open_when_the_blue_one_opens() -> None:
+    """minigrid/envs/redbluedoors.py: a red door that was opened and closed again does not count."""
+    red, blue = tiles.door_code("red", "closed") | tiles.LANDMARK, tiles.door_code("blue", "closed") | tiles.TARGET
+    id, start = "MiniGrid-RedBlueDoors-6x6-v0", room(6, x=2, y=2, c3_2=red, c1_2=blue)
+    failed = take(id, start, LEFT, LEFT, TOGGLE)
+    assert failed.terminated
+    assert float(failed.reward) == 0
+    assert not take(id, start, TOGGLE).terminated
+    done = take(id, start, TOGGLE, LEFT, LEFT, TOGGLE)
+    assert done.terminated
+    assert float(done.reward) == pytest.approx(1 - 0.9 * 4 / 720)
+    assert float(take(id, start, TOGGLE, TOGGLE, LEFT, LEFT, TOGGLE).reward) == 0
+
+
+def test_step_limits_of_single_rooms() -> None:
+    """LockedRoom's is ten times the side, not its square; RedBlueDoors' follows the height alone."""
+    limits = {"LockedRoom": 190, "Playground": 100, "RedBlueDoors-6x6": 720, "DistShift1": 252, "GoToDoor-8x8": 256}
+    for name, limit in limits.items():
+        id = f"MiniGrid-{name}-v0"
+        assert make(id).max_steps == make_farama(id).unwrapped.max_steps == limit
+
+
+def test_outside_of_a_small_room_of_go_to_door_nothing_is_a_wall() -> None:
+    level = make("MiniGrid-GoToDoor-8x8-v0")
+    grids = np.asarray(jax.jit(jax.vmap(level.reset))(jax.random.split(jax.random.key(0), 64)).grid)
+    corners = grids[:, -1, -1] & tiles.CODE
+    assert set(np.unique(corners)) == {tiles.EMPTY, tiles.WALL}
 
 
 DYNAMIC = "MiniGrid-Dynamic-Obstacles-6x6-v0"

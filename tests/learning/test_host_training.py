@@ -10,7 +10,7 @@ import pytest
 from minigrid.envs import EmptyEnv
 
 from metarims.config import PPO, Loop
-from metarims.gridworld.mission_table import BABYAI_VOCABULARY
+from metarims.gridworld.missions import BABYAI_VOCABULARY
 from metarims.learning.rollout import Episodes, count_episodes
 from metarims.learning.trainer import make_trainer, summarize
 

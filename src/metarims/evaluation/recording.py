@@ -23,7 +23,7 @@ from metarims.evaluation.evaluate import (
     evaluation_key,
 )
 from metarims.evaluation.random_agent import RandomAgent
-from metarims.evaluation.tables import carries, check_actions, count_actions, mission_format, tasks_of
+from metarims.evaluation.tables import carries, check_actions, check_words, count_actions, mission_format, tasks_of
 from metarims.gridworld import make, task_rules
 from metarims.gridworld import observation as obs
 from metarims.gridworld.missions import MissionFormat
@@ -72,6 +72,8 @@ def record_agents(
         played = tasks_of(saved, env)
         for task in played:
             check_actions(saved, task, count_actions(task, backend, VIEW_ELSEWHERE))
+            if backend == "jax":
+                check_words(saved, task, ablation)
         for task, share in share_out(num_episodes, played):
             how = {"carry": carries(saved), "ablation": ablation}
             words = mission_format(saved, task, ablation)

@@ -28,7 +28,7 @@ from metarims.evaluation.evaluate import (
 )
 from metarims.evaluation.statistics import MIN_SEEDS, Interval, seed_interval, wilson_interval
 from metarims.gridworld import make
-from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS, MissionFormat
+from metarims.gridworld.missions import LONGEST_MISSION, MissionFormat
 from metarims.gridworld.registry import is_native, tasks
 from metarims.runs.export import SavedAgent
 from metarims.runs.files import write_atomic, writing
@@ -134,6 +134,7 @@ def _evaluate(
     if backend == "farama":
         first, words = first_farama_seed(seed, saved.seed), mission_format(saved, env, ablation)
         return evaluate_farama(saved.agent, env, num_episodes, first, greedy, words, **how)
+    check_words(saved, env, ablation)
     key = evaluation_key(levels_of(seed, saved.seed))
     return evaluate_jax(saved.agent, make(env), num_episodes, key, greedy, **how)
 
@@ -179,13 +180,26 @@ def check_actions(saved: SavedAgent, env: str, num_actions: int) -> None:
         )
 
 
+def check_words(saved: SavedAgent, env: str, ablation: Ablation = NO_ABLATION) -> None:
+    """Raise ``UserError`` if the agent reads missions and does not know all words of a native task."""
+    words = make(env).vocabulary
+    reads = saved.config.network.mission_dim and not ablation.no_mission
+    if reads and saved.vocabulary[: len(words)] != words:
+        unknown = " ".join(word for word in words if word not in saved.vocabulary)
+        raise UserError(
+            f"The agent does not know all words of {env} ({unknown}): evaluate it on a task with the words of "
+            f"{saved.config.env}, on which it was trained, or with --no-mission.",
+            field="env",
+            value=env,
+        )
+
+
 def mission_format(saved: SavedAgent, env: str, ablation: Ablation = NO_ABLATION) -> MissionFormat:
     """The agent's vocabulary and the longest mission of this task; no words if the agent reads no missions."""
     if ablation.no_mission or not saved.config.network.mission_dim:
         return MissionFormat(None)
-    return MissionFormat(
-        saved.vocabulary, MAX_WORDS if is_native(env) else max(LONGEST_MISSION, saved.config.max_words)
-    )
+    longest = make(env).mission_tokens.shape[1] if is_native(env) else max(LONGEST_MISSION, saved.config.max_words)
+    return MissionFormat(saved.vocabulary, longest)
 
 
 def carries(saved: SavedAgent) -> bool:

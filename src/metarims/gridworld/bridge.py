@@ -74,7 +74,7 @@ def _named_objects(env: Any) -> Iterator[tuple[Any, int]]:
 
 def _wanted(env: Any) -> tuple[str, str] | None:
     """Type and colour of what Fetch wants fetched and PutNear wants moved."""
-    if hasattr(env, "targetType"):
+    if hasattr(env, "targetColor"):
         return env.targetType, env.targetColor
     return (env.move_type, env.moveColor) if hasattr(env, "move_type") else None
 
@@ -84,8 +84,12 @@ def _named_cells(env: Any) -> Iterator[tuple[Any, int]]:
     if hasattr(env, "success_pos"):
         yield env.success_pos, TARGET
         yield env.failure_pos, LANDMARK
-    if hasattr(env, "move_type"):
+    if hasattr(env, "target_pos"):
         yield env.target_pos, LANDMARK
+    for name, flag in (("blue_door", TARGET), ("red_door", LANDMARK)):
+        if hasattr(env, name):  # It does not know its own place.
+            y, x = divmod(env.grid.grid.index(getattr(env, name)), env.width)
+            yield (x, y), flag
 
 
 def _code(thing: Any) -> int:

@@ -1,6 +1,6 @@
 """Our environments for Gymnasium: ``gymnasium.make_vec("metarims/BabyAI-GoToLocal-v0", num_envs=...)``.
 
-Importing this module registers the ids. A mission is its tokens, padded with 0 (``metarims.gridworld.VOCABULARY``).
+Importing this module registers the ids. A mission is its tokens, padded with 0 (``level.vocabulary``).
 """
 
 from typing import Any
@@ -17,7 +17,6 @@ from metarims.errors import UserError
 from metarims.gridworld import observation as obs
 from metarims.gridworld import task_rules
 from metarims.gridworld.levels.base import Level
-from metarims.gridworld.missions import MAX_WORDS, VOCABULARY
 from metarims.gridworld.registry import ids, make
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import SYMBOLS
@@ -135,7 +134,7 @@ class GymVectorEnv(VectorEnv):
 
 def _spaces(level: Level, rgb: bool) -> tuple[Dict, Discrete]:
     shape = (VIEW * TILE, VIEW * TILE, 3) if rgb else (VIEW, VIEW, 3)
-    mission = MultiDiscrete(np.full(MAX_WORDS, len(VOCABULARY) + 1))
+    mission = MultiDiscrete(np.full(level.mission_tokens.shape[1], len(level.vocabulary) + 1))
     space = Dict({"image": Box(0, 255, shape, np.uint8), "direction": Discrete(4), "mission": mission})
     return space, Discrete(level.num_actions)
 

@@ -20,8 +20,8 @@ from jaxtyping import Array, Bool, Int, Int32, PRNGKeyArray
 from metarims.errors import UserError, format_value
 from metarims.gridworld.batching import with_batch_rule
 from metarims.gridworld.farama import make_farama, naming_failures, quiet_reset
-from metarims.gridworld.mission_table import BABYAI_VOCABULARY, MissionTable
-from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS
+from metarims.gridworld.mission_table import MissionTable
+from metarims.gridworld.missions import BABYAI_VOCABULARY, LONGEST_MISSION, MAX_WORDS
 from metarims.gridworld.tiles import AGENT, EMPTY, KEY, SYMBOLS
 from metarims.gridworld.types import (
     FIRST_EVALUATION_SEED,

@@ -5,10 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from metarims.errors import UserError
-from metarims.gridworld.missions import VOCABULARY, tokenize
-
-BABYAI_VOCABULARY = (*VOCABULARY, "after", "room", "from", "unlock")
-"""Enough words for every mission of Farama's BabyAI and MiniGrid. New ones go at the end: agents keep their tokens."""
+from metarims.gridworld.missions import tokenize
 
 
 class MissionTable:

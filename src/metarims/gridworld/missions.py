@@ -16,10 +16,13 @@ _WORDS = """
 """
 
 VOCABULARY = tuple(_WORDS.split())
-"""Every word of every mission; token = 1 + index, 0 is padding."""
+"""The words of most missions; token = 1 + index, 0 is padding."""
+
+BABYAI_VOCABULARY = (*VOCABULARY, "after", "room", "from", "unlock")
+"""Enough words for every mission of Farama's BabyAI and MiniGrid. New ones go at the end: agents keep their tokens."""
 
 MAX_WORDS = 13
-"""Words of the longest mission (DoorKey's)."""
+"""Tokens of a mission, as far as it is not longer."""
 
 LONGEST_MISSION = 72
 """Words of the longest mission of BabyAI: four times "put the red ball in front of you next to the blue key in front of
@@ -37,9 +40,14 @@ class MissionFormat(NamedTuple):
 _TOKEN = {word: 1 + index for index, word in enumerate(VOCABULARY)}
 
 
+def split_words(text: str) -> list[str]:
+    """The words of a mission, without commas."""
+    return text.lower().replace(",", " ").split()
+
+
 def tokenize(text: str, vocabulary: Sequence[str] = VOCABULARY, max_words: int = MAX_WORDS) -> np.ndarray:
     """A mission as tokens [max_words], padded with 0; unknown words, and too many, are a ``UserError``."""
-    words = text.lower().replace(",", " ").split()
+    words = split_words(text)
     token = _TOKEN if vocabulary is VOCABULARY else {word: 1 + index for index, word in enumerate(vocabulary)}
     if strange := list(dict.fromkeys(word for word in words if word not in token)):
         raise UserError(
@@ -107,3 +115,15 @@ LAVA_CROSSING = ("avoid the lava and get to the green goal square",)
 SIMPLE_CROSSING = ("find the opening and get to the green goal square",)
 FOUR_ROOMS = ("reach the goal",)
 MEMORY = ("go to the matching object at the end of the hallway",)
+
+GO_TO_DOOR = tuple(f"go to the {color} door" for color in COLORS)
+RED_BLUE_DOORS = ("open the red door then the blue door",)
+PLAYGROUND = ("",)
+"""No mission."""
+LOCKED_ROOM = tuple(
+    f"get the {color} key from the {other} room, unlock the {color} door and go to the goal"
+    for color in COLORS
+    for other in COLORS
+    if other != color
+)
+"""Row: 5 x colour + (the other colour, counted without the first)."""

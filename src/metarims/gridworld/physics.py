@@ -28,7 +28,8 @@ def act(
 ) -> tuple[EnvState, ActionResult]:
     """Turn, move, pick up, drop or toggle, and advance the clock.
 
-    ``doors`` False leaves out the arithmetic of doors; with ``keep_landmark`` a box toggled away leaves its flag.
+    ``doors`` False leaves out the arithmetic of doors; with ``keep_landmark`` that flag belongs to the cell: it stays
+    where it is when what stands there is taken away, and when something is put there.
     """
     width, height = state.grid.shape
     dx, dy = heading(state.direction)
@@ -39,10 +40,11 @@ def act(
 
     can_enter = (code == EMPTY) | (code == GOAL) | (code == LAVA)
     # Farama keeps nothing inside boxes here, so toggling one deletes it.
-    left_behind = EMPTY
+    left_behind, taken, put = jnp.uint8(EMPTY), front, state.carrying
     if keep_landmark is not False:
-        left_behind = jnp.where(keep_landmark, EMPTY | (front & LANDMARK), EMPTY).astype(jnp.uint8)
-    toggled = jnp.where((code >= BOX) & (code < DOOR), jnp.uint8(left_behind), front)
+        mark = jnp.where(keep_landmark, front & LANDMARK, 0).astype(jnp.uint8)
+        left_behind, taken, put = EMPTY | mark, front & ~mark, state.carrying | mark
+    toggled = jnp.where((code >= BOX) & (code < DOOR), left_behind, front)
     if doors:
         is_door = code >= DOOR
         color, door_state = door_parts(code)
@@ -56,8 +58,8 @@ def act(
     picked = (action == PICKUP) & (code >= KEY) & (code < DOOR) & empty_handed
     dropped = (action == DROP) & (code == EMPTY) & ~empty_handed
 
-    changed = jnp.where(picked, jnp.uint8(EMPTY), front)
-    changed = jnp.where(dropped, state.carrying, changed)
+    changed = jnp.where(picked, left_behind, front)
+    changed = jnp.where(dropped, put, changed)
     changed = jnp.where(action == TOGGLE, toggled, changed)
     at_x = jnp.arange(width, dtype=jnp.int8)[:, None] == fx
     at_y = jnp.arange(height, dtype=jnp.int8)[None, :] == fy
@@ -67,7 +69,7 @@ def act(
         x=jnp.where(moves, fx, state.x),
         y=jnp.where(moves, fy, state.y),
         direction=(state.direction + turn) & jnp.int8(3),
-        carrying=jnp.where(picked, front, jnp.where(dropped, jnp.uint8(EMPTY), state.carrying)),
+        carrying=jnp.where(picked, taken, jnp.where(dropped, jnp.uint8(EMPTY), state.carrying)),
         step_count=state.step_count + jnp.int16(1),
     )
     return after, ActionResult(jnp.where(moves, code, jnp.uint8(EMPTY)), picked, dropped, front)

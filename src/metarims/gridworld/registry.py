@@ -11,13 +11,17 @@ from metarims.errors import UserError, unknown_name
 from metarims.gridworld.levels.base import Level
 from metarims.gridworld.levels.crossing import crossing
 from metarims.gridworld.levels.doorkey import door_key
+from metarims.gridworld.levels.doors import go_to_door, red_blue_doors
 from metarims.gridworld.levels.empty import dynamic_obstacles, empty
-from metarims.gridworld.levels.fetch import fetch
+from metarims.gridworld.levels.fetch import fetch, go_to_object
 from metarims.gridworld.levels.fourrooms import four_rooms
 from metarims.gridworld.levels.goto import go_to_local, go_to_red_ball
+from metarims.gridworld.levels.lava import dist_shift, lava_gap
+from metarims.gridworld.levels.lockedroom import locked_room
 from metarims.gridworld.levels.memory import memory
 from metarims.gridworld.levels.multiroom import multi_room
 from metarims.gridworld.levels.pickup import pickup_dist, pickup_loc
+from metarims.gridworld.levels.playground import playground
 from metarims.gridworld.levels.putting import put_near, put_next_local
 from metarims.gridworld.mixture import mix
 from metarims.gridworld.types import VectorEnv
@@ -73,6 +77,14 @@ LEVELS: dict[str, Callable[[str], Level]] = {
     "MiniGrid-FourRoomsS13-v0": partial(four_rooms, size=13),
     **{f"MiniGrid-MemoryS{size}-v0": partial(memory, size=size) for size in (7, 9, 11, 13)},
     **{f"MiniGrid-MemoryS{size}Random-v0": partial(memory, size=size, random_length=True) for size in (13, 17)},
+    "MiniGrid-DistShift1-v0": partial(dist_shift, strip_row=2),
+    "MiniGrid-DistShift2-v0": partial(dist_shift, strip_row=5),
+    **{f"MiniGrid-LavaGapS{size}-v0": partial(lava_gap, size=size) for size in (5, 6, 7)},
+    **{f"MiniGrid-GoToDoor-{size}x{size}-v0": partial(go_to_door, size=size) for size in (5, 6, 8)},
+    **{f"MiniGrid-GoToObject-{size}x{size}-N2-v0": partial(go_to_object, size=size) for size in (6, 8)},
+    **{f"MiniGrid-RedBlueDoors-{size}x{size}-v0": partial(red_blue_doors, size=size) for size in (6, 8)},
+    "MiniGrid-LockedRoom-v0": locked_room,
+    "MiniGrid-Playground-v0": playground,
 }
 
 

@@ -8,7 +8,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 
 from metarims.gridworld import obstacles
-from metarims.gridworld.physics import DROP, FORWARD, LEFT, PICKUP, TOGGLE, ActionResult, act, cell_at, front_cell
+from metarims.gridworld.physics import (
+    DONE,
+    DROP,
+    FORWARD,
+    LEFT,
+    PICKUP,
+    TOGGLE,
+    ActionResult,
+    act,
+    cell_at,
+    door_parts,
+    front_cell,
+)
 from metarims.gridworld.state import EnvState, heading
 from metarims.gridworld.tiles import CODE, EMPTY, GOAL, LANDMARK, LAVA, TARGET
 
@@ -43,6 +55,12 @@ class TaskRules(NamedTuple):
     """Success when the target is dropped beside the landmark, not diagonally (BabyAI's "put next to")."""
     memory: Any = False
     """Entering the target cell succeeds, entering the landmark cell fails; pick-up toggles instead (Memory)."""
+    done_beside: Any = False
+    """The action done ends the episode, with success straight beside the landmark's cell, whatever stands there by
+    then; toggle ends it without (GoToDoor, GoToObject)."""
+    open_after: Any = False
+    """Opening the target, a door, succeeds if the landmark, another door, is open then, and fails if it is not
+    (RedBlueDoors)."""
     collision_ends: Any = False
     """Moving into what stood in front of the agent costs -1 and ends the episode; other actions than the three moves
     turn left (Dynamic-Obstacles)."""
@@ -79,7 +97,7 @@ def advance(
         collides = (action == FORWARD) & (faced != EMPTY) & (faced != GOAL) & rules.collision_ends
     if move_obstacles is not None:
         state = move_obstacles(state)
-    after, result = act(state, action, rules.doors, rules.put_near)
+    after, result = act(state, action, rules.doors, _either(rules.put_near, rules.done_beside))
     success, failure = judge(rules, state, after, action, result)
     count = after.step_count
     earned = 1 - 0.9 * (count.astype(jnp.float32) / rules.max_steps)
@@ -104,7 +122,8 @@ def judge(
         failure |= ((after.carrying & CODE) != EMPTY) & rules.fetch
     if rules.put_near is not False or rules.put_next is not False:
         dropped_target = result.dropped & _has(before.carrying, TARGET)
-        across, beside = _landmark_around(before)  # what is dropped may cover it
+        dx, dy = heading(before.direction)
+        across, beside = _landmark_around(before.grid, before.x + dx, before.y + dy)  # what is dropped may cover it
         success |= dropped_target & ((across & rules.put_near) | (beside & rules.put_next))
         wrong = (action == PICKUP) & ((after.carrying & CODE) != EMPTY) & ~_has(after.carrying, TARGET)
         failure |= (wrong | ((action == DROP) & ((before.carrying & CODE) != EMPTY))) & rules.put_near
@@ -112,19 +131,39 @@ def judge(
         cell = cell_at(after, after.x, after.y)
         success |= _has(cell, TARGET) & rules.memory
         failure |= _has(cell, LANDMARK) & rules.memory
+    if rules.done_beside is not False:
+        beside = _landmark_around(after.grid, after.x, after.y)[1]
+        success |= (action == DONE) & beside & rules.done_beside
+        failure |= ((action == DONE) | (action == TOGGLE)) & rules.done_beside
+    if rules.open_after is not False:
+        opened = (action == TOGGLE) & _has(result.front, TARGET) & ~_is_open(result.front) & rules.open_after
+        ready = (((before.grid & LANDMARK) != 0) & _is_open(before.grid)).any()
+        success |= opened & ready
+        failure |= opened
     return success, failure
+
+
+def _either(one: Any, other: Any) -> Any:
+    """One of two rules that hold; False where a level has neither."""
+    return other if one is False else one if other is False else one | other
 
 
 def _has(cell: UInt8[Array, ""], flag: int) -> Bool[Array, ""]:
     return (cell & flag) != 0
 
 
-def _landmark_around(state: EnvState) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
-    """Is a landmark within one cell of the one in front, counting diagonals; and straight beside it?"""
-    dx, dy = heading(state.direction)
-    width, height = state.grid.shape
-    away_x = jnp.abs(jnp.arange(width, dtype=jnp.int8) - (state.x + dx))[:, None]
-    away_y = jnp.abs(jnp.arange(height, dtype=jnp.int8) - (state.y + dy))[None, :]
-    marked = (state.grid & LANDMARK) != 0
+def _is_open(cells: UInt8[Array, "*n"]) -> Bool[Array, "*n"]:
+    """Of cells that are doors."""
+    return door_parts(cells & CODE)[1] == 0
+
+
+def _landmark_around(
+    grid: UInt8[Array, "W H"], x: Int[Array, ""], y: Int[Array, ""]
+) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
+    """Is a landmark within one cell of (x, y), counting diagonals; and straight beside it?"""
+    width, height = grid.shape
+    away_x = jnp.abs(jnp.arange(width, dtype=jnp.int8) - x)[:, None]
+    away_y = jnp.abs(jnp.arange(height, dtype=jnp.int8) - y)[None, :]
+    marked = (grid & LANDMARK) != 0
     across = (marked & (away_x <= 1) & (away_y <= 1)).any()
     return across, (marked & (away_x + away_y == 1)).any()

@@ -11,7 +11,6 @@ from metarims.errors import UserError
 from metarims.gridworld import observation as obs
 from metarims.gridworld import task_rules
 from metarims.gridworld.levels.base import Level
-from metarims.gridworld.missions import VOCABULARY
 from metarims.gridworld.prng import random_bits
 from metarims.gridworld.reset_buffer import BufferState, ResetBuffer, ResetState
 from metarims.gridworld.state import EnvState
@@ -38,14 +37,13 @@ class VecEnv(VectorEnv):
     task of each environment is then ``state.env.task``.
     """
 
-    vocabulary: tuple[str, ...] = VOCABULARY
-
     def __init__(self, level: Level, num_envs: int, batch: int | None = None):
         """``batch``: how many levels are drawn at a time (default: a quarter of the environments, at least 4)."""
         check_positive("num_envs", num_envs)
         check_positive("batch", 1 if batch is None else batch)
         self.level, self.num_envs = level, num_envs
         self.num_actions, self.max_steps = level.num_actions, level.max_steps
+        self.vocabulary = level.vocabulary
         self.tasks = tuple(source.id for source in level.sources)
         total, share = sum(level.weights), batch or -(-num_envs // 4)
         self._buffer = ResetBuffer(
@@ -85,7 +83,7 @@ class VecEnv(VectorEnv):
         """The table of missions, without columns that only pad."""
         del state
         tokens = self.level.mission_tokens
-        return jnp.asarray(tokens[:, : int((tokens > 0).sum(axis=1).max())])
+        return jnp.asarray(tokens[:, : max(1, int((tokens > 0).sum(axis=1).max()))])
 
     def task(self, state: VecEnvState) -> UInt8[Array, "B"]:
         return state.env.task

@@ -56,7 +56,7 @@ class SavedAgent(NamedTuple):
     num_actions: int
     num_words: int
     words: tuple[str, ...] = ()
-    """The vocabulary, token = 1 + index; empty: that of the registered levels."""
+    """The vocabulary, token = 1 + index; empty: ``VOCABULARY``."""
 
     @property
     def vocabulary(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, PRNGKeyArray, UInt32
 
-from metarims.gridworld.missions import tokenize
+from metarims.gridworld.missions import BABYAI_VOCABULARY, MAX_WORDS, VOCABULARY, split_words, tokenize
 from metarims.gridworld.physics import ACTIONS
 from metarims.gridworld.prng import RandomStream
 from metarims.gridworld.state import EnvState
@@ -36,9 +36,17 @@ class Level:
         return self.rules.max_steps
 
     @cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        """``VOCABULARY``, or the longer ``BABYAI_VOCABULARY`` if the missions need it."""
+        spoken = {word for text in self.missions for word in split_words(text)}
+        return VOCABULARY if spoken <= set(VOCABULARY) else BABYAI_VOCABULARY
+
+    @cached_property
     def mission_tokens(self) -> np.ndarray:
-        """[num_missions, 13] the missions as tokens, 0 = padding."""
-        return np.stack([tokenize(text) for text in self.missions])
+        """[num_missions, max_words] the missions as tokens of ``vocabulary``, 0 = padding; max_words is 13, or that of
+        the longest mission."""
+        max_words = max(MAX_WORDS, *(len(split_words(text)) for text in self.missions))
+        return np.stack([tokenize(text, self.vocabulary, max_words) for text in self.missions])
 
     def rules_of(self, state: EnvState) -> TaskRules:
         """The rules by which this environment is played."""
