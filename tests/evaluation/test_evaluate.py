@@ -336,3 +336,11 @@ def test_places_and_policies_that_do_not_exist_are_refused():
 def test_an_agent_with_other_actions_is_refused_in_either_world(where):
     with pytest.raises(UserError, match="The agent has 7 actions, but MiniGrid-Dynamic-Obstacles-6x6-v0 has 3"):
         tables.evaluate_agents([of_a_mixture()], "MiniGrid-Dynamic-Obstacles-6x6-v0", where, 2)
+
+
+def test_an_agent_that_does_not_know_the_words_of_a_task_is_refused():
+    locked = "MiniGrid-LockedRoom-v0"
+    with pytest.raises(UserError, match=f"does not know all words of {locked} \\(after room from unlock\\)"):
+        tables.evaluate_agents([of_a_mixture()], locked, "jax", 2)
+    tables.check_words(of_a_mixture(), locked, Ablation(no_mission=True))
+    tables.check_words(of_a_mixture(), "MiniGrid-GoToDoor-5x5-v0")
