@@ -55,7 +55,7 @@ def rank(scores: Float[Array, "M B heads"]) -> Float[Array, "M B"]:
     return jax.nn.logsumexp(attended, axis=-1) - jax.nn.logsumexp(missed, axis=-1)
 
 
-def choose_top_k(scores: Float[Array, "M *B"], num_active: int) -> Bool[Array, "M *B"]:
+def choose_top_k(scores: Float[Array, " M *B"], num_active: int) -> Bool[Array, " M *B"]:
     """The ``num_active`` modules with the highest scores; of equal ones the first. No gradient flows through it.
 
     Counts for each module how many beat it: M is small, and ``lax.top_k`` is slow on CPU.

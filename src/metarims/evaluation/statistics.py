@@ -103,7 +103,7 @@ def bootstrap_draws(
     rng: Rng = 0,
     resamples: int = RESAMPLES,
     whole_runs: bool = False,
-) -> Float[np.ndarray, "R *K"]:
+) -> Float[np.ndarray, " R *K"]:
     """R resamples of ``statistic(*tables)``, with runs redrawn with replacement.
 
     The bootstrap is stratified: runs are drawn within each task independently. ``whole_runs`` draws rows instead, for
@@ -191,7 +191,7 @@ def profile_band(
     return Profile(thresholds, fraction, *_percentiles(draws, confidence))
 
 
-def _percentiles(draws: Float[np.ndarray, "R *K"], confidence: float) -> tuple[np.ndarray, np.ndarray]:
+def _percentiles(draws: Float[np.ndarray, " R *K"], confidence: float) -> tuple[np.ndarray, np.ndarray]:
     """The two draws between which ``confidence`` of them lie: none is interpolated, as some may be infinite."""
     tail = (1 - confidence) / 2
     low = np.quantile(draws, tail, axis=0, method="lower")

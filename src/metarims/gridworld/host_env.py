@@ -211,7 +211,7 @@ class HostVecEnv(VectorEnv):
         state, time_step = self._reset(jax.random.bits(key, (), jnp.uint32))
         return state, time_step.observation
 
-    def step(self, state: HostState, actions: Int[Array, "B"]) -> tuple[HostState, TimeStep]:
+    def step(self, state: HostState, actions: Int[Array, " B"]) -> tuple[HostState, TimeStep]:
         return self._step(state.clock, actions.astype(jnp.int32))
 
     def mission_tokens(self, state: HostState | None = None) -> Int32[Array, "R L"]:

@@ -15,7 +15,7 @@ STAYS_WITH_ONE_WAY_OUT = round((8 / 9) ** 101 * 2**32)
 (probability 6.8e-6). With two free cells that chance is below 2**-32."""
 
 
-def move_obstacles(state: EnvState, bits: UInt32[Array, "N"]) -> EnvState:
+def move_obstacles(state: EnvState, bits: UInt32[Array, " N"]) -> EnvState:
     """Each obstacle in turn moves to a free cell around it, uniformly; where there is none, it stays.
 
     Only positions change from one obstacle to the next, so the grid is read once before and written once after them.
@@ -53,7 +53,7 @@ def choose(around: Int16[Array, "9"], free: Bool[Array, "9"], bits: UInt32[Array
     return jnp.where(stuck, jnp.int16(-1), chosen)
 
 
-def set_obstacles(state: EnvState, cells: Int16[Array, "N"]) -> EnvState:
+def set_obstacles(state: EnvState, cells: Int16[Array, " N"]) -> EnvState:
     """The state with its obstacles moved to ``cells``; absent ones (-1) leave no trace."""
     place = jnp.arange(state.grid.size, dtype=jnp.int16).reshape(state.grid.shape)[..., None]
     left = (place == state.obstacles).any(-1)

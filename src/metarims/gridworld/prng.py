@@ -20,11 +20,11 @@ class RandomStream:
     Without ``bits`` it gives zeros, and only counts what is read.
     """
 
-    def __init__(self, bits: UInt32[Array, "n"] | None):
+    def __init__(self, bits: UInt32[Array, " n"] | None):
         self._bits = bits
         self.used = 0
 
-    def take(self, number: int) -> UInt32[Array, "{number}"]:
+    def take(self, number: int) -> UInt32[Array, " {number}"]:
         """The next ``number`` of 32 random bits each."""
         self.used += number
         if self._bits is None:
@@ -42,7 +42,7 @@ class RandomStream:
         both = self.randint(bound * other)
         return both // other, both % other
 
-    def randints(self, number: int, bound: Any) -> Int32[Array, "{number}"]:
+    def randints(self, number: int, bound: Any) -> Int32[Array, " {number}"]:
         """Independent uniform integers in [0, bound)."""
         return multiply_high(self.take(number), bound)
 
@@ -59,8 +59,8 @@ def random_bits(seed: UInt32[Array, "2"], block: Any, shape: tuple[int, ...]) ->
 
 
 def threefry(
-    seed: UInt32[Array, "2"], high: UInt32[Array, "n"], low: UInt32[Array, "n"]
-) -> tuple[UInt32[Array, "n"], UInt32[Array, "n"]]:
+    seed: UInt32[Array, "2"], high: UInt32[Array, " n"], low: UInt32[Array, " n"]
+) -> tuple[UInt32[Array, " n"], UInt32[Array, " n"]]:
     """Threefry-2x32 with 20 rounds (Salmon et al. 2011), the generator of jax's own keys, of a counter's two halves.
 
     Written out here because on CPU jax compiles it as a loop over arrays in memory, which costs 15 times as much.

@@ -25,7 +25,7 @@ class ResetState(NamedTuple):
 
     env: EnvState
     codes: UInt8[Array, "P 7 7"]
-    next_source: UInt8[Array, "P"]
+    next_source: UInt8[Array, " P"]
     """The source of the level to be played after this one."""
 
 
@@ -36,16 +36,16 @@ class BufferState(NamedTuple):
     """
 
     slots: ResetState
-    queue: Int32[Array, "P"]
+    queue: Int32[Array, " P"]
     """Numbers of slots; each source's queue has its own part, as in ``slots``."""
-    head: Int32[Array, "K"]
+    head: Int32[Array, " K"]
     """Where each queue begins, counted from the begin of its part; it wraps round."""
-    size: Int32[Array, "K"]
+    size: Int32[Array, " K"]
     """How many levels are left in each queue."""
-    latest: Int32[Array, "K"]
+    latest: Int32[Array, " K"]
     """How many levels of each source's latest batch were accepted. A queue that is longer than this holds levels of
     the batch before, whose slots the next batch would take."""
-    batch: Int32[Array, "K"]
+    batch: Int32[Array, " K"]
     """How many batches were drawn: with ``seed`` it determines the next one; even ones go to the first half."""
     seed: UInt32[Array, "2"]
     bits: tuple[UInt32[Array, "R n"], ...]
@@ -81,13 +81,13 @@ class ResetBuffer:
         env = jax.tree.map(lambda leaf: jnp.zeros((number, *leaf.shape), leaf.dtype), env)
         return ResetState(env, jnp.zeros((number, VIEW, VIEW), jnp.uint8), jnp.zeros(number, jnp.uint8))
 
-    def draw_sources(self, bits: UInt32[Array, "n"]) -> UInt8[Array, "n"]:
+    def draw_sources(self, bits: UInt32[Array, " n"]) -> UInt8[Array, " n"]:
         """A source for each random number, by weight."""
         shares = np.cumsum(self.level.weights)[:-1] / np.sum(self.level.weights)
         bounds = np.minimum(np.floor(shares * 2.0**32), 2**32 - 1).astype(np.uint32)
         return (bits[:, None] >= bounds).sum(1, dtype=jnp.uint8)
 
-    def _is_short(self, buffer: BufferState, playing: ResetState, waiting: Bool[Array, "B"]) -> Bool[Array, ""]:
+    def _is_short(self, buffer: BufferState, playing: ResetState, waiting: Bool[Array, " B"]) -> Bool[Array, ""]:
         """Whether more wait than there are levels, and there is room for another batch."""
         wants = waiting[:, None] & (playing.next_source[:, None] == jnp.arange(len(self.batch_sizes)))
         return ((wants.sum(0) > buffer.size) & (buffer.size <= buffer.latest)).any()
@@ -126,7 +126,7 @@ class ResetBuffer:
             bits=tuple(bits),
         )
 
-    def _draw(self, source: int, bits: UInt32[Array, "R n"]) -> tuple[ResetState, Bool[Array, "R"]]:
+    def _draw(self, source: int, bits: UInt32[Array, "R n"]) -> tuple[ResetState, Bool[Array, " R"]]:
         """A batch of one source from its random bits, and which of its levels are accepted."""
         env, accepted = jax.vmap(self.level.sources[source].draw)(bits[:, 1:])
         env = jax.vmap(lambda state: self.level.embed(source, state))(env)
@@ -137,7 +137,7 @@ class ResetBuffer:
         shape = self.batch_sizes[source], self.level.sources[source].num_draws + 1
         return random_bits(seed, len(self.batch_sizes) * batch + source, shape)
 
-    def _hand_out(self, buffer: BufferState, playing: ResetState, waiting: Bool[Array, "B"]):
+    def _hand_out(self, buffer: BufferState, playing: ResetState, waiting: Bool[Array, " B"]):
         """Give levels from the head of their source's queue to those who wait, as far as they last; who still waits."""
         source = playing.next_source.astype(jnp.int32)
         wants = waiting[:, None] & (source[:, None] == jnp.arange(len(self.batch_sizes)))

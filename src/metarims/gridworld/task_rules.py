@@ -75,7 +75,7 @@ class StepResult(NamedTuple):
     truncated: Bool[Array, ""]
 
 
-def step(level: Any, state: EnvState, action: Int[Array, ""], bits: UInt32[Array, "N"] | None = None) -> StepResult:
+def step(level: Any, state: EnvState, action: Int[Array, ""], bits: UInt32[Array, " N"] | None = None) -> StepResult:
     """One step of one environment (to be vmapped) of ``level``; ``bits``: a random number for each obstacle."""
     move = None if bits is None or not level.num_obstacles else partial(obstacles.move_obstacles, bits=bits)
     return advance(level.rules_of(state), state, action, move)

@@ -75,7 +75,7 @@ class VectorEnv:
         """New levels for all, and what the agents observe."""
         raise NotImplementedError
 
-    def step(self, state: Any, actions: Int[Array, "B"]) -> tuple[Any, TimeStep]:
+    def step(self, state: Any, actions: Int[Array, " B"]) -> tuple[Any, TimeStep]:
         """One step of each."""
         raise NotImplementedError
 
@@ -88,7 +88,7 @@ class VectorEnv:
         del state
         return jnp.bool_(False)
 
-    def task(self, state: Any) -> UInt8[Array, "B"]:
+    def task(self, state: Any) -> UInt8[Array, " B"]:
         """Which of ``tasks`` each environment plays."""
         del state
         return jnp.zeros(self.num_envs, jnp.uint8)

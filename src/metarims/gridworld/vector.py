@@ -23,7 +23,7 @@ class VecEnvState(NamedTuple):
     env: EnvState
     buffer: BufferState
     """The levels that come next."""
-    next_source: UInt8[Array, "B"]
+    next_source: UInt8[Array, " B"]
     """The source of each environment's next level."""
     seed: UInt32[Array, "2"]
     """Of obstacles: with ``moves`` it determines their next move."""
@@ -60,7 +60,7 @@ class VecEnv(VectorEnv):
         seed = jax.random.key_data(key_moves)
         return VecEnvState(playing.env, buffer, playing.next_source, seed, jnp.uint32(0)), _observation(playing)
 
-    def step(self, state: VecEnvState, actions: Int[Array, "B"]) -> tuple[VecEnvState, TimeStep]:
+    def step(self, state: VecEnvState, actions: Int[Array, " B"]) -> tuple[VecEnvState, TimeStep]:
         if actions.shape != (self.num_envs,):
             raise UserError(
                 f"Actions have the shape {actions.shape}: {self.num_envs} are needed, one per environment.",
@@ -85,7 +85,7 @@ class VecEnv(VectorEnv):
         tokens = self.level.mission_tokens
         return jnp.asarray(tokens[:, : max(1, int((tokens > 0).sum(axis=1).max()))])
 
-    def task(self, state: VecEnvState) -> UInt8[Array, "B"]:
+    def task(self, state: VecEnvState) -> UInt8[Array, " B"]:
         return state.env.task
 
 

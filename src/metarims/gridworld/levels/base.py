@@ -79,7 +79,7 @@ class Level:
         jax.eval_shape(lambda: self.attempt(stream))
         return stream.used
 
-    def draw(self, bits: UInt32[Array, "n"]) -> tuple[EnvState, Bool[Array, ""]]:
+    def draw(self, bits: UInt32[Array, " n"]) -> tuple[EnvState, Bool[Array, ""]]:
         """One attempt from ``num_draws`` random numbers."""
         return self.attempt(RandomStream(bits))
 

@@ -46,7 +46,7 @@ class GoTo(Level):
 
     def _objects(
         self, stream: RandomStream, agent: Int32[Array, ""]
-    ) -> tuple[Int32[Array, "n"], Int32[Array, "n"], Int32[Array, ""]]:
+    ) -> tuple[Int32[Array, " n"], Int32[Array, " n"], Int32[Array, ""]]:
         """Cells and codes of the objects, and the code that the mission names."""
         number = self.num_objects
         kinds = 3 if self.grey else 18

@@ -24,15 +24,15 @@ class PickupLevel(Level):
     num_objects: int = 0
 
     def _objects(
-        self, stream: RandomStream, things: Int32[Array, "n"]
-    ) -> tuple[Int32[Array, "n"], UInt8[Array, "W H"]]:
+        self, stream: RandomStream, things: Int32[Array, " n"]
+    ) -> tuple[Int32[Array, " n"], UInt8[Array, "W H"]]:
         """Put things (0 ... 17) into the room; their cells (counted inside the walls), and the grid."""
         side = self.width - 2
         middle = self.width // 2 - 1
         cells = spread_out(stream.take(self.num_objects), jnp.int32(middle * side + middle), side)
         return cells, self._place(jnp.asarray(walled_room(self.width, self.height)), cells, KEY + things)
 
-    def _place(self, grid: UInt8[Array, "W H"], cells: Int32[Array, "n"], values: Int32[Array, "n"]):
+    def _place(self, grid: UInt8[Array, "W H"], cells: Int32[Array, " n"], values: Int32[Array, " n"]):
         side = self.width - 2
         return place_all(grid, cells // side + 1, cells % side + 1, values)
 

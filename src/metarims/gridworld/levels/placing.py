@@ -11,7 +11,7 @@ from metarims.gridworld.prng import multiply_high
 Number = Any
 
 
-def nth_free(rank: Number, taken: Int32[Array, "n"], exists: Any = True) -> Int32[Array, ""]:
+def nth_free(rank: Number, taken: Int32[Array, " n"], exists: Any = True) -> Int32[Array, ""]:
     """The ``rank``-th index that is not ``taken`` (ascending; entries that do not exist are passed over).
 
     It is rank + #{k: taken_k - (how many are taken before it) <= rank}.
@@ -21,7 +21,7 @@ def nth_free(rank: Number, taken: Int32[Array, "n"], exists: Any = True) -> Int3
     return rank + (exists & (taken - before <= rank)).sum(dtype=jnp.int32)
 
 
-def distinct(bits: UInt32[Array, "n"], bound: Any, kinds: int = 1) -> Any:
+def distinct(bits: UInt32[Array, " n"], bound: Any, kinds: int = 1) -> Any:
     """Different integers below ``bound``, one per random number, every order equally likely.
 
     Draw k is a rank r_k among those left; it is counted back through the earlier draws, latest first: those at or above
@@ -49,7 +49,7 @@ def around(cell: Number, side: int) -> tuple[Int32[Array, "5"], Bool[Array, "5"]
     return cells, jnp.stack([x > 0, y > 0, x >= 0, y < side - 1, x < side - 1])
 
 
-def spread_out(bits: UInt32[Array, "n"], agent: Number, side: int, kinds: int = 1) -> Any:
+def spread_out(bits: UInt32[Array, " n"], agent: Number, side: int, kinds: int = 1) -> Any:
     """Different cells of a side x side room, one by one and uniform, none of them the agent's or beside it.
 
     With ``kinds`` also an independent integer below ``kinds`` for each.
@@ -65,7 +65,7 @@ STRIDES = 4
 """Steps of the flood in each of its rounds."""
 
 
-def all_reachable(cells: Int32[Array, "n"], agent: Int32[Array, ""], side: int) -> Bool[Array, ""]:
+def all_reachable(cells: Int32[Array, " n"], agent: Int32[Array, ""], side: int) -> Bool[Array, ""]:
     """Can every object be touched from the agent by walking through empty cells of a side x side room (side <= 6)?
 
     BabyAI's ``check_objs_reachable``. The room is a bit board in two words, the upper and the lower half of its rows,
@@ -105,7 +105,7 @@ def _bits(side: int, half: int, word: int) -> list[int]:
     return [row * (side + 1) + column for row in rows for column in range(side)]
 
 
-def nth(mask: Bool[Array, "n"], rank: Number) -> Int32[Array, ""]:
+def nth(mask: Bool[Array, " n"], rank: Number) -> Int32[Array, ""]:
     """Index of the ``rank``-th true entry."""
     return (jnp.cumsum(mask, dtype=jnp.int32) <= rank).sum(dtype=jnp.int32)
 
@@ -118,7 +118,7 @@ def place(grid: UInt8[Array, "W H"], x: Number, y: Number, cell: Number) -> UInt
 
 
 def place_all(
-    grid: UInt8[Array, "W H"], x: Int32[Array, "n"], y: Int32[Array, "n"], cells: Int32[Array, "n"]
+    grid: UInt8[Array, "W H"], x: Int32[Array, " n"], y: Int32[Array, " n"], cells: Int32[Array, " n"]
 ) -> UInt8[Array, "W H"]:
     """The grid with several cells set, one after the other."""
     return jax.lax.scan(lambda grid, item: (place(grid, *item), None), grid, (x, y, cells))[0]
