@@ -15,6 +15,7 @@ from metarims.gridworld.bridge import state_from_farama
 from metarims.gridworld.farama import make_farama, quiet_reset
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import SYMBOLS
+from metarims.gridworld.types import Observation
 
 UNBIASED = np.array([0.15, 0.15, 0.3, 0.15, 0.1, 0.1, 0.05])
 AT_AN_OBJECT = np.array([0.05, 0.05, 0.2, 0.35, 0.05, 0.3, 0.0])
@@ -52,7 +53,7 @@ def record(level, num_steps: int, seed: int, rgb_every: int = 10) -> tuple[Recor
             world = None  # the agent was carried elsewhere
         is_first = world is None
         if is_first:
-            world = state_from_farama(env, level.missions.index(env.mission))
+            world = state_from_farama(env, level.missions.index(env.mission), level)
         action = _choose(env, level, rng)
         observation, reward, terminated, truncated, _ = env.step(action)
         moved = [x * env.height + y for x, y in (ball.cur_pos for ball in getattr(env, "obstacles", ()))]
@@ -70,21 +71,27 @@ def record(level, num_steps: int, seed: int, rgb_every: int = 10) -> tuple[Recor
 
 def replay(level, history: Record) -> tuple[np.ndarray, Any]:
     """Our tile codes and outcomes for the same actions."""
+    start = jax.tree.map(jnp.asarray, history.start)
+    inputs = history.is_first, start, jnp.asarray(history.actions), jnp.asarray(history.moved)
+    _, out = _play(level.rules._replace(max_steps=0), level.num_obstacles > 0, level.max_steps, inputs)
+    return jax.tree.map(np.asarray, out)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _play(rules, moves: bool, max_steps, inputs):
+    """One program for all levels with the same shapes and rules."""
+    rules = rules._replace(max_steps=max_steps)
 
     def one(world, inputs):
         is_first, start, action, moved = inputs
         world = jax.tree.map(lambda new, old: jnp.where(is_first, new, old), start, world)
-        result = task_rules.advance(
-            level.rules, world, action, partial(_follow, moved=moved) if level.num_obstacles else None
-        )
-        observation = obs.observe(level, result.state)
+        result = task_rules.advance(rules, world, action, partial(_follow, moved=moved) if moves else None)
+        codes = obs.observe_codes(rules, result.state)
+        observation = Observation(codes, result.state.direction, result.state.mission)
         return result.state, (observation, result.reward, result.terminated, result.truncated)
 
-    start = jax.tree.map(jnp.asarray, history.start)
-    first = jax.tree.map(lambda leaf: leaf[0], start)
-    inputs = history.is_first, start, jnp.asarray(history.actions), jnp.asarray(history.moved)
-    _, out = jax.jit(lambda first, inputs: jax.lax.scan(one, first, inputs))(first, inputs)
-    return jax.tree.map(np.asarray, out)
+    first = jax.tree.map(lambda leaf: leaf[0], inputs[1])
+    return jax.lax.scan(one, first, inputs)
 
 
 def _follow(world: EnvState, moved: jax.Array) -> EnvState:

@@ -18,4 +18,14 @@ KINDS = (
     "MiniGrid-RedBlueDoors-6x6-v0",  # one door after the other
 )
 """One of every kind of rule."""
+ROOMS = (
+    "BabyAI-GoTo-v0",  # rooms, doors, objects in all of them
+    "BabyAI-GoToObjDoor-v0",  # the agent may face the door from the beginning
+    "BabyAI-Unlock-v0",  # a locked room
+    "BabyAI-KeyCorridorS3R2-v0",  # rooms without a wall between them
+    "BabyAI-OpenDoorDebug-v0",  # open a door and no other, named by its place
+    "BabyAI-PutNextS5N2Carrying-v0",  # objects that are carried from the beginning
+    "BabyAI-KeyInBox-v0",  # a box that holds something
+)
+"""The same of levels on a grid of rooms. They are not in ``reference.npz``."""
 ALL = ids()

@@ -66,7 +66,7 @@ def statistics(world: EnvState) -> dict[str, np.ndarray]:
 
 def our_levels(level, number: int, seed: int) -> EnvState:
     """``number`` levels drawn natively."""
-    attempts = 8 * number if "MultiRoom" in level.id else 2 * number
+    attempts = 8 * number if "MultiRoom" in level.id else 5 * number
     batch = 4096
 
     @jax.jit
@@ -89,7 +89,7 @@ def farama_levels(level, number: int, seed: int) -> EnvState:
     worlds = []
     for _ in range(number):
         quiet_reset(env)
-        worlds.append(state_from_farama(env, level.missions.index(env.mission)))
+        worlds.append(state_from_farama(env, level.missions.index(env.mission), level))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *worlds)
 
 

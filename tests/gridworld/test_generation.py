@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tests.gridworld.make_reference import NUM_LEVELS, SEED, load
-from tests.gridworld.selection import ALL, KINDS
+from tests.gridworld.selection import ALL, KINDS, ROOMS
 from tests.gridworld.statistics import count, farama_levels, our_levels, p_value, worst
 from tests.gridworld.toys import numbered
 
@@ -41,9 +41,17 @@ def test_new_levels_of_both_are_distributed_alike(id: str) -> None:
     """Both sides drawn anew, with other seeds than the committed counts; and those counts still hold."""
     level = make(id)
     theirs = count(farama_levels(level, NUM_LEVELS, SEED + 1))
-    for other in (count(our_levels(level, NUM_LEVELS, seed=2)), load(id)):
+    committed = [load(id)] if load(id) else []
+    for other in [count(our_levels(level, NUM_LEVELS, seed=2)), *committed]:
         p, statistic = worst(other, theirs)
         assert p > SMALLEST, statistic
+
+
+@pytest.mark.parametrize("id", ROOMS)
+def test_levels_of_rooms_are_distributed_as_faramas(id: str) -> None:
+    level = make(id)
+    p, statistic = worst(count(our_levels(level, 4000, seed=1)), count(farama_levels(level, 400, SEED)))
+    assert p > SMALLEST, statistic
 
 
 def test_a_biased_generator_is_found_out() -> None:
@@ -101,7 +109,7 @@ def test_reset_draws_until_a_level_is_kept_and_is_a_function_of_its_key() -> Non
     assert len(np.unique(first.mission)) > 60
 
 
-@pytest.mark.parametrize("id", [*KINDS, "MiniGrid-Empty-5x5-v0", "MiniGrid-MemoryS7-v0"])
+@pytest.mark.parametrize("id", [*KINDS, *ROOMS, "MiniGrid-Empty-5x5-v0", "MiniGrid-MemoryS7-v0"])
 def test_an_attempt_reads_as_many_random_numbers_as_were_counted(id: str) -> None:
     level = make(id)
     bits = lambda number: jax.ShapeDtypeStruct((number,), jnp.uint32)  # noqa: E731

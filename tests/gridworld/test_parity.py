@@ -2,7 +2,7 @@
 
 import pytest
 from tests.gridworld.replay import mismatches
-from tests.gridworld.selection import ALL, KINDS
+from tests.gridworld.selection import ALL, KINDS, ROOMS
 
 from metarims.gridworld import make
 
@@ -19,7 +19,7 @@ def check(id: str, num_steps: int, seed: int) -> dict[str, int]:
     return result
 
 
-@pytest.mark.parametrize("id", KINDS)
+@pytest.mark.parametrize("id", [*KINDS, *ROOMS])
 def test_steps_equal_faramas(id: str) -> None:
     seen = check(id, 1500, seed=1)
     if id == "BabyAI-GoToLocalS5N2-v0":  # The comparison sees successes, and episodes without.

@@ -29,10 +29,11 @@ def draw_tile(code: int, size: int, lit: bool) -> np.ndarray:
 _CODE_OF = {tuple(map(int, symbol)): code for code, symbol in enumerate(SYMBOLS[:AGENT])}
 
 
-def state_from_farama(env: Any, mission: int = 0) -> EnvState:
+def state_from_farama(env: Any, mission: int = 0, level: Any = None) -> EnvState:
     """The state of a Farama environment (after ``reset`` or any ``step``) as a ``EnvState`` of numpy arrays.
 
-    ``mission`` is the row of the level's table that holds ``env.mission``.
+    ``mission`` is the row of the level's table that holds ``env.mission``. With ``level``, whose environment it is, the
+    state has all that states of this level have.
     """
     env = env.unwrapped
     grid = np.array([[_code(env.grid.get(x, y)) for y in range(env.height)] for x in range(env.width)], np.uint8)
@@ -57,7 +58,18 @@ def state_from_farama(env: Any, mission: int = 0) -> EnvState:
         "task": np.uint8(0),
         "obstacles": np.array([x * env.height + y for x, y in obstacles], np.int16),
     }
+    if level is not None and level.blank.contents is not None:
+        fields["contents"] = np.array([_content(thing) for thing in _things(env)], np.uint8)
     return EnvState(**fields)
+
+
+def _things(env: Any) -> list[Any]:
+    """What stands on each cell x H + y, then what is carried."""
+    return [*(env.grid.get(x, y) for x in range(env.width) for y in range(env.height)), env.carrying]
+
+
+def _content(thing: Any) -> int:
+    return _code(getattr(thing, "contains", None))
 
 
 def _named_objects(env: Any) -> Iterator[tuple[Any, int]]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metarims.errors import UserError
+from metarims.gridworld.descriptions import PLACES
 from metarims.gridworld.tiles import COLORS, KINDS
 
 _WORDS = """
@@ -71,6 +72,15 @@ def tokenize(text: str, vocabulary: Sequence[str] = VOCABULARY, max_words: int =
 OBJECTS = tuple(f"{color} {kind}" for kind in KINDS for color in COLORS)
 """The 18 objects in the order of their tile codes."""
 
+THINGS = (*OBJECTS, *(f"{color} door" for color in COLORS))
+"""The objects, then the doors by colour."""
+
+
+def naming(verb: str, things: Sequence[str] = THINGS, articles: Sequence[str] = ("the", "a")) -> tuple[str, ...]:
+    """Row: number of things x (are there several?) + thing."""
+    return tuple(f"{verb} {article} {thing}" for article in articles for thing in things)
+
+
 GO_TO = tuple(f"go to {article} {thing}" for article in ("the", "a") for thing in OBJECTS)
 """Row: 18 x (are there several?) + (code - KEY)."""
 
@@ -80,8 +90,6 @@ PICKUP_DIST = (
     *(f"pick up {article} {color} object" for article in ("a", "the") for color in COLORS),
 )[:-1]
 """By colour and kind, by kind, by colour. "The grey object" never occurs: in Farama it matches the walls as well."""
-
-PLACES = ("", " on your left", " on your right", " in front of you", " behind you")
 
 PICKUP_LOC = tuple(
     f"pick up {article} {color}{kind}{place}"

@@ -15,7 +15,7 @@ from metarims.errors import UserError
 from metarims.gridworld.levels.base import Level
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.task_rules import TaskRules
-from metarims.gridworld.tiles import WALL
+from metarims.gridworld.tiles import EMPTY, WALL
 
 STATIC = ("doors", "walled")
 """Fields of ``TaskRules`` that are one Python value for the whole mixture."""
@@ -70,11 +70,19 @@ class Mixture(Level):
         beyond = (0, self.width - level.width), (0, self.height - level.height)
         x, y = state.obstacles // level.height, state.obstacles % level.height
         absent = jnp.full(self.num_obstacles - level.num_obstacles, -1, jnp.int16)
+        contents = None
+        if any(level.blank.contents is not None for level in self.levels):
+            held = jnp.full(level.width * level.height + 1, EMPTY, jnp.uint8)
+            held = held if state.contents is None else state.contents
+            on_floor = held[:-1].reshape(level.width, level.height)
+            on_floor = jnp.pad(on_floor, beyond, constant_values=EMPTY)
+            contents = jnp.append(on_floor.reshape(-1), held[-1])
         return state._replace(
             grid=jnp.pad(state.grid, beyond, constant_values=WALL),
             mission=jnp.asarray(self.mission_rows[source])[state.mission],
             task=jnp.uint8(source),
             obstacles=jnp.concatenate([x * self.height + y, absent]).astype(jnp.int16),
+            contents=contents,
         )
 
     def reset(self, key: PRNGKeyArray) -> EnvState:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, UInt8
 
-from metarims.gridworld.state import EnvState, heading
+from metarims.gridworld.state import EnvState, Instruction, heading
 from metarims.gridworld.tiles import BOX, CODE, DOOR, EMPTY, GOAL, KEY, LANDMARK, LAVA
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
@@ -39,12 +39,15 @@ def act(
     carried = state.carrying & CODE
 
     can_enter = (code == EMPTY) | (code == GOAL) | (code == LAVA)
-    # Farama keeps nothing inside boxes here, so toggling one deletes it.
-    left_behind, taken, put = jnp.uint8(EMPTY), front, state.carrying
+    # A box that is toggled gives way to what it holds, mostly nothing.
+    is_box = (code >= BOX) & (code < DOOR)
+    index = fx.astype(jnp.int32) * height + fy
+    inside = jnp.uint8(EMPTY) if state.contents is None else state.contents.at[index].get(mode="clip")
+    left_behind, opened_box, taken, put = jnp.uint8(EMPTY), inside, front, state.carrying
     if keep_landmark is not False:
         mark = jnp.where(keep_landmark, front & LANDMARK, 0).astype(jnp.uint8)
-        left_behind, taken, put = EMPTY | mark, front & ~mark, state.carrying | mark
-    toggled = jnp.where((code >= BOX) & (code < DOOR), left_behind, front)
+        left_behind, opened_box, taken, put = EMPTY | mark, inside | mark, front & ~mark, state.carrying | mark
+    toggled = jnp.where(is_box, opened_box, front)
     if doors:
         is_door = code >= DOOR
         color, door_state = door_parts(code)
@@ -72,7 +75,30 @@ def act(
         carrying=jnp.where(picked, taken, jnp.where(dropped, jnp.uint8(EMPTY), state.carrying)),
         step_count=state.step_count + jnp.int16(1),
     )
-    return after, ActionResult(jnp.where(moves, code, jnp.uint8(EMPTY)), picked, dropped, front)
+    if state.contents is not None:
+        held = state.contents[-1]
+        here = jnp.where(picked | ((action == TOGGLE) & is_box), jnp.uint8(EMPTY), jnp.where(dropped, held, inside))
+        in_hand = jnp.where(picked, inside, jnp.where(dropped, jnp.uint8(EMPTY), held))
+        at_front = jnp.arange(width * height + 1) == index
+        contents = jnp.where(at_front, here, state.contents).at[-1].set(in_hand)
+        after = after._replace(contents=contents)
+    result = ActionResult(jnp.where(moves, code, jnp.uint8(EMPTY)), picked, dropped, front)
+    if state.instruction is not None:
+        deleted = (action == TOGGLE) & is_box
+        after = after._replace(instruction=_track(state.instruction, at_x & at_y, index, action, result, deleted))
+    return after, result
+
+
+def _track(
+    told: Instruction, at_front: Bool[Array, "W H"], index: Any, action: Any, result: ActionResult, deleted: Any
+) -> Instruction:
+    """Keep book of where the objects of an instruction are after an action."""
+    bits = told.meant.reshape(-1).at[index].get(mode="clip")
+    left = jnp.where(result.picked | deleted, jnp.uint8(0), jnp.where(result.dropped, told.held, bits))
+    meant = jnp.where(at_front, left, told.meant)
+    held = jnp.where(result.picked, bits, jnp.where(result.dropped, jnp.uint8(0), told.held))
+    # Farama looks again where things are when the action is to drop, and only then.
+    return told._replace(meant=meant, held=held, known=jnp.where(action == DROP, meant, told.known))
 
 
 def door_parts(code: UInt8[Array, "*n"]) -> tuple[UInt8[Array, "*n"], UInt8[Array, "*n"]]:

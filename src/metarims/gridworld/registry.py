@@ -8,6 +8,7 @@ from functools import cache, partial
 from typing import Any, Literal
 
 from metarims.errors import UserError, unknown_name
+from metarims.gridworld.levels import babyai
 from metarims.gridworld.levels.base import Level
 from metarims.gridworld.levels.crossing import crossing
 from metarims.gridworld.levels.doorkey import door_key
@@ -85,6 +86,7 @@ LEVELS: dict[str, Callable[[str], Level]] = {
     **{f"MiniGrid-RedBlueDoors-{size}x{size}-v0": partial(red_blue_doors, size=size) for size in (6, 8)},
     "MiniGrid-LockedRoom-v0": locked_room,
     "MiniGrid-Playground-v0": playground,
+    **babyai.LEVELS,
 }
 
 

@@ -75,9 +75,7 @@ class ResetBuffer:
 
     def blank(self, number: int) -> ResetState:
         """Arrays for ``number`` environments."""
-        source = self.level.sources[0]
-        env = jax.eval_shape(source.draw, jax.ShapeDtypeStruct((source.num_draws,), jnp.uint32))[0]
-        env = jax.eval_shape(lambda state: self.level.embed(0, state), env)
+        env = jax.eval_shape(lambda state: self.level.embed(0, state), self.level.sources[0].blank)
         env = jax.tree.map(lambda leaf: jnp.zeros((number, *leaf.shape), leaf.dtype), env)
         return ResetState(env, jnp.zeros((number, VIEW, VIEW), jnp.uint8), jnp.zeros(number, jnp.uint8))
 

@@ -3,9 +3,24 @@
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Int8, Int16, UInt8
+from jaxtyping import Array, Bool, Int, Int8, Int16, UInt8
 
 from metarims.gridworld.tiles import EMPTY
+
+
+class Instruction(NamedTuple):
+    """What is to be done (``instructions``), and what of it is done; where it is about several objects in turn."""
+
+    verbs: UInt8[Array, "*B 4"]
+    """Two actions of the first part and two of the second; ``NOTHING`` where there is none."""
+    done: Bool[Array, "*B 4"]
+    """Which actions have been done; those that are nothing are done from the beginning."""
+    meant: UInt8[Array, "*B W H"]
+    """Bit k of a cell: what stands here is an object of action k; bit 4 + k: a thing next to which to put it."""
+    known: UInt8[Array, "*B W H"]
+    """The same as Farama's verifier believes it: as ``meant`` was at the start, or when something was last dropped."""
+    held: UInt8[Array, "*B"]
+    """The bits of what is carried."""
 
 
 class EnvState(NamedTuple):
@@ -26,10 +41,23 @@ class EnvState(NamedTuple):
     """Which level of a mixture this is; 0 where there is only one."""
     obstacles: Int16[Array, "*B N"]
     """Cell (x H + y) of each obstacle that moves by itself, in the order of moving; -1 if absent. Mostly N = 0."""
+    contents: UInt8[Array, "*B C"] | None = None
+    """Where boxes may hold something: the cell value of what is in the box on each cell x H + y and, last, in the
+    carried one; ``EMPTY`` elsewhere."""
+    instruction: Instruction | None = None
+    """Where the task's rules alone do not say what is to be done."""
+    tokens: UInt8[Array, "*B L"] | None = None
+    """Where missions are too many for a table: the words of this one (``Level.vocabulary``), padded with 0."""
 
 
 def new_state(
-    grid: UInt8[Array, "W H"], x: Any, y: Any, direction: Any, mission: Any = 0, obstacles: Any = ()
+    grid: UInt8[Array, "W H"],
+    x: Any,
+    y: Any,
+    direction: Any,
+    mission: Any = 0,
+    obstacles: Any = (),
+    contents: UInt8[Array, "C"] | None = None,
 ) -> EnvState:
     """The state at the start of an episode: empty hands, clock at zero."""
     return EnvState(
@@ -42,6 +70,7 @@ def new_state(
         step_count=jnp.int16(0),
         task=jnp.uint8(0),
         obstacles=jnp.asarray(obstacles, jnp.int16).reshape(-1),
+        contents=contents,
     )
 
 

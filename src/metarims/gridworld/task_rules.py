@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 
 from metarims.gridworld import obstacles
+from metarims.gridworld.instructions import errands, judge_instruction
 from metarims.gridworld.physics import (
     DONE,
     DROP,
@@ -22,7 +23,7 @@ from metarims.gridworld.physics import (
     front_cell,
 )
 from metarims.gridworld.state import EnvState, heading
-from metarims.gridworld.tiles import CODE, EMPTY, GOAL, LANDMARK, LAVA, TARGET
+from metarims.gridworld.tiles import CODE, DOOR, EMPTY, GOAL, LANDMARK, LAVA, TARGET
 
 
 class TaskRules(NamedTuple):
@@ -46,6 +47,14 @@ class TaskRules(NamedTuple):
     """Success when a target stands in front of the agent (BabyAI's "go to")."""
     pick_up: Any = False
     """Success when a target is picked up (BabyAI's "pick up")."""
+    open: Any = False
+    """Success when a target, a door, is opened (BabyAI's "open")."""
+    open_no_other: Any = False
+    """Toggling any door without success fails ("open", strict)."""
+    obey: Any = False
+    """The state's instruction is to be done (``instructions``)."""
+    per_errand: Any = False
+    """``max_steps`` are for each walk that the instruction needs."""
     fetch: Any = False
     """The first object picked up ends the episode; a target with success."""
     put_near: Any = False
@@ -99,6 +108,14 @@ def advance(
         state = move_obstacles(state)
     after, result = act(state, action, rules.doors, _either(rules.put_near, rules.done_beside))
     success, failure = judge(rules, state, after, action, result)
+    if after.instruction is not None and rules.obey is not False:
+        verdict = judge_instruction(state, after, action, result)
+        after = after._replace(instruction=after.instruction._replace(done=verdict.done))
+        success |= verdict.success & rules.obey
+        failure |= verdict.failure & rules.obey
+    if state.instruction is not None and rules.per_errand is not False:
+        limit = rules.max_steps * jnp.where(rules.per_errand, errands(state.instruction), 1)
+        rules = rules._replace(max_steps=limit)
     count = after.step_count
     earned = 1 - 0.9 * (count.astype(jnp.float32) / rules.max_steps)
     reward = jnp.where(collides, -1.0, jnp.where(success, earned, 0.0))
@@ -117,6 +134,13 @@ def judge(
         success |= ((front_cell(after) & TARGET) != 0) & rules.go_to
     if rules.pick_up is not False:
         success |= result.picked & _has(result.front, TARGET) & rules.pick_up
+    if rules.open is not False:
+        front = front_cell(after)
+        toggles_door = (action == TOGGLE) & ((front & CODE) >= DOOR)
+        opened = toggles_door & _is_open(front) & _has(front, TARGET)
+        success |= opened & rules.open
+        if rules.open_no_other is not False:
+            failure |= toggles_door & ~opened & rules.open_no_other
     if rules.fetch is not False:
         success |= _has(after.carrying, TARGET) & rules.fetch
         failure |= ((after.carrying & CODE) != EMPTY) & rules.fetch
@@ -124,6 +148,8 @@ def judge(
         dropped_target = result.dropped & _has(before.carrying, TARGET)
         dx, dy = heading(before.direction)
         across, beside = _landmark_around(before.grid, before.x + dx, before.y + dy)  # what is dropped may cover it
+        # BabyAI does not know before the first step what the agent holds: a drop as the first step is not noticed.
+        beside &= before.step_count > 0
         success |= dropped_target & ((across & rules.put_near) | (beside & rules.put_next))
         wrong = (action == PICKUP) & ((after.carrying & CODE) != EMPTY) & ~_has(after.carrying, TARGET)
         failure |= (wrong | ((action == DROP) & ((before.carrying & CODE) != EMPTY))) & rules.put_near

@@ -4,6 +4,7 @@ import dataclasses
 from functools import cached_property
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, PRNGKeyArray, UInt32
 
@@ -78,6 +79,12 @@ class Level:
         stream = RandomStream(None)
         jax.eval_shape(lambda: self.attempt(stream))
         return stream.used
+
+    @cached_property
+    def blank(self) -> EnvState:
+        """The shapes of one state of this level."""
+        bits = jax.ShapeDtypeStruct((self.num_draws,), jnp.uint32)
+        return jax.eval_shape(lambda bits: self.draw(bits)[0], bits)
 
     def draw(self, bits: UInt32[Array, " n"]) -> tuple[EnvState, Bool[Array, ""]]:
         """One attempt from ``num_draws`` random numbers."""
