@@ -18,7 +18,16 @@ def test_every_word_is_used_and_every_used_word_is_known() -> None:
 
 
 PAPERS = (
-    *("BabyAI-GoToLocal", "BabyAI-GoToObj", "BabyAI-GoToRedBall", "BabyAI-PickupDist", "BabyAI-PickupLoc"),
+    *(
+        "BabyAI-GoToLocal",
+        "BabyAI-GoToObj-",
+        "BabyAI-GoToObjS",
+        "BabyAI-GoToRedBall-",
+        "BabyAI-GoToRedBallG",
+        "BabyAI-GoToRedBallN",
+        "BabyAI-PickupDist-",
+    ),
+    "BabyAI-PickupLoc",
     *("MiniGrid-DoorKey", "MiniGrid-Dynamic", "MiniGrid-Empty", "MiniGrid-Fetch", "MiniGrid-FourRooms"),
     *("MiniGrid-LavaCrossing", "MiniGrid-Memory", "MiniGrid-MultiRoom", "MiniGrid-PutNear"),
 )

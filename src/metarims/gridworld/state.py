@@ -57,7 +57,7 @@ def new_state(
     direction: Any,
     mission: Any = 0,
     obstacles: Any = (),
-    contents: UInt8[Array, "C"] | None = None,
+    contents: UInt8[Array, " C"] | None = None,
 ) -> EnvState:
     """The state at the start of an episode: empty hands, clock at zero."""
     return EnvState(
