@@ -22,7 +22,7 @@ SLOTS = 4
 """Actions: two of the first part, then two of the second."""
 
 
-class Verdict(NamedTuple):
+class Judgement(NamedTuple):
     """Of one step."""
 
     done: Bool[Array, "4"]
@@ -36,7 +36,7 @@ def errands(instruction: Instruction) -> Int32[Array, ""]:
     return (verbs != NOTHING).sum(-1, dtype=jnp.int32) + (verbs == PUT_NEXT).sum(-1, dtype=jnp.int32)
 
 
-def judge_instruction(before: EnvState, after: EnvState, action: Any, result: ActionResult) -> Verdict:
+def judge_instruction(before: EnvState, after: EnvState, action: Any, result: ActionResult) -> Judgement:
     """What a step did for the instruction of ``before``."""
     told, now = before.instruction, after.instruction
     assert told is not None
@@ -81,4 +81,4 @@ def judge_instruction(before: EnvState, after: EnvState, action: Any, result: Ac
     second = told.done[2:] | (succeeds[2:] & on_second)
     done = jnp.concatenate([first, second])
     watched = ~told.done & jnp.stack([jnp.bool_(True)] * 2 + [on_second] * 2)
-    return Verdict(done, done.all(), (watched & spoils).any())
+    return Judgement(done, done.all(), (watched & spoils).any())

@@ -109,10 +109,10 @@ def advance(
     after, result = act(state, action, rules.doors, _either(rules.put_near, rules.done_beside))
     success, failure = judge(rules, state, after, action, result)
     if after.instruction is not None and rules.obey is not False:
-        verdict = judge_instruction(state, after, action, result)
-        after = after._replace(instruction=after.instruction._replace(done=verdict.done))
-        success |= verdict.success & rules.obey
-        failure |= verdict.failure & rules.obey
+        judged = judge_instruction(state, after, action, result)
+        after = after._replace(instruction=after.instruction._replace(done=judged.done))
+        success |= judged.success & rules.obey
+        failure |= judged.failure & rules.obey
     if state.instruction is not None and rules.per_errand is not False:
         limit = rules.max_steps * jnp.where(rules.per_errand, errands(state.instruction), 1)
         rules = rules._replace(max_steps=limit)
