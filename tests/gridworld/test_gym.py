@@ -14,10 +14,11 @@ from metarims.gridworld import VOCABULARY, make
 from metarims.gridworld import observation as obs
 from metarims.gridworld.farama import make_farama, quiet_reset
 from metarims.gridworld.gym import GymEnv, GymVectorEnv
-from metarims.gridworld.host_env import HostVector, codes_from_symbols
+from metarims.gridworld.host_env import HostVector
 from metarims.gridworld.listing import entries
 from metarims.gridworld.mission_table import MissionTable
 from metarims.gridworld.missions import BABYAI_VOCABULARY, LONGEST_MISSION
+from metarims.gridworld.symbols import codes_from_symbols
 from metarims.gridworld.tiles import SYMBOLS
 
 pytestmark = pytest.mark.usefixtures("quick_module")

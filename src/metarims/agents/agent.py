@@ -17,6 +17,7 @@ from metarims.agents.rims import RIMCore
 from metarims.config import Network
 from metarims.core_settings import CORES, CoreSettings, LSTMSettings, RIMSettings
 from metarims.errors import UserError, unknown_name
+from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.types import Observation, Pixels
 from metarims.rules import GROUPS
 
@@ -63,22 +64,27 @@ class Agent(eqx.Module):
         """The named parameter groups, as subtrees."""
         return {"encoder": self.encoder, **self.core.groups(), "policy": self.policy, "value": self.value}
 
+    @in_32_bits
     def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> EmbeddingTables:
         """What ``step`` and ``unroll`` look up, computed from the current weights; once per call."""
-        return self.encoder.tables(mission_tokens)
+        return self.encoder.tables(jax.lax.convert_element_type(mission_tokens, jnp.int32))
 
+    @in_32_bits
     def initial_state(self, num_envs: int, key: PRNGKeyArray | None = None) -> State:
         """The recurrent state at the beginning of an episode; ``key``: for cores that draw random numbers."""
         return self.core.initial_state(num_envs, key)
 
+    @in_32_bits
     def reset(self, state: State, done: Bool[Array, " B"]) -> State:
         """The recurrent state, initial again where an episode has ended."""
         return self.core.reset(state, done)
 
+    @in_32_bits
     def encode(self, tables: EmbeddingTables, observation: Observation | Pixels) -> Float[Array, "*B D"]:
         """Features of observations: the input of the core."""
         return self.encoder(tables, observation)
 
+    @in_32_bits
     def step(
         self, tables: EmbeddingTables, observation: Observation | Pixels, state: State
     ) -> tuple[State, AgentOutput]:
@@ -87,6 +93,7 @@ class Agent(eqx.Module):
         state, (x, metrics) = self.core.step(inputs, state)
         return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
 
+    @in_32_bits
     def unroll(
         self, tables: EmbeddingTables, observation: Observation, state: State, is_first: Bool[Array, "T B"]
     ) -> tuple[State, AgentOutput]:
@@ -95,6 +102,7 @@ class Agent(eqx.Module):
         return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
 
 
+@in_32_bits
 def policy_entropy(logits: Float[Array, "*B A"]) -> Float[Array, "*B"]:
     """The entropy of a policy, in nats: from 0 (deterministic) to log A (uniform)."""
     log_probs = jax.nn.log_softmax(logits)
@@ -123,6 +131,7 @@ def register_core(name: str, settings: type[CoreSettings], make: MakeCore) -> No
     CORES[name], _MAKE[settings] = settings, make
 
 
+@in_32_bits
 def make_agent(network: Network, core: CoreSettings, *, num_actions: int, num_words: int, key: PRNGKeyArray) -> Agent:
     """A fresh agent. ``num_words`` is the size of the vocabulary (token 0, padding, not counted)."""
     if type(core) not in _MAKE:

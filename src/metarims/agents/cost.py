@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Integer
 
 from metarims.agents.agent import Agent, count_parameters
+from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.types import VIEW, Observation
 
 
@@ -23,6 +24,7 @@ class Cost(NamedTuple):
     """The same of ``Agent.tables``, computed once per call for all tiles and missions."""
 
 
+@in_32_bits
 def measure_cost(agent: Agent, mission_tokens: Integer[Array, "num_missions L"]) -> Cost:
     """The agent's cost on a task with these missions; nothing is computed, only traced: an agent of shapes will do."""
     one = Observation(jnp.zeros((1, VIEW, VIEW), jnp.uint8), jnp.zeros(1, jnp.int8), jnp.zeros(1, jnp.int32))

@@ -11,6 +11,7 @@ from metarims.agents.cells import forget_one, step_lstm
 from metarims.agents.core import zero_where
 from metarims.agents.fast_gradients import multiply, project
 from metarims.agents.init import init_fan_in
+from metarims.gridworld.precision import in_32_bits
 
 
 class LSTMState(NamedTuple):
@@ -31,6 +32,7 @@ class LSTMCore(eqx.Module):
 
     modules: LSTMModule
 
+    @in_32_bits
     def __init__(self, input_dim: int, dim: int, *, key: PRNGKeyArray):
         key_input, key_hidden = jax.random.split(key)
         self.modules = LSTMModule(
@@ -46,6 +48,7 @@ class LSTMCore(eqx.Module):
     def output_dim(self) -> int:
         return self.modules.from_hidden.shape[0]
 
+    @in_32_bits
     def initial_state(self, num_envs: int, key: PRNGKeyArray | None = None) -> LSTMState:
         zeros = jnp.zeros((num_envs, self.output_dim))
         return LSTMState(zeros, zeros)
@@ -53,9 +56,11 @@ class LSTMCore(eqx.Module):
     def reset(self, state: LSTMState, done: Bool[Array, " B"]) -> LSTMState:
         return zero_where(done, state)
 
+    @in_32_bits
     def project_inputs(self, x: Float[Array, "*B D"]) -> Float[Array, "*B H4"]:
         return project(x, self.modules.from_input) + self.modules.bias
 
+    @in_32_bits
     def step(
         self, inputs: Float[Array, "B H4"], state: LSTMState
     ) -> tuple[LSTMState, tuple[Float[Array, "B H"], tuple[()]]]:

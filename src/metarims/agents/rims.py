@@ -18,6 +18,7 @@ from metarims.agents.fast_gradients import multiply, project
 from metarims.agents.init import init_fan_in
 from metarims.agents.router import Router, make_router
 from metarims.core_settings import RIMSettings
+from metarims.gridworld.precision import in_32_bits
 
 
 class RIMState(NamedTuple):
@@ -60,6 +61,7 @@ class RIMCore(eqx.Module):
     mask_inactive_inputs: bool = eqx.field(static=True)
     """Inactive modules get a zero input, so that their candidate states know nothing of it (as in a public cell)."""
 
+    @in_32_bits
     def __init__(self, input_dim: int, settings: RIMSettings, *, mask_inactive_inputs: bool = False, key: PRNGKeyArray):
         key_attend, key_communicate, key_input, key_hidden = jax.random.split(key, 4)
         num_modules, module_dim, input_heads = settings.num_modules, settings.module_dim, settings.input_heads
@@ -98,6 +100,7 @@ class RIMCore(eqx.Module):
         object.__setattr__(core, "router", self.router.with_active(num_active, drawn=drawn))
         return core
 
+    @in_32_bits
     def initial_state(self, num_envs: int, key: PRNGKeyArray | None = None) -> RIMState:
         """``key``: for other random bits than those that the weights give, which differ between agents."""
         zeros = jnp.zeros((num_envs, self.num_modules, self.modules.from_hidden.shape[1]))
@@ -111,6 +114,7 @@ class RIMCore(eqx.Module):
     def reset(self, state: RIMState, done: Bool[Array, " B"]) -> RIMState:
         return zero_where(done, state._replace(random_bits=None))._replace(random_bits=state.random_bits)
 
+    @in_32_bits
     def project_inputs(self, x: Float[Array, "*B D"]) -> RIMInputs:
         heads = self.attention.input.num_heads
         values = jnp.split(project(x, self.attention.input.value), heads, axis=-1)
@@ -121,6 +125,7 @@ class RIMCore(eqx.Module):
         ]
         return RIMInputs(project(x, self.attention.input.key), jnp.stack(gates, axis=-2))
 
+    @in_32_bits
     def step(self, inputs: RIMInputs, state: RIMState) -> tuple[RIMState, tuple[Float[Array, "B O"], ModuleMetrics]]:
         hidden, cell = jnp.swapaxes(state.hidden, 0, 1), jnp.swapaxes(state.cell, 0, 1)
         # Attend to the input. The query and the recurrent part of the gates share one product over the state.

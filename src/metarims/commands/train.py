@@ -77,7 +77,7 @@ class TrainCommand:
         """The command to evaluate the agents. Agents' files import no modules: of a user's environment, --env does."""
         evaluate = f"{program()} evaluate {shlex.quote(str(out))}"
         if ":" in self.config.env:
-            return f"Next, if it is a MiniGridEnv: {evaluate} --env {shlex.quote(self.config.env)}"
+            return f"Next: {evaluate} --env {shlex.quote(self.config.env)}"
         return f"Next: {evaluate}"
 
     def _note_unused_settings(self) -> None:

@@ -1,5 +1,6 @@
 """Episodes recorded step by step."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ class EpisodeRecord(NamedTuple):
 
     env: str
     mission: str
+    """At the beginning."""
     backend: str
     """``jax`` or ``farama``."""
     level_seed: int
@@ -31,6 +33,8 @@ class EpisodeRecord(NamedTuple):
     communication: Float[np.ndarray, "T M M"]
     terminated: bool
     truncated: bool
+    mission_changes: Sequence[tuple[int, str]] = ()
+    """(t, mission from state t on), in a user's environment that changes it within an episode."""
 
     @property
     def success(self) -> bool:

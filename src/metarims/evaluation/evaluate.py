@@ -15,6 +15,7 @@ from metarims.agents.agent import AgentOutput, policy_entropy
 from metarims.errors import UserError, invalid, unknown_name
 from metarims.gridworld import VecEnv
 from metarims.gridworld.missions import MissionFormat
+from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.types import FIRST_EVALUATION_SEED, Observation, Pixels
 
 EVALUATION_DOMAIN = (0x6576616C, 0x75617465)
@@ -83,6 +84,7 @@ class Evaluation(NamedTuple):
     """Of the policy, in nats, mean over steps; NaN for Farama's environments."""
 
 
+@in_32_bits
 def evaluation_key(seed: int) -> PRNGKeyArray:
     """The key of an evaluation, disjoint from all training keys."""
     root = jax.random.wrap_key_data(jnp.array(EVALUATION_DOMAIN, jnp.uint32), impl="threefry2x32")
@@ -103,8 +105,17 @@ def levels_of(seed: int, trained: int) -> int:
 
 
 def first_farama_seed(seed: int, trained: int) -> int:
-    """The first of these level seeds in Farama's environments; the next agent's are ``MAX_EPISODES`` later."""
+    """Where these levels begin in Farama's environments (``evaluation_seeds``); the next agent's are ``MAX_EPISODES``
+    later."""
     return FIRST_EVALUATION_SEED + levels_of(seed, trained) * MAX_EPISODES
+
+
+def evaluation_seeds(first: int, number: int) -> list[int]:
+    """``number`` level seeds from ``first`` on. NumPy takes none of 2^32 or more: there they begin again at
+    ``FIRST_EVALUATION_SEED``."""
+    circle = 2**32 - FIRST_EVALUATION_SEED
+    seeds = range(first, first + number)
+    return [seed if seed < 2**32 else FIRST_EVALUATION_SEED + (seed - FIRST_EVALUATION_SEED) % circle for seed in seeds]
 
 
 def sample_actions(
@@ -114,6 +125,7 @@ def sample_actions(
     return jnp.where(greedy, jnp.argmax(logits, axis=-1), jax.random.categorical(key, logits / temperature))
 
 
+@in_32_bits
 def evaluate_jax(
     agent: Any,
     level: Any,
@@ -196,6 +208,7 @@ def _play(
     return jax.lax.while_loop(lambda now: jnp.any(now.ended < quota), step, start).results
 
 
+@in_32_bits
 def evaluate_farama(
     agent: Any,
     env_id: str,
@@ -207,8 +220,8 @@ def evaluate_farama(
     ablation: Ablation = NO_ABLATION,
     carry: bool = False,
 ) -> Evaluation:
-    """Play each level seed from ``first_seed`` on once in Farama's environment, from pixels and mission text.
-    ``carry`` as in ``evaluate_jax``."""
+    """Play each level seed from ``first_seed`` on (``evaluation_seeds``) once in Gymnasium's environment, from pictures
+    and mission text. ``carry`` as in ``evaluate_jax``."""
     from metarims.gridworld.farama import FaramaBatch, play
 
     check_episodes(num_episodes)
@@ -219,8 +232,9 @@ def evaluate_farama(
     def policy(pixels: Pixels, mission_tokens: np.ndarray, is_first: np.ndarray) -> np.ndarray:
         return act(pixels, mission_tokens, is_first & (not carry))
 
-    seeds = range(first_seed, first_seed + num_episodes)
-    episodes = sorted(play(batch, seeds, policy), key=lambda episode: episode.seed)
+    seeds = evaluation_seeds(first_seed, num_episodes)
+    place = {seed: index for index, seed in enumerate(seeds)}
+    episodes = sorted(play(batch, seeds, policy), key=lambda episode: place[episode.seed])
     return Evaluation(
         np.array([episode.success for episode in episodes]),
         np.array([episode.episode_return for episode in episodes]),
@@ -238,6 +252,7 @@ def count_slots(num_episodes: int, most: int, carry: bool) -> int:
 class PixelPolicy:
     """An agent and its recurrent state (reset where ``is_first``): a function from pixels and missions to actions."""
 
+    @in_32_bits
     def __init__(self, agent: Any, num_envs: int, key: PRNGKeyArray, greedy: bool, ablation: Ablation = NO_ABLATION):
         self.agent, self.key, self.greedy = agent, key, jnp.asarray(greedy)
         self.ablation = jax.tree.map(jnp.asarray, ablation)
@@ -245,6 +260,7 @@ class PixelPolicy:
         self.output: Any = None
         """The agent's last output."""
 
+    @in_32_bits
     def __call__(
         self, pixels: Pixels, mission_tokens: Int[np.ndarray, "B L"], is_first: Bool[np.ndarray, " B"]
     ) -> Int[np.ndarray, " B"]:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Integer
 
 from metarims.evaluation.episodes import EpisodeRecord
 from metarims.gridworld import make
+from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.tiles import NUM_TILES, WALL
 from metarims.gridworld.types import VIEW, Observation
 from metarims.learning.diagnostics import measure_mutual_information
@@ -91,6 +92,7 @@ def is_at_junction(episode: EpisodeRecord) -> Bool[np.ndarray, " T"]:
     return wall[steps, x + 1, y] & ~wall[steps, x - 1, y] & ~beside[0] & ~beside[1] & ~is_last_step(episode)
 
 
+@in_32_bits
 def replay(agent: Any, env: str, episodes: Sequence[EpisodeRecord]) -> list[Bool[np.ndarray, "T M"]]:
     """The active modules of an agent at each step of recorded episodes of our environment, each from a zero state."""
     level = make(env)

@@ -21,14 +21,15 @@ from metarims.evaluation.evaluate import (
     check_episodes,
     check_seed,
     evaluation_key,
+    evaluation_seeds,
 )
 from metarims.evaluation.random_agent import RandomAgent
 from metarims.evaluation.tables import carries, check_actions, check_words, count_actions, mission_format, tasks_of
 from metarims.gridworld import make, task_rules
 from metarims.gridworld import observation as obs
 from metarims.gridworld.missions import MissionFormat
+from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.registry import tasks
-from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import CODE
 from metarims.gridworld.types import FIRST_EVALUATION_SEED
 from metarims.runs.export import SavedAgent
@@ -47,10 +48,12 @@ VIEW_ELSEWHERE = "view it with --backend farama"
 class Snapshot(NamedTuple):
     """A batch of environments at one moment, on the host."""
 
-    grid: UInt8[np.ndarray, "B W H"]
-    position: Int[np.ndarray, "B 2"]
-    direction: Int[np.ndarray, " B"]
-    view: UInt8[np.ndarray, "B 7 7"]
+    grid: Sequence[UInt8[np.ndarray, "W H"]]
+    """Rooms may differ in size."""
+    position: Sequence[Int[np.ndarray, "2"]]
+    direction: Sequence[int]
+    view: Sequence[UInt8[np.ndarray, "7 7"]]
+    mission: Sequence[str]
 
 
 def record_agents(
@@ -98,6 +101,7 @@ def share_out(num_episodes: int, tasks: Sequence[str]) -> list[tuple[str, int]]:
     return [(task, share) for task, share in zip(tasks, shares, strict=True) if share]
 
 
+@in_32_bits
 def record_episodes(
     agent: Any,
     env: str,
@@ -116,7 +120,8 @@ def record_episodes(
     check_backend(backend)
     check_seed(seed)
     ablation.check(greedy)
-    first = FIRST_EVALUATION_SEED + seed * MAX_EPISODES if backend == "farama" else 0
+    first = FIRST_EVALUATION_SEED + seed * MAX_EPISODES
+    seed_of = evaluation_seeds(first, num_episodes) if backend == "farama" else range(num_episodes)
     key = evaluation_key(seed)
     num_envs = 1 if carry else num_episodes
     if backend == "farama":
@@ -130,8 +135,8 @@ def record_episodes(
         player.begin(number)
         played = _play(player, num_envs, carry, ablation.temperature)
         episodes += [
-            _cut(played, index, env=env, mission=mission, backend=backend, level_seed=first + number + index)
-            for index, mission in enumerate(played.missions)
+            _cut(played, index, env=env, backend=backend, level_seed=seed_of[number + index])
+            for index in range(num_envs)
         ]
     return episodes
 
@@ -153,9 +158,8 @@ class JaxBackend:
 
     def snapshot(self) -> Snapshot:
         world = jax.tree.map(np.asarray, self.world)
-        return Snapshot(
-            world.grid & CODE, np.stack([world.x, world.y], -1), world.direction, np.asarray(self.observation.codes)
-        )
+        position, views = np.stack([world.x, world.y], -1), np.asarray(self.observation.codes)
+        return Snapshot(list(world.grid & CODE), list(position), world.direction.tolist(), list(views), self.missions)
 
     def decide(self, is_first: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
         tokens = jnp.asarray(self.level.mission_tokens)
@@ -186,7 +190,7 @@ def _step(level, world, actions, key):
 
 
 class FaramaBackend:
-    """The same for Farama's environments, observed as rendered pixels."""
+    """The same for Gymnasium's environments, observed as pictures."""
 
     def __init__(
         self,
@@ -203,24 +207,13 @@ class FaramaBackend:
 
         self.batch, self.first_seed = FaramaBatch(env, num_envs, mission_format), first_seed
         self.policy = PixelPolicy(agent, num_envs, key, greedy, ablation)
-        self.missions: Sequence[str] = ()
 
     def begin(self, first: int) -> None:
-        seed = self.first_seed + first
-        self.batch.reset(range(seed, seed + self.batch.num_envs))
-        self.missions = list(self.batch.missions)
+        self.batch.reset(evaluation_seeds(self.first_seed + first, self.batch.num_envs))
 
     def snapshot(self) -> Snapshot:
-        from metarims.gridworld.host_env import codes_from_symbols
-
-        unwrapped: list[Any] = [env.unwrapped for env in self.batch.envs]
-        worlds: list[EnvState] = [self.batch.env_state(index) for index in range(self.batch.num_envs)]
-        return Snapshot(
-            np.stack([np.asarray(world.grid) & CODE for world in worlds]),
-            np.array([(world.x, world.y) for world in worlds]),
-            np.array([world.direction for world in worlds]),
-            codes_from_symbols(np.stack([env.gen_obs()["image"] for env in unwrapped])),
-        )
+        scenes = [self.batch.scene(index) for index in range(self.batch.num_envs)]
+        return Snapshot(*map(list, zip(*scenes, strict=True)), mission=list(self.batch.missions))  # pyright: ignore
 
     def decide(self, is_first: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
         actions = self.policy(self.batch.pixels(), self.batch.mission_tokens, is_first)
@@ -234,7 +227,6 @@ class FaramaBackend:
 class _Played(NamedTuple):
     """A batch of episodes, time-major, each valid up to its end."""
 
-    missions: Sequence[str]
     snapshots: list[Snapshot]
     outputs: list[Any]
     temperature: float
@@ -257,7 +249,7 @@ def _play(player: JaxBackend | FaramaBackend, num_envs: int, carry: bool, temper
         active &= ~(terminated | truncated)
         is_first = np.zeros(num_envs, bool)
     columns = [np.stack(column) for column in zip(*steps, strict=True)]
-    return _Played(player.missions, snapshots, outputs, temperature, *columns)
+    return _Played(snapshots, outputs, temperature, *columns)
 
 
 def _cut(played: _Played, index: int, **known: Any) -> EpisodeRecord:
@@ -265,8 +257,11 @@ def _cut(played: _Played, index: int, **known: Any) -> EpisodeRecord:
     length = int(np.argmax((played.terminated | played.truncated)[:, index])) + 1
     snapshots = played.snapshots[: length + 1]
     outputs = played.outputs[:length]
+    missions = [snapshot.mission[index] for snapshot in snapshots]
     return EpisodeRecord(
         **known,
+        mission=missions[0],
+        mission_changes=[(t, missions[t]) for t in range(1, length + 1) if missions[t] != missions[t - 1]],
         grid=np.stack([snapshot.grid[index] for snapshot in snapshots]),
         position=np.stack([snapshot.position[index] for snapshot in snapshots]).astype(np.int32),
         direction=np.array([snapshot.direction[index] for snapshot in snapshots], np.int32),

@@ -7,12 +7,16 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from metarims.gridworld.precision import in_32_bits
+
 
 def with_batch_rule(many: Callable[..., Any], one: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """A function of arrays that becomes ``many`` under ``vmap``: all its arguments and results have a leading axis.
 
     Without ``vmap`` it is ``one``, by default ``many`` with an axis of length 1. Nested ``vmap`` joins its axes.
     """
+
+    many = in_32_bits(many)  # The rules below run where ``vmap`` does, outside of what traced the function.
 
     def call_alone(*args: Any) -> Any:
         return jax.tree.map(lambda leaf: leaf[0], many(*jax.tree.map(lambda leaf: leaf[None], args)))
@@ -28,7 +32,7 @@ def with_batch_rule(many: Callable[..., Any], one: Callable[..., Any] | None = N
         out = inner(*_broadcast(size, batched, args))
         return out, jax.tree.map(lambda _: True, out)
 
-    inner, outer = custom_vmap(many), custom_vmap(one or call_alone)
+    inner, outer = custom_vmap(many), custom_vmap(in_32_bits(one) if one else call_alone)
     inner.def_vmap(join)
     outer.def_vmap(batch)
     return outer

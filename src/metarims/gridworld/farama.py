@@ -1,4 +1,4 @@
-"""A batch of Farama's own environments on the host, for evaluating trained agents."""
+"""A batch of Gymnasium's environments on the host, Farama's or a user's, for evaluating trained agents."""
 
 import contextlib
 import io
@@ -9,16 +9,21 @@ from typing import Any, NamedTuple
 import gymnasium
 import minigrid  # registers the environments  # noqa: F401
 import numpy as np
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from minigrid.envs.fourrooms import FourRoomsEnv
 from minigrid.minigrid_env import MiniGridEnv
-from minigrid.wrappers import RGBImgPartialObsWrapper
 
 from metarims.errors import UserError
 from metarims.gridworld.bridge import state_from_farama
 from metarims.gridworld.missions import MissionFormat, tokenize
+from metarims.gridworld.observation import render_host
 from metarims.gridworld.registry import check_registered, describe_failure
 from metarims.gridworld.state import EnvState
+from metarims.gridworld.symbols import codes_from_symbols, grid_codes
 from metarims.gridworld.types import TILE, VIEW, Pixels, check_positive
+
+PICTURE = (VIEW * TILE, VIEW * TILE, 3)
+"""Shape of a rendered view."""
 
 
 class FaramaStep(NamedTuple):
@@ -30,11 +35,23 @@ class FaramaStep(NamedTuple):
     truncated: np.ndarray
 
 
+class Scene(NamedTuple):
+    """An environment at one moment."""
+
+    grid: np.ndarray
+    """[W, H] tile codes; ``grid_codes`` says what is shown of things that have none."""
+    position: np.ndarray
+    direction: int
+    view: np.ndarray
+    """[7, 7] tile codes of the observation."""
+
+
 class EpisodeStats(NamedTuple):
     """What one whole episode came to."""
 
     seed: int
     mission: str
+    """At its beginning."""
     episode_return: float
     last_reward: float
     length: int
@@ -48,9 +65,11 @@ class EpisodeStats(NamedTuple):
 
 
 class FaramaBatch:
-    """``num_envs`` environments ``gymnasium.make(env_id)`` behind ``RGBImgPartialObsWrapper``.
+    """``num_envs`` environments ``gymnasium.make(env_id)``, played from what they themselves let the agent observe.
 
-    Row b of ``mission_tokens`` is environment b's mission, and ``Pixels.mission`` is simply 0 ... B-1. What happens
+    The view is a picture: of Farama's own environments the one that minigrid draws; elsewhere it is drawn from the
+    observation's ``image``, to which wrappers and subclasses may do what they like, or is that ``image`` itself.
+    Row b of ``mission_tokens`` is environment b's mission now, and ``Pixels.mission`` is simply 0 ... B-1. What happens
     in an episode depends on its level seed and its actions alone, never on its neighbours.
     """
 
@@ -63,15 +82,15 @@ class FaramaBatch:
         check_positive("num_envs", num_envs)
         self.env_id, self.num_envs = env_id, num_envs
         self._mission_format = mission_format
-        children = [make_farama(env_id) for _ in range(num_envs)]
-        if not isinstance(children[0].unwrapped, MiniGridEnv):
-            raise UserError(f"{env_id} is not a subclass of MiniGridEnv: evaluating and viewing need its pictures.")
-        self.envs = [RGBImgPartialObsWrapper(child) for child in children]
-        self.image = np.zeros((num_envs, VIEW * TILE, VIEW * TILE, 3), np.uint8)
+        self.envs = [make_farama(env_id) for _ in range(num_envs)]
+        self._draws = is_faramas_own(self.envs[0])
+        self.image = np.zeros((num_envs, *PICTURE), np.uint8)
         self.missions = [""] * num_envs
         self.mission_tokens = np.zeros((num_envs, mission_format.max_words), np.int32)
         self.active = np.zeros(num_envs, bool)
         """Environments whose episode is running."""
+        self._images: list[np.ndarray] = [np.zeros(0)] * num_envs
+        """The observations' own."""
 
     def reset(self, seeds: Sequence[int]) -> tuple[Pixels, np.ndarray]:
         """Begin a level in each environment; returns the views and the missions [B, L]."""
@@ -83,13 +102,8 @@ class FaramaBatch:
 
     def begin(self, index: int, seed: int) -> None:
         """Begin level ``seed`` in environment ``index``."""
-        vocabulary, max_words = self._mission_format
         with naming_failures(self.env_id):
-            observation = quiet_reset(self.envs[index], int(seed))
-            self.image[index] = observation["image"]
-            self.missions[index] = str(observation["mission"])
-            if vocabulary is not None:
-                self.mission_tokens[index] = tokenize(self.missions[index], vocabulary, max_words)
+            self._observe(index, quiet_reset(self.envs[index], int(seed)))
         self.active[index] = True
 
     def pixels(self) -> Pixels:
@@ -97,21 +111,54 @@ class FaramaBatch:
         return Pixels(self.image.copy(), np.arange(self.num_envs))  # pyright: ignore[reportArgumentType]
 
     def step(self, actions: Sequence[int] | np.ndarray) -> FaramaStep:
-        """One step of every active environment."""
+        """One step of every active environment. An episode that both terminates and is truncated terminates."""
         reward = np.zeros(self.num_envs, np.float32)
         terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
         for index in np.flatnonzero(self.active).tolist():
             with naming_failures(self.env_id):
                 observation, earned, over, cut, _ = self.envs[index].step(int(actions[index]))
-                self.image[index] = observation["image"]
-                reward[index], terminated[index], truncated[index] = earned, over, cut
+                self._observe(index, observation)
+                reward[index], terminated[index], truncated[index] = earned, over, cut and not over
         self.active &= ~(terminated | truncated)
         return FaramaStep(self.pixels(), reward, terminated, truncated)
 
     def env_state(self, index: int) -> EnvState:
-        """The whole state of environment ``index``, for a viewer."""
+        """The whole state of environment ``index``, which must be of Farama's own."""
         with naming_failures(self.env_id):
             return state_from_farama(self.envs[index])
+
+    def scene(self, index: int) -> Scene:
+        """Environment ``index`` as a viewer shows it."""
+        base: Any = self.envs[index].unwrapped
+        if not isinstance(base, MiniGridEnv):
+            raise UserError(f"{self.env_id} is not a subclass of MiniGridEnv: viewing needs its grid.")
+        if self._images[index].shape == PICTURE:
+            raise UserError(f"The image of {self.env_id} is a picture: viewing needs MiniGrid's symbols.")
+        with naming_failures(self.env_id):
+            view = codes_from_symbols(self._images[index], nearest=True)
+            return Scene(grid_codes(base.grid.encode()), np.array(base.agent_pos, int), int(base.agent_dir), view)
+
+    def _observe(self, index: int, observation: Any) -> None:
+        vocabulary, max_words = self._mission_format
+        self._images[index] = np.array(observation["image"])
+        self.image[index] = self._draw(index)
+        self.missions[index] = str(observation["mission"])
+        if vocabulary is not None:
+            self.mission_tokens[index] = tokenize(self.missions[index], vocabulary, max_words)
+
+    def _draw(self, index: int) -> np.ndarray:
+        base, image = self.envs[index].unwrapped, self._images[index]
+        if image.shape == PICTURE:
+            return image
+        try:
+            return get_picture(base) if self._draws else render_host(codes_from_symbols(image))
+        except UserError:  # No agent was trained on such an image; one that reads pictures may still play it,
+            if not isinstance(base, MiniGridEnv) or not np.array_equal(image, base.gen_obs()["image"]):
+                raise
+            picture = get_picture(base)  # if that is what the environment shows.
+            if picture.shape != PICTURE:
+                raise
+            return picture
 
 
 Policy = Callable[[Pixels, np.ndarray, np.ndarray], np.ndarray]
@@ -121,7 +168,7 @@ Policy = Callable[[Pixels, np.ndarray, np.ndarray], np.ndarray]
 def play(batch: FaramaBatch, seeds: Sequence[int], policy: Policy) -> Iterator[EpisodeStats]:
     """Play each level seed exactly once; episodes come as they end."""
     waiting = list(reversed(seeds))
-    seed_of = [0] * batch.num_envs
+    seed_of, missions = [0] * batch.num_envs, [""] * batch.num_envs
     returns, lengths = np.zeros(batch.num_envs), np.zeros(batch.num_envs, np.int64)
     batch.active[:] = False
     while True:
@@ -131,6 +178,7 @@ def play(batch: FaramaBatch, seeds: Sequence[int], policy: Policy) -> Iterator[E
                 seed_of[index] = int(waiting.pop())
                 batch.begin(index, seed_of[index])
                 began[index], returns[index], lengths[index] = True, 0, 0
+                missions[index] = batch.missions[index]
         if not batch.active.any():
             return
         step = batch.step(np.asarray(policy(batch.pixels(), batch.mission_tokens, began)))
@@ -139,13 +187,28 @@ def play(batch: FaramaBatch, seeds: Sequence[int], policy: Policy) -> Iterator[E
         for index in np.flatnonzero(step.terminated | step.truncated):
             yield EpisodeStats(
                 seed=seed_of[index],
-                mission=batch.missions[index],
+                mission=missions[index],
                 episode_return=float(returns[index]),
                 last_reward=float(step.reward[index]),
                 length=int(lengths[index]),
                 terminated=bool(step.terminated[index]),
                 truncated=bool(step.truncated[index]),
             )
+
+
+def is_faramas_own(env: gymnasium.Env) -> bool:
+    """Whether nothing but Farama's code says what an agent observes in ``env``: its class is minigrid's (or ours), and
+    its only wrappers those that ``gymnasium.make`` adds."""
+    while isinstance(env, gymnasium.Wrapper):
+        if not isinstance(env, OrderEnforcing | PassiveEnvChecker | TimeLimit):
+            return False
+        env = env.env
+    return type(env).__module__.startswith(("minigrid.", __name__))
+
+
+def get_picture(env: Any) -> np.ndarray:
+    """[56, 56, 3] the view as ``RGBImgPartialObsWrapper`` gives it."""
+    return env.get_frame(tile_size=TILE, agent_pov=True)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from metarims.errors import UserError
 from metarims.gridworld import observation as obs
 from metarims.gridworld import task_rules
 from metarims.gridworld.levels.base import Level
+from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.registry import ids, make
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import SYMBOLS
@@ -66,6 +67,7 @@ class GymEnv(gymnasium.Env):
             return None
         return obs.render_host(np.asarray(self._observe(self._state).codes))
 
+    @in_32_bits
     def _step_with_key(self, state: EnvState, action: Any, key: jax.Array) -> task_rules.StepResult:
         return task_rules.step(self.level, state, action, jax.random.bits(key, (self.level.num_obstacles,)))
 

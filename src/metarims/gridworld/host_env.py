@@ -16,19 +16,23 @@ from gymnasium.spaces import Discrete
 from gymnasium.wrappers import TimeLimit
 from jax.experimental import io_callback
 from jaxtyping import Array, Bool, Int, Int32, PRNGKeyArray
+from minigrid.envs.babyai.core.levelgen import LevelGen
+from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 
 from metarims.errors import UserError, format_value
 from metarims.gridworld.batching import with_batch_rule
 from metarims.gridworld.farama import make_farama, naming_failures, quiet_reset
 from metarims.gridworld.mission_table import MissionTable
 from metarims.gridworld.missions import BABYAI_VOCABULARY, LONGEST_MISSION, MAX_WORDS
-from metarims.gridworld.tiles import AGENT, EMPTY, KEY, SYMBOLS
+from metarims.gridworld.precision import in_32_bits
+from metarims.gridworld.symbols import codes_from_symbols
 from metarims.gridworld.types import (
     FIRST_EVALUATION_SEED,
     VIEW,
     Observation,
     TimeStep,
     VectorEnv,
+    as_actions,
     check_positive,
 )
 
@@ -37,28 +41,6 @@ PARTS = ("image", "direction", "mission")
 
 PROBES = 16
 """Levels sampled to estimate the length of missions."""
-
-_NO_CODE = 255
-_CODES = np.full((12, 7, 4), _NO_CODE, np.uint8)
-_CODES[tuple(SYMBOLS[:AGENT].T)] = np.arange(AGENT)
-
-
-def codes_from_symbols(image: np.ndarray) -> np.ndarray:
-    """Tile codes ``[*B, 7, 7]`` of Farama's symbolic images; a tile outside MiniGrid's own tasks is a ``UserError``."""
-    if image.shape[-3:] != (VIEW, VIEW, 3):
-        raise UserError(f"The image has shape {image.shape[-3:]}: only MiniGrid's view of 7 x 7 x 3 can be read.")
-    kinds = np.asarray(image, int)
-    limits = np.array(_CODES.shape)
-    clipped = np.moveaxis(np.where((kinds < 0) | (kinds >= limits), limits - 1, kinds), -1, 0)
-    codes = _CODES[clipped[0], clipped[1], clipped[2]]
-    if (codes == _NO_CODE).any():
-        kind, color, state = kinds[codes == _NO_CODE][0]
-        raise UserError(
-            f"The environment shows a tile (type {kind}, colour {color}, state {state}) that no tile code means."
-        )
-    own = codes[..., VIEW // 2, VIEW - 1]
-    codes[..., VIEW // 2, VIEW - 1] = np.where(own == EMPTY, AGENT, own + AGENT - KEY + 1)
-    return codes.astype(np.uint8)
 
 
 class HostEnvSpec(NamedTuple):
@@ -84,7 +66,8 @@ def read_spec(env: gymnasium.Env) -> HostEnvSpec:
             raise UserError(f"The observations of {name} have no '{missing[0]}': only MiniGrid's can be read.")
         longest = max(len(quiet_reset(env, seed)["mission"].split()) for seed in range(PROBES))
         # BabyAI's grammar makes long missions that samples may miss.
-        kinds = getattr(env.unwrapped, "instr_kinds", ())
+        base = env.unwrapped
+        kinds = base.instr_kinds if isinstance(base, LevelGen) else ()
         grammar = LONGEST_MISSION if "seq" in kinds else LONGEST_MISSION // 2 if "and" in kinds else 0
         return HostEnvSpec(int(space.n), time_limit(env), max(MAX_WORDS, grammar, 3 * longest // 2))
 
@@ -93,7 +76,9 @@ def time_limit(env: gymnasium.Env) -> int:
     """A number of steps before which no episode is truncated; ask after a reset."""
     base: Any = env.unwrapped
     limits = [int(base.max_steps)] if getattr(base, "max_steps", 0) else []
-    if getattr(base, "fixed_max_steps", True) is False:  # BabyAI allows so many steps for each object to be reached.
+    if (
+        isinstance(base, RoomGridLevel) and not base.fixed_max_steps
+    ):  # BabyAI allows so many steps for each object to be reached.
         limits = [base.room_size**2 * base.num_rows * base.num_cols]
     while isinstance(env, gymnasium.Wrapper):
         limits += [env._max_episode_steps] if isinstance(env, TimeLimit) else []
@@ -121,19 +106,21 @@ class HostVector:
         Level seeds lie below those of evaluations.
         """
         for index, child in enumerate(np.random.SeedSequence(seed).generate_state(self.num_envs)):
-            self._current[index] = quiet_reset(self.envs[index], int(child) % FIRST_EVALUATION_SEED)
+            self._current[index] = _copy(quiet_reset(self.envs[index], int(child) % FIRST_EVALUATION_SEED))
         return self._observe(self._current)
 
     def step(self, actions: Sequence[int] | np.ndarray) -> TimeStep:
-        """One step of each; an ended environment begins its next level at once."""
+        """One step of each; an ended environment begins its next level at once. An episode that both terminates and is
+        truncated terminates."""
         reward = np.zeros(self.num_envs, np.float32)
         terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
         final: list[Any] = [None] * self.num_envs
         self._clock += 1
         for index, env in enumerate(self.envs):
-            final[index], paid, ended, cut, _ = env.step(int(actions[index]))
-            reward[index], terminated[index], truncated[index] = float(paid), ended, cut
-            self._current[index] = quiet_reset(env) if ended or cut else final[index]
+            observation, paid, ended, cut, _ = env.step(int(actions[index]))
+            final[index] = _copy(observation)
+            reward[index], terminated[index], truncated[index] = float(paid), ended, cut and not ended
+            self._current[index] = _copy(quiet_reset(env)) if ended or cut else final[index]
         final_observation = self._observe(final)
         arrays: Any = (self._observe(self._current), reward, terminated, truncated, final_observation)
         return TimeStep(*arrays)
@@ -145,6 +132,12 @@ class HostVector:
             np.array([self.table.row(one["mission"], self._clock) for one in parts], np.int32),
         )
         return Observation(*arrays)
+
+
+def _copy(observation: Any) -> dict[str, Any]:
+    """An observation that stays as it is: environments may write the next one into the same array."""
+    image, direction, mission = (observation[part] for part in PARTS)
+    return {"image": np.array(image), "direction": direction, "mission": str(mission)}
 
 
 def _direction(value: Any) -> int:
@@ -206,14 +199,17 @@ class HostVecEnv(VectorEnv):
         self._clock = 0
         self._reset, self._step = self._compiled(self._reset_host), self._compiled(self._step_host)
 
+    @in_32_bits
     def reset(self, key: PRNGKeyArray) -> tuple[HostState, Observation]:
         """New environments and levels, seeded from the key."""
         state, time_step = self._reset(jax.random.bits(key, (), jnp.uint32))
         return state, time_step.observation
 
+    @in_32_bits
     def step(self, state: HostState, actions: Int[Array, " B"]) -> tuple[HostState, TimeStep]:
-        return self._step(state.clock, actions.astype(jnp.int32))
+        return self._step(state.clock, as_actions(actions, self.num_envs, self.num_actions))
 
+    @in_32_bits
     def mission_tokens(self, state: HostState | None = None) -> Int32[Array, "R L"]:
         return jnp.zeros((self.max_missions, self.max_words), jnp.int32) if state is None else state.missions
 

@@ -13,6 +13,7 @@ from jaxtyping import PRNGKeyArray
 
 from metarims.errors import UserError
 from metarims.gridworld.levels.base import Level
+from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import EMPTY, WALL
@@ -85,6 +86,7 @@ class Mixture(Level):
             contents=contents,
         )
 
+    @in_32_bits
     def reset(self, key: PRNGKeyArray) -> EnvState:
         """A new level of a task drawn by weight."""
         key_task, key_level = jax.random.split(key)

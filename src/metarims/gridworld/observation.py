@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, UInt8
 
 from metarims.gridworld.physics import door_parts
+from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.state import EnvState, heading
 from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import AGENT, CODE, DOOR, EMPTY, TILE_ATLAS, UNSEEN, WALL
@@ -18,11 +19,13 @@ HALF = VIEW // 2
 _FULL = (1 << VIEW) - 1
 
 
+@in_32_bits
 def observe(level: Any, state: EnvState) -> Observation:
     """The observation of one environment of ``level``, or of a batch of them."""
     return Observation(observe_codes(level.rules_of(state), state), state.direction, state.mission)
 
 
+@in_32_bits
 def observe_codes(rules: TaskRules, state: EnvState) -> UInt8[Array, "*B 7 7"]:
     """Tile codes [i, j] of the window: the agent is at (3, 6) and looks towards j = 0."""
     codes = window(state, rules.walled)
@@ -36,6 +39,7 @@ def observe_codes(rules: TaskRules, state: EnvState) -> UInt8[Array, "*B 7 7"]:
     return codes.at[..., HALF, VIEW - 1].set(own)
 
 
+@in_32_bits
 def window(state: EnvState, walled: bool) -> UInt8[Array, "*B 7 7"]:
     """Codes of the grid's cells under the window, whatever hides them; outside the grid is wall."""
     look = partial(_window, walled=walled)
@@ -71,6 +75,7 @@ def opaque(codes: UInt8[Array, "*n"], doors: bool = True) -> Bool[Array, "*n"]:
     return walls | ((codes >= DOOR) & (codes < AGENT) & (state != 0))
 
 
+@in_32_bits
 def visible(codes: UInt8[Array, "*B 7 7"], doors: bool = True) -> Bool[Array, "*B 7 7"]:
     """minigrid's ``Grid.process_vis``: light spreads sideways along each row, then one row up, nearest row first.
 
@@ -95,6 +100,7 @@ def visible(codes: UInt8[Array, "*B 7 7"], doors: bool = True) -> Bool[Array, "*
     return (seen & 1) != 0
 
 
+@in_32_bits
 def render(codes: UInt8[Array, "*B 7 7"]) -> UInt8[Array, "*B 56 56 3"]:
     """Farama's RGB image of the view [row, column, channel], from minigrid's own pictures of the tiles.
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 
@@ -22,6 +23,7 @@ from metarims.gridworld.physics import (
     door_parts,
     front_cell,
 )
+from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.state import EnvState, heading
 from metarims.gridworld.tiles import CODE, DOOR, EMPTY, GOAL, LANDMARK, LAVA, TARGET
 
@@ -84,12 +86,14 @@ class StepResult(NamedTuple):
     truncated: Bool[Array, ""]
 
 
+@in_32_bits
 def step(level: Any, state: EnvState, action: Int[Array, ""], bits: UInt32[Array, " N"] | None = None) -> StepResult:
     """One step of one environment (to be vmapped) of ``level``; ``bits``: a random number for each obstacle."""
     move = None if bits is None or not level.num_obstacles else partial(obstacles.move_obstacles, bits=bits)
-    return advance(level.rules_of(state), state, action, move)
+    return advance(level.rules_of(state), state, jax.lax.convert_element_type(action, jnp.int32), move)
 
 
+@in_32_bits
 def advance(
     rules: TaskRules,
     state: EnvState,

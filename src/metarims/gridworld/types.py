@@ -8,10 +8,13 @@ pictures are indexed [row, column].
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int, Int32, PRNGKeyArray, UInt8
 
-from metarims.errors import invalid
+from metarims.errors import UserError, invalid
 
 VIEW = 7
 """Side of the agent's egocentric view, in cells."""
@@ -76,7 +79,8 @@ class VectorEnv:
         raise NotImplementedError
 
     def step(self, state: Any, actions: Int[Array, " B"]) -> tuple[Any, TimeStep]:
-        """One step of each."""
+        """One step of each. Actions that are no whole numbers, one per environment, from 0 to ``num_actions - 1`` raise
+        ``UserError``; their values are checked outside of ``jit`` only (``as_actions``)."""
         raise NotImplementedError
 
     def mission_tokens(self, state: Any = None) -> Int[Array, "num_missions L"]:
@@ -102,3 +106,21 @@ def check_positive(field: str, value: int) -> None:
     """Raise ``UserError`` unless a number of things is at least 1."""
     if value < 1:
         raise invalid(field, value, "it must be at least 1")
+
+
+def as_actions(actions: Any, num_envs: int, num_actions: int) -> Int32[Array, " B"]:
+    """Actions for a step of ``num_envs`` environments.
+
+    Their number and type are always checked, their values only where they are known, outside of ``jit``: inside, an
+    action out of range does nothing, or, in a level with fewer than seven actions, turns left.
+    """
+    actions = jnp.asarray(actions)
+    whole = jnp.issubdtype(actions.dtype, jnp.integer) and actions.shape == (num_envs,)
+    if whole and not isinstance(actions, Tracer):
+        known = np.asarray(actions)
+        whole = bool(((known >= 0) & (known < num_actions)).all())
+    if not whole:
+        raise UserError(
+            f"Actions must be {num_envs} whole numbers from 0 to {num_actions - 1}.", field="actions", value=actions
+        )
+    return jax.lax.convert_element_type(actions, jnp.int32)

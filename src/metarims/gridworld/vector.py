@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray, UInt8, UInt32
 
-from metarims.errors import UserError
 from metarims.gridworld import observation as obs
 from metarims.gridworld import task_rules
 from metarims.gridworld.levels.base import Level
+from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.prng import random_bits
 from metarims.gridworld.reset_buffer import BufferState, ResetBuffer, ResetState
 from metarims.gridworld.state import EnvState
-from metarims.gridworld.types import Observation, TimeStep, VectorEnv, check_positive
+from metarims.gridworld.types import Observation, TimeStep, VectorEnv, as_actions, check_positive
 
 
 class VecEnvState(NamedTuple):
@@ -50,6 +50,7 @@ class VecEnv(VectorEnv):
             level, tuple(batch or max(4, round(share * weight / total)) for weight in level.weights)
         )
 
+    @in_32_bits
     def reset(self, key: PRNGKeyArray) -> tuple[VecEnvState, Observation]:
         key_moves, key_levels, key_sources = jax.random.split(key, 3)
         # Plain bits: jax's check for reused keys cannot look inside ``custom_vmap``.
@@ -60,13 +61,9 @@ class VecEnv(VectorEnv):
         seed = jax.random.key_data(key_moves)
         return VecEnvState(playing.env, buffer, playing.next_source, seed, jnp.uint32(0)), _observation(playing)
 
+    @in_32_bits
     def step(self, state: VecEnvState, actions: Int[Array, " B"]) -> tuple[VecEnvState, TimeStep]:
-        if actions.shape != (self.num_envs,):
-            raise UserError(
-                f"Actions have the shape {actions.shape}: {self.num_envs} are needed, one per environment.",
-                field="actions",
-                value=actions.shape,
-            )
+        actions = as_actions(actions, self.num_envs, self.num_actions)
         bits = None
         if self.level.num_obstacles:  # In one call for all.
             bits = random_bits(state.seed, state.moves, (self.num_envs, self.level.num_obstacles))
@@ -79,6 +76,7 @@ class VecEnv(VectorEnv):
         time_step = TimeStep(_observation(playing), result.reward, result.terminated, result.truncated, final)
         return VecEnvState(playing.env, buffer, playing.next_source, state.seed, state.moves + 1), time_step
 
+    @in_32_bits
     def mission_tokens(self, state: VecEnvState | None = None) -> Int[Array, "num_missions L"]:
         """The table of missions, without columns that only pad."""
         del state

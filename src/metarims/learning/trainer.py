@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 from metarims.agents.agent import Agent, make_agent
 from metarims.config import Config, core_settings
 from metarims.errors import UserError
+from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.registry import make_envs
 from metarims.learning.devices import Layout, is_key, total
 from metarims.learning.diagnostics import summarize_activity
@@ -78,7 +79,7 @@ class Trainer:
         # Environments outside of the program are stepped for all seeds at once.
         side_by_side = jax.default_backend() != "cpu" or not self.envs.can_checkpoint
         self._program = self.layout.spread(self._run_chunk, SHARDED, side_by_side=side_by_side)
-        self.run_chunk = self.envs.checked(self._program)
+        self.run_chunk = in_32_bits(self.envs.checked(self._program))
         self._act = jax.jit(self._collect)  # Traced once, though its shapes are asked for before it is used.
         if not self.envs.can_checkpoint and (config.ppo.shards, num_devices) != (1, 1):
             field, value = ("ppo.shards", config.ppo.shards) if config.ppo.shards > 1 else ("devices", num_devices)
@@ -94,17 +95,20 @@ class Trainer:
                 value=config.on_nan,
             )
 
+    @in_32_bits
     def init(self) -> TrainState:
         """The state before the first chunk, for all seeds."""
         keys = jax.vmap(jax.random.key)(jnp.array(self.config.seeds))
         return self._place(self.envs.checked(jax.jit(jax.vmap(self._init), compiler_options=RUN_ONCE))(keys))
 
+    @in_32_bits
     def load_weights(self, state: TrainState, agents: Sequence[Agent]) -> TrainState:
         """The first state, but with the weights of these agents, one per seed, which have the shapes of its own."""
         leaves = zip(*map(jax.tree.leaves, agents), strict=True)
         weights = jax.tree.structure(state.agent).unflatten(jnp.stack(of_seeds) for of_seeds in leaves)
         return self._place(state._replace(agent=weights))
 
+    @in_32_bits
     def compile(self, state: TrainState) -> None:
         """Have the program ready that ``run_chunk`` runs on such a state: JAX keeps it."""
         jitted: Any = inspect.unwrap(self._program, stop=lambda program: hasattr(program, "lower"))
@@ -114,6 +118,7 @@ class Trainer:
         """What a checkpoint must hold: everything, but no environments that live outside of the program."""
         return state if self.envs.can_checkpoint else state._replace(actor=None)  # pyright: ignore
 
+    @in_32_bits
     def resume(self, checkpoint: TrainState) -> tuple[TrainState, str]:
         """The state to resume from, and a note where it is not exactly the checkpoint's."""
         if self.envs.can_checkpoint:
@@ -121,18 +126,21 @@ class Trainer:
         note = f"{self.config.env} is stepped on the host, where environments cannot be restored: new episodes begin."
         return self.envs.checked(jax.jit(jax.vmap(self._restart_episodes), compiler_options=RUN_ONCE))(checkpoint), note
 
+    @in_32_bits
     def reseed(self, state: TrainState, numbers: Sequence[int]) -> TrainState:
         """The same state with other actions and minibatches drawn from here on; ``numbers``: one per seed, which say
         what others. Levels come in the order in which they would have come."""
         fresh = jax.vmap(_reseed_key)(state.key, jnp.array(numbers))
         return self._place(state._replace(key=fresh))
 
+    @in_32_bits
     def select_seeds(self, seeds: Sequence[bool], state: TrainState, other: TrainState) -> TrainState:
         """``state`` for the seeds that are marked, ``other`` for the rest, of which host environments stay."""
         if not self.envs.can_checkpoint:
             state = state._replace(actor=other.actor)
         return self._place(select_by_seed(jnp.array(seeds), state, other))
 
+    @in_32_bits
     def agent(self, state: TrainState, index: int) -> Agent:
         """The agent of one seed, by its place in ``config.seeds``."""
         return self.layout.gather(jax.tree.map(lambda leaf: leaf[index], state.agent))
@@ -144,6 +152,7 @@ class Trainer:
         steps_per_rollout = self.learners[0].loop.rollout * self.config.ppo.num_envs
         return jax.lax.rsqrt(1 + num_rollouts * (steps_per_rollout / self.config.ppo.lr_decay_steps))
 
+    @in_32_bits
     def make_agent(self, key: PRNGKeyArray) -> Agent:
         """A fresh agent for this task."""
         return make_agent(

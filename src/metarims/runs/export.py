@@ -22,6 +22,7 @@ from metarims.config import Config, core_settings
 from metarims.errors import UserError, invalid
 from metarims.fields import from_dict
 from metarims.gridworld.missions import VOCABULARY
+from metarims.gridworld.precision import in_32_bits
 from metarims.learning.devices import is_key
 from metarims.runs.files import describe_error, write_atomic
 from metarims.runs.schema import check_schema
@@ -75,6 +76,7 @@ def save_agent(path: Path, saved: SavedAgent) -> None:
     write_atomic(path, safetensors.numpy.save(arrays, metadata={FORMAT: json.dumps(about)}))
 
 
+@in_32_bits
 def load_agent(path: str | Path, build: Callable[[Config, int, int], Any] | None = None) -> SavedAgent:
     """Load an agent; an invalid file raises ``UserError``.
 
@@ -113,6 +115,7 @@ def fill(template: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     return jax.tree_util.tree_map_with_path(one, template)
 
 
+@in_32_bits
 def shapes_of(config: Config, num_actions: int, num_words: int) -> dict[str, tuple[int, ...]]:
     """The shapes of an agent's parameters, by name."""
     return {name: leaf.shape for name, leaf in named_arrays(_shapes(_build, config, num_actions, num_words)).items()}

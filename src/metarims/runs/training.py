@@ -15,6 +15,7 @@ from metarims import __version__
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.gridworld.missions import VOCABULARY
+from metarims.gridworld.precision import in_32_bits
 from metarims.learning.devices import is_key
 from metarims.runs import checkpoints, metrics_log, provenance
 from metarims.runs.best_checkpoint import BestCheckpoints, BestSoFar
@@ -57,6 +58,7 @@ class TrainResult(NamedTuple):
     """Seeds that a numerical fault stopped."""
 
 
+@in_32_bits
 def train(
     config: Config,
     out: str | Path,

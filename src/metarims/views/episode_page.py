@@ -35,6 +35,7 @@ def viewer_data(episodes: Sequence[PackedEpisode]) -> dict[str, Any]:
     """The input of the viewer's scripts: tile sheets, names and episodes."""
     if not episodes:
         raise UserError("No episodes to show: record at least one.")
+    most = max(episode["choices"] for episode in episodes)
     return {
         "columns": tile_images.COLUMNS,
         "sheets": {
@@ -42,6 +43,6 @@ def viewer_data(episodes: Sequence[PackedEpisode]) -> dict[str, Any]:
             for name, sheet in tile_images.SHEETS.items()
         },
         "tileNames": [tile_images.tile_name(code) for code in range(NUM_TILES)],
-        "actionNames": list(ACTIONS),
+        "actionNames": [*ACTIONS, *(f"action {index}" for index in range(len(ACTIONS), most))],
         "episodes": list(episodes),
     }

@@ -22,6 +22,7 @@ class PackedEpisode(TypedDict):
     label: str
     env: str
     mission: str
+    missions: list[list[int | str]]
     backend: str
     seed: int
     steps: int
@@ -55,6 +56,7 @@ def pack_episode(episode: EpisodeRecord, label: str = "") -> PackedEpisode:
         "label": label,
         "env": episode.env,
         "mission": episode.mission,
+        "missions": [[int(t), mission] for t, mission in episode.mission_changes],
         "backend": episode.backend,
         "seed": int(episode.level_seed),
         "steps": num_steps,

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, PRNGKeyArray, UInt32
 
 from metarims.gridworld.missions import BABYAI_VOCABULARY, MAX_WORDS, VOCABULARY, split_words, tokenize
 from metarims.gridworld.physics import ACTIONS
+from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.prng import RandomStream
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.task_rules import TaskRules
@@ -77,7 +78,7 @@ class Level:
     def num_draws(self) -> int:
         """Random numbers (of 32 bits) that one attempt uses, counted by tracing it."""
         stream = RandomStream(None)
-        jax.eval_shape(lambda: self.attempt(stream))
+        jax.eval_shape(in_32_bits(lambda: self.attempt(stream)))
         return stream.used
 
     @cached_property
@@ -86,10 +87,12 @@ class Level:
         bits = jax.ShapeDtypeStruct((self.num_draws,), jnp.uint32)
         return jax.eval_shape(lambda bits: self.draw(bits)[0], bits)
 
+    @in_32_bits
     def draw(self, bits: UInt32[Array, " n"]) -> tuple[EnvState, Bool[Array, ""]]:
         """One attempt from ``num_draws`` random numbers."""
         return self.attempt(RandomStream(bits))
 
+    @in_32_bits
     def reset(self, key: PRNGKeyArray) -> EnvState:
         """A new level, drawn with Farama's distribution: attempts until one is accepted."""
 

@@ -7,7 +7,8 @@
  * @typedef {object} Episode
  * @property {string} label          who played it
  * @property {string} env
- * @property {string} mission
+ * @property {string} mission        at the beginning
+ * @property {[number, string][]} missions  [t, mission from then on] for each change
  * @property {string} backend        "jax" or "farama"
  * @property {number} seed
  * @property {number} steps          T

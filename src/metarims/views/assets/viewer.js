@@ -199,7 +199,8 @@ class Viewer {
     const episode = this.episode;
     const parts = [episode.label, episode.env, BACKENDS[episode.backend] ?? episode.backend, `level seed ${episode.seed}`];
     byId("episode-facts").textContent = parts.filter(Boolean).join("  ·  ");
-    byId("mission").textContent = episode.mission ? `“${episode.mission}”` : "No mission";
+    const mission = episode.missions.findLast(([t]) => t <= this.t)?.[1] ?? episode.mission;
+    byId("mission").textContent = mission ? `“${mission}”` : "No mission";
     const ended = succeeded(episode) ? "Success" : episode.terminated ? "Ended without success" : episode.truncated ? "Out of time" : "Not over";
     byId("outcome").textContent = `${ended} after ${episode.steps} steps, return ${shortNumber(episodeReturn(episode))}`;
     byId("outcome-mark").classList.toggle("success", succeeded(episode));
