@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import jax
 
-Args, Result = ParamSpec("Args"), TypeVar("Result")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def in_32_bits(function: Callable[Args, Result]) -> Callable[Args, Result]:
+def in_32_bits(function: Function) -> Function:
     """``function`` with JAX's default types of 32 bits while it runs or is traced."""
 
     @wraps(function)
-    def run(*args: Args.args, **kwargs: Args.kwargs) -> Result:
+    def run(*args: Any, **kwargs: Any) -> Any:
         with jax.enable_x64(False):
             return function(*args, **kwargs)
 
-    return run
+    return run  # pyright: ignore[reportReturnType]
