@@ -69,6 +69,23 @@ def evaluated(tmp_path, *arguments):
     return json.loads(file.read_text()), text
 
 
+@pytest.mark.parametrize("backend", ["jax", "farama"])
+def test_a_person_plays(monkeypatch, backend):
+    """In a room of 3 x 3 cells: right, down, and there is the goal; a key that means nothing does nothing."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("wwxdwwn"))
+    text = succeeds("play", "--env", "MiniGrid-Empty-5x5-v0", "--backend", backend)
+    assert "get to the green goal square" in text
+    assert "step 5 of 100" in text
+    assert "step 6 of 100" not in text
+    assert ">>" in text
+    assert "return 0.955" in text
+    assert "1 episodes played, 1 solved" in text
+
+
+def test_playing_an_unknown_environment_is_refused():
+    assert "MiniGrid-Empty-5x5-v0" in refused("play", "--env", "MiniGrid-Empty-5x5-v3")
+
+
 def test_help_names_the_commands_and_every_setting():
     text = succeeds("--help")
     assert all(command in text for command in cli.COMMANDS)

@@ -15,6 +15,7 @@ from tyro.conf import subcommand
 from metarims import __version__
 from metarims.commands.common import program
 from metarims.commands.info import DoctorCommand, EnvsCommand, ParamsCommand
+from metarims.commands.keyboard import PlayCommand
 from metarims.commands.play import EvaluateCommand, ViewCommand
 from metarims.commands.plot import PlotCommand
 from metarims.commands.study import StudyListCommand, StudyReportCommand, StudyRunCommand
@@ -28,6 +29,7 @@ COMMANDS = {
     "train": TrainCommand,
     "evaluate": EvaluateCommand,
     "view": ViewCommand,
+    "play": PlayCommand,
     "plot": PlotCommand,
     "envs": EnvsCommand,
     "params": ParamsCommand,

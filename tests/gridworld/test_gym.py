@@ -4,6 +4,7 @@ import warnings
 
 import gymnasium
 import numpy as np
+import pygame
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
@@ -12,6 +13,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from metarims.errors import UserError
 from metarims.gridworld import VOCABULARY, make
 from metarims.gridworld import observation as obs
+from metarims.gridworld.bridge import draw_world, state_from_farama
 from metarims.gridworld.farama import make_farama, quiet_reset
 from metarims.gridworld.gym import GymEnv, GymVectorEnv
 from metarims.gridworld.host_env import HostVector
@@ -37,6 +39,37 @@ def test_gymnasiums_checker_accepts_one_environment(rgb: bool) -> None:
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", ".*render modes.*|.*human.*|.*different from the unwrapped.*")
         check_env(gymnasium.make(f"metarims/{ID}", rgb=rgb, render_mode="rgb_array").unwrapped)
+
+
+@pytest.mark.parametrize("id", ["MiniGrid-MultiRoom-N2-S4-v0", "MiniGrid-DistShift1-v0", "BabyAI-PickupLoc-v0"])
+def test_the_picture_of_the_world_is_faramas(id: str) -> None:
+    """Also on an open door, beside lava and with something in the hand."""
+    env = make_farama(id).unwrapped
+    observation, rng = quiet_reset(env, 1), np.random.default_rng(0)
+    for count in range(40):
+        if count % 4 == 0:
+            picture = draw_world(state_from_farama(env), codes_from_symbols(observation["image"]))
+            np.testing.assert_array_equal(picture, env.get_frame())
+        observation, _, terminated, truncated, _ = env.step(rng.choice([0, 1, 2, 2, 2, 3, 5, 5]))
+        if terminated or truncated:
+            observation = quiet_reset(env)
+
+
+def test_a_window_shows_the_world_after_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setattr("pygame.time.wait", lambda _: None)
+    window, array = (gymnasium.make(f"metarims/{ID}", render_mode=mode) for mode in ("human", "rgb_array"))
+    for env in (window, array):
+        env.reset(seed=3)
+    for action in (1, 2, 0):
+        window.step(action)
+        array.step(action)
+        shown = pygame.surfarray.array3d(pygame.display.get_surface())
+        np.testing.assert_array_equal(np.swapaxes(shown, 0, 1), array.render())
+    assert window.render() is None
+    assert pygame.display.get_caption()[0] == array.unwrapped.level.missions[int(array.unwrapped.state.mission)]
+    window.close()
+    assert pygame.display.get_surface() is None
 
 
 def test_a_batch_is_what_its_spaces_say(envs) -> None:

@@ -9,8 +9,11 @@ from minigrid.core.world_object import WorldObj
 
 from metarims.errors import UserError
 from metarims.gridworld.state import EnvState
-from metarims.gridworld.tiles import AGENT, EMPTY, LANDMARK, NUM_TILES, SYMBOLS, TARGET, UNSEEN
-from metarims.gridworld.types import TILE
+from metarims.gridworld.tiles import AGENT, CODE, EMPTY, LANDMARK, NUM_TILES, SYMBOLS, TARGET, UNSEEN
+from metarims.gridworld.types import TILE, VIEW
+
+WORLD_TILE = 32
+"""Side of one cell of the world as minigrid draws it for people, in pixels."""
 
 
 def draw_atlas() -> np.ndarray:
@@ -18,12 +21,38 @@ def draw_atlas() -> np.ndarray:
     return np.stack([draw_tile(code, TILE, lit=True) for code in range(NUM_TILES)])
 
 
-def draw_tile(code: int, size: int, lit: bool) -> np.ndarray:
-    """[size, size, 3] one tile as minigrid draws it; ``lit``: in the agent's view; the agent itself faces up."""
+def draw_tile(code: int, size: int, lit: bool, facing: int | None = None) -> np.ndarray:
+    """[size, size, 3] one tile as minigrid draws it; ``lit``: in the agent's view. ``facing``: the agent stands here
+    and faces this way; in views, on its own tile, it faces up."""
     thing = WorldObj.decode(*map(int, SYMBOLS[code]))
-    facing, lit = 3 if code >= AGENT else None, lit and code != UNSEEN
+    facing, lit = 3 if code >= AGENT else facing, lit and code != UNSEEN
     tile = Grid.render_tile(thing, agent_dir=facing, highlight=lit, tile_size=size)
     return tile.astype(np.uint8)  # minigrid gives floats, and truncates them in its frames too.
+
+
+def draw_world(state: EnvState, view: np.ndarray, size: int = WORLD_TILE) -> np.ndarray:
+    """[H size, W size, 3] the world from above as minigrid draws it, with what the agent sees lit; ``view``: its
+    observation, [7, 7] tile codes."""
+    codes, lit = np.asarray(state.grid) & CODE, seen_cells(state, view)
+    width, height = codes.shape
+    agent, facing = (int(state.x), int(state.y)), int(state.direction)
+    picture = np.zeros((height * size, width * size, 3), np.uint8)
+    for x, y in np.ndindex(width, height):
+        tile = draw_tile(int(codes[x, y]), size, bool(lit[x, y]), facing if (x, y) == agent else None)
+        picture[y * size : (y + 1) * size, x * size : (x + 1) * size] = tile
+    return picture
+
+
+def seen_cells(state: EnvState, view: np.ndarray) -> np.ndarray:
+    """[W, H] whether the agent sees each cell of the world, of which ``view`` [7, 7] are tile codes."""
+    width, height = state.grid.shape
+    seen = np.zeros((width, height), bool)
+    (dx, dy), (i, j) = ((1, 0), (0, 1), (-1, 0), (0, -1))[int(state.direction)], np.nonzero(np.asarray(view) != UNSEEN)
+    ahead, aside = VIEW - 1 - j, i - VIEW // 2
+    x, y = int(state.x) + dx * ahead - dy * aside, int(state.y) + dy * ahead + dx * aside
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    seen[x[inside], y[inside]] = True
+    return seen
 
 
 _CODE_OF = {tuple(map(int, symbol)): code for code, symbol in enumerate(SYMBOLS[:AGENT])}

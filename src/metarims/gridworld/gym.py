@@ -28,9 +28,12 @@ NAMESPACE = "metarims"
 
 
 class GymEnv(gymnasium.Env):
-    """One environment, as Farama's with ``RGBImgPartialObsWrapper`` (``rgb=True``) or its symbolic image."""
+    """One environment, as Farama's with ``RGBImgPartialObsWrapper`` (``rgb=True``) or its symbolic image.
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    ``render_mode``: ``rgb_array``, or ``human`` for a window, which shows every step.
+    """
+
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 10}  # noqa: RUF012
 
     def __init__(self, level: str, rgb: bool = False, render_mode: str | None = None):
         self.level, self.rgb, self.render_mode = make(level), rgb, render_mode
@@ -39,11 +42,13 @@ class GymEnv(gymnasium.Env):
         self._step = jax.jit(self._step_with_key)
         self._reset = jax.jit(self.level.reset)
         self._state: EnvState | None = None
+        self._window: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """A new level; ``seed`` begins a new stream of random numbers."""
         super().reset(seed=seed, options=options)
         self._state = self._reset(self._key())
+        self._show()
         return self._observation(), {}
 
     def step(self, action: Any):
@@ -58,14 +63,52 @@ class GymEnv(gymnasium.Env):
             raise UserError("step was called before reset: call reset first.")
         result = self._step(self._state, jnp.int32(action), self._key())
         self._state = result.state
+        self._show()
         ended = bool(result.terminated), bool(result.truncated)
         return self._observation(), float(result.reward), *ended, {}
 
+    @property
+    def state(self) -> EnvState:
+        """The whole state, as arrays on the host."""
+        if self._state is None:
+            raise UserError("There is no state before reset: call reset first.")
+        return jax.tree.map(np.asarray, self._state)
+
     def render(self):
-        """What the agent sees, as pixels."""
-        if self.render_mode != "rgb_array" or self._state is None:
+        """The whole world as Farama draws it, 32 pixels per cell; what the agent sees is lit."""
+        if self.render_mode is None or self._state is None:
             return None
-        return obs.render_host(np.asarray(self._observe(self._state).codes))
+        self._show()
+        return self._picture() if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Close the window."""
+        if self._window is not None:
+            import pygame
+
+            pygame.display.quit()
+            self._window = None
+
+    def _picture(self) -> np.ndarray:
+        from metarims.gridworld.bridge import draw_world
+
+        return draw_world(self.state, np.asarray(self._observe(self._state).codes))
+
+    def _show(self) -> None:
+        """Draw the world in the window, if there is one."""
+        if self.render_mode != "human":
+            return
+        import pygame
+
+        picture = self._picture()
+        if self._window is None:
+            pygame.display.init()
+            self._window = pygame.display.set_mode((picture.shape[1], picture.shape[0]))
+        pygame.display.set_caption(self.level.missions[int(self.state.mission)] or self.level.id)
+        self._window.blit(pygame.surfarray.make_surface(np.swapaxes(picture, 0, 1)), (0, 0))
+        pygame.event.pump()
+        pygame.time.wait(1000 // self.metadata["render_fps"])
+        pygame.display.flip()
 
     @in_32_bits
     def _step_with_key(self, state: EnvState, action: Any, key: jax.Array) -> task_rules.StepResult:

@@ -1,0 +1,61 @@
+"""One environment for a person to play, native or stepped on the host."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metarims.gridworld.bridge import state_from_farama
+from metarims.gridworld.registry import resolve
+from metarims.gridworld.state import EnvState
+
+
+class Scene(NamedTuple):
+    """What is the case after a reset or a step."""
+
+    state: EnvState
+    """Arrays on the host; ``mission`` is not filled in on the host."""
+    view: np.ndarray
+    """[7, 7] the tile codes that the agent sees."""
+    mission: str
+    max_steps: int
+    reward: float
+    terminated: bool
+    truncated: bool
+
+
+class Game:
+    """The environment ``id``; ``native`` False steps Farama's own, and so does an id that is not native."""
+
+    def __init__(self, id: str, native: bool = True):
+        self.native = native and resolve(id) != "host"
+        if self.native:
+            from metarims.gridworld.gym import GymEnv
+
+            self.env: Any = GymEnv(id)
+        else:
+            from metarims.gridworld.farama import make_farama
+
+            self.env = make_farama(id)
+        self.num_actions = int(self.env.action_space.n)
+
+    def reset(self, seed: int | None = None) -> Scene:
+        """A new level."""
+        from metarims.gridworld.farama import quiet_reset
+
+        return self._scene(quiet_reset(self.env, seed), 0.0, False, False)
+
+    def step(self, action: int) -> Scene:
+        """One step."""
+        observation, reward, terminated, truncated, _ = self.env.step(action)
+        return self._scene(observation, float(reward), bool(terminated), bool(truncated))
+
+    def _scene(self, observation: Any, *outcome: Any) -> Scene:
+        from metarims.gridworld.host_env import codes_from_symbols
+
+        view = codes_from_symbols(observation["image"])
+        if not self.native:
+            env = self.env.unwrapped
+            return Scene(state_from_farama(env), view, str(observation["mission"]), int(env.max_steps), *outcome)
+        state, level = self.env.state, self.env.level
+        source = level.sources[int(state.task)]
+        return Scene(state, view, level.missions[int(state.mission)], int(source.max_steps), *outcome)
