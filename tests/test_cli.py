@@ -69,6 +69,13 @@ def evaluated(tmp_path, *arguments):
     return json.loads(file.read_text()), text
 
 
+def test_the_expert_plays_beside_a_run(trained_run, tmp_path):
+    found, text = evaluated(tmp_path, trained_run, "--agent", "expert", "--env", "BabyAI-GoToObj-v0")
+    assert [row["agent"] for row in found["rows"]][-1] == "expert"
+    assert found["rows"][-1]["success"] == 1
+    assert "expert on BabyAI-GoToObj-v0 (JAX environment), 6 episodes" in text
+
+
 @pytest.mark.parametrize("backend", ["jax", "farama"])
 def test_a_person_plays(monkeypatch, backend):
     """In a room of 3 x 3 cells: right, down, and there is the goal; a key that means nothing does nothing."""
@@ -282,6 +289,9 @@ def test_doctor_and_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
         (("evaluate", "."), ("config.json",)),
         (("evaluate", "nowhere", "--json", "."), ("--json .",)),
         (("evaluate", "--agent", "metarims"), ("'metarims'", "doorkey")),
+        (("evaluate", "--agent", "expert"), ("expert", "--env")),
+        (("evaluate", "--agent", "expert", "--env", "BabyAI-GoToObj-v0", "--no-memory"), ("--no-memory",)),
+        (("evaluate", "--agent", "expert", "--env", "MiniGrid-Empty-5x5-v0"), ("BabyAI",)),
         (("view",), ("--agent", "--random", "--env")),
         (("view", "here", "--agent", "doorkey"), ("here", "--agent doorkey")),
         (("view", "--random"), ("--random", "--env")),

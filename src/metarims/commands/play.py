@@ -13,9 +13,12 @@ from metarims.runs.files import check_file
 
 if TYPE_CHECKING:
     from metarims.evaluation.evaluate import Ablation
+    from metarims.evaluation.tables import Result
     from metarims.runs.export import SavedAgent
 
 Backend = Literal["farama", "jax"]
+EXPERT = "expert"
+"""``evaluation.expert``, which is not imported for help."""
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 
@@ -24,7 +27,8 @@ class AgentFlags:
     """Which agents play which environment, and how."""
 
     agent: Annotated[str, flag("NAME")] = ""
-    """Play a pretrained agent instead of a run: goto-local, doorkey or dynamic-obstacles."""
+    """Play a pretrained agent instead of a run: goto-local, doorkey or dynamic-obstacles. evaluate: also
+    expert, Farama's bot, which plans, alone (BabyAI only, with --env) or beside a run."""
     env: Annotated[str | None, flag("ID")] = None
     """Environment id (default: the training environment; of a mixture, each of its environments)."""
     best: Switch = False
@@ -40,7 +44,7 @@ class AgentFlags:
         """The paths given, or the file of the pretrained agent; ``alternative``: what else may be asked for."""
         from metarims import pretrained
 
-        if paths and self.agent:
+        if paths and self.agent not in ("", EXPERT):
             raise conflict(paths[0], "--agent", self.agent)
         if not paths and not self.agent:
             known = ", ".join(pretrained.names())
@@ -85,17 +89,44 @@ class EvaluateCommand(AgentFlags):
         check_file(self.json, "--json")
         from metarims.evaluation.tables import POLICIES, evaluate_agents, print_table, write_json
 
-        paths = self.locate(self.paths)
+        alone = self.agent == EXPERT and not self.paths
+        paths = [] if alone else self.locate(self.paths)
+        if alone:
+            self._check_expert()
         prepare_jax()
-        agents = self.load(paths)
+        agents = [] if alone else self.load(paths)
         policies = POLICIES if self.policy == "both" else (self.policy,)
         asked = agents, self.env, self.backend, self.episodes, policies, self.seed
         with status("Playing") as on_progress:
             results = evaluate_agents(*asked, ablation=self.ablation, on_progress=on_progress)
-        print_table(results)
+        if results:
+            print_table(results)
+        if self.agent == EXPERT:
+            results += self._play_expert(self.env or agents[0].config.env)
         if self.json:
             write_json(self.json, results, paths, self.best, self.seed)
         return 0
+
+    def _check_expert(self) -> None:
+        if self.env is None:
+            raise UserError("The expert needs an environment: add --env (metarims envs lists them).", field="--env")
+        flags = {"--best": self.best, "--no-memory": self.no_memory, "--no-mission": self.no_mission}
+        flags |= {"--temperature": self.temperature != 1, f"--policy {self.policy}": self.policy != "both"}
+        if given := next((flag for flag, given in flags.items() if given), None):
+            raise UserError(f"The expert plans, it is not trained: remove {given}.", field=given)
+
+    def _play_expert(self, env: str) -> "list[Result]":
+        from metarims.evaluation.expert import evaluate_expert
+        from metarims.evaluation.tables import print_table
+
+        with status("Playing") as on_progress:
+            found = evaluate_expert(env, self.backend, self.episodes, self.seed, on_progress=on_progress)
+        results = [one.result for one in found]
+        print_table(results)
+        for result, gave_up in found:
+            for reason, count in gave_up.items():
+                print(f"Note: in {count} of {self.episodes} episodes of {result.env} the bot gave up: {reason}.")
+        return results
 
 
 @dataclass(frozen=True)
