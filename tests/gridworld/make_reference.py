@@ -39,13 +39,10 @@ def main() -> None:
             arrays = {name: data[name] for name in data.files}
     known = {name.split("/")[0] for name in arrays}
     with get_context("spawn").Pool(processes) as pool:
-        counts = dict(pool.imap_unordered(_count, [id for id in ids() if id not in known]))
-    arrays |= {
-        f"{id}/{name}": np.array(sorted(counter.items()), np.int32).T
-        for id, counters in counts.items()
-        for name, counter in counters.items()
-    }
-    np.savez_compressed(FILE, **arrays)  # pyright: ignore[reportArgumentType]
+        for id, counters in pool.imap_unordered(_count, [id for id in ids() if id not in known]):
+            for name, counter in counters.items():
+                arrays[f"{id}/{name}"] = np.array(sorted(counter.items()), np.int32).T
+            np.savez_compressed(FILE, **arrays)  # pyright: ignore[reportArgumentType]
 
 
 if __name__ == "__main__":

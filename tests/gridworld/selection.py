@@ -26,6 +26,7 @@ ROOMS = (
     "BabyAI-OpenDoorDebug-v0",  # open a door and no other, named by its place
     "BabyAI-PutNextS5N2Carrying-v0",  # objects that are carried from the beginning
     "BabyAI-KeyInBox-v0",  # a box that holds something
+    "MiniGrid-ObstructedMaze-2Dlhb-v0",  # several, and balls in the way
 )
 """The same of levels on a grid of rooms. They are not in ``reference.npz``."""
 ALL = ids()

@@ -120,6 +120,17 @@ def test_red_blue_doors_needs_the_red_door_open_when_the_blue_one_opens() -> Non
     assert float(take(id, start, TOGGLE, TOGGLE, LEFT, LEFT, TOGGLE).reward) == 0
 
 
+@pytest.mark.parametrize(("version", "always"), [("v0", False), ("v1", True)])
+def test_a_ball_may_take_the_place_of_a_key_in_the_first_version_of_the_maze(version: str, always: bool) -> None:
+    """minigrid/envs/obstructedmaze.py, ``add_door``: ``self.grid.set`` of the blocking ball, whatever lies there."""
+    level = make(f"MiniGrid-ObstructedMaze-Full-{version}")
+    states = jax.jit(jax.vmap(level.reset))(jax.random.split(jax.random.key(1), 400))
+    assert states.contents is not None
+    hidden = np.asarray(states.contents >= tiles.KEY).sum(1)
+    assert hidden.max() == 8
+    assert (hidden.min() == 8) == always
+
+
 def test_step_limits_of_single_rooms() -> None:
     """LockedRoom's is ten times the side, not its square; RedBlueDoors' follows the height alone."""
     limits = {"LockedRoom": 190, "Playground": 100, "RedBlueDoors-6x6": 720, "DistShift1": 252, "GoToDoor-8x8": 256}

@@ -65,7 +65,7 @@ def state_from_farama(env: Any, mission: int = 0, level: Any = None) -> EnvState
     state has all that states of this level have.
     """
     env = env.unwrapped
-    grid = np.array([[_code(env.grid.get(x, y)) for y in range(env.height)] for x in range(env.width)], np.uint8)
+    grid = np.array([_code(thing) for thing in env.grid.grid], np.uint8).reshape(env.height, env.width).T.copy()
     carrying = _code(env.carrying)
     for thing, flag in _named_objects(env):
         if thing is env.carrying:
@@ -107,6 +107,9 @@ def _named_objects(env: Any) -> Iterator[tuple[Any, int]]:
     for name, flag in (("desc", TARGET), ("desc_move", TARGET), ("desc_fixed", LANDMARK)):
         for thing in getattr(getattr(instruction, name, None), "obj_set", ()):
             yield thing, flag
+    for name in ("obj", "door"):  # MiniGrid's tasks on a grid of rooms.
+        if isinstance(thing := getattr(env, name, None), WorldObj):
+            yield thing, TARGET
     wanted = _wanted(env)
     for thing in [*env.grid.grid, env.carrying]:
         if thing is not None and wanted is not None and (thing.type, thing.color) == wanted:
@@ -136,7 +139,7 @@ def _named_cells(env: Any) -> Iterator[tuple[Any, int]]:
 def _code(thing: Any) -> int:
     if thing is None:
         return EMPTY
-    symbol = tuple(map(int, thing.encode()))
+    symbol = tuple(thing.encode())
     if symbol not in _CODE_OF:
         raise UserError(
             f"The environment holds a {thing.type} (type, colour, state {symbol}), which no tile code means."

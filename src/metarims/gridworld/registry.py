@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import Any, Literal
 
 from metarims.errors import UserError, unknown_name
-from metarims.gridworld.levels import babyai
+from metarims.gridworld.levels import babyai, obstructed
 from metarims.gridworld.levels.base import Level
 from metarims.gridworld.levels.crossing import crossing
 from metarims.gridworld.levels.doorkey import door_key
@@ -87,6 +87,7 @@ LEVELS: dict[str, Callable[[str], Level]] = {
     "MiniGrid-LockedRoom-v0": locked_room,
     "MiniGrid-Playground-v0": playground,
     **babyai.LEVELS,
+    **obstructed.MINIGRID_ROOMS,
 }
 
 

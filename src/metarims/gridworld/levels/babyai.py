@@ -222,15 +222,15 @@ def unlock_pick_up(rooms: RoomGrid, distractors: bool = False) -> Any:
     return box.color
 
 
-def blocked_unlock_pick_up(rooms: RoomGrid) -> Any:
-    """The same with a ball before the door."""
-    rooms.add_object(1, 0, A_BOX)
+def blocked_unlock_pick_up(rooms: RoomGrid, by_color: bool = False) -> Any:
+    """The same with a ball before the door; ``by_color``: the mission names the box's colour."""
+    box = rooms.add_object(1, 0, A_BOX)
     door = rooms.add_door(0, 0, RIGHT, locked=True)
     rooms.put(door.x - 1, door.y, KEY + len(COLORS) * A_BALL + rooms.stream.randint(len(COLORS)))
     rooms.add_object(0, 0, A_KEY, door.color)
     rooms.place_agent(0, 0)
     rooms.mark(A_BOX)
-    return 0
+    return box.color if by_color else 0
 
 
 def unlock_to_unlock(rooms: RoomGrid) -> Any:
@@ -255,18 +255,19 @@ def find_object(rooms: RoomGrid) -> Any:
     return thing.kind
 
 
-def key_corridor(rooms: RoomGrid) -> Any:
-    """A ball behind a locked door on the right of a corridor, the key in a room on its left."""
+def key_corridor(rooms: RoomGrid, by_color: bool = False) -> Any:
+    """A ball behind a locked door on the right of a corridor, the key in a room on its left; ``by_color``: the mission
+    names the ball's colour."""
     for j in range(1, rooms.rows):
         rooms.remove_wall(1, j, UP)
     row = rooms.stream.randint(rooms.rows)
     door = rooms.add_door(2, row, LEFT, locked=True)
-    rooms.add_object(2, row, A_BALL)
+    ball = rooms.add_object(2, row, A_BALL)
     rooms.add_object(0, rooms.stream.randint(rooms.rows), A_KEY, door.color)
     rooms.place_agent(1, rooms.rows // 2)
     rooms.connect_all()
     rooms.mark(A_BALL)
-    return 0
+    return ball.color if by_color else 0
 
 
 def one_room(rooms: RoomGrid) -> Any:

@@ -150,8 +150,10 @@ class RoomGrid:
     # Objects
 
     def put(self, x: Number, y: Number, code: Number) -> None:
-        """Set a cell."""
+        """Set a cell, whatever stands there."""
         self.grid = place(self.grid, x, y, jnp.asarray(code))
+        if self._contents is not None:  # A box that stood there is gone with what it held.
+            self._contents = self._contents.at[x * self.height + y].set(EMPTY)
 
     def add_object(self, i: Number, j: Number, kind: Number = None, color: Number = None) -> Thing:
         """A key (0), ball (1) or box (2) somewhere in room (i, j), not beside the agent; what is None is drawn."""
