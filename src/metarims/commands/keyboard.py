@@ -34,12 +34,12 @@ class PlayCommand:
     def run(self, command: str) -> int:
         from metarims.gridworld.game import Game
         from metarims.terminal import Terminal
-        from metarims.views.world_text import LEGEND, draw_scene
+        from metarims.views.world_text import LEGEND, draw_moment
 
         enable_cache()
         with status(f"Compiling {self.env}"):
             game = Game(self.env, native=self.backend == "jax")
-            scene = game.reset(self.seed)
+            moment = game.reset(self.seed)
         console = Terminal(highlight=False)
         played = solved = 0
         over, earned = False, 0.0
@@ -47,7 +47,7 @@ class PlayCommand:
             while True:
                 if sys.stdin.isatty():
                     console.clear()
-                console.print(draw_scene(scene))
+                console.print(draw_moment(moment))
                 if over:
                     console.print(f"The episode is over, return {earned:.3f}. Any key: next level; q: quit.")
                 else:
@@ -56,13 +56,13 @@ class PlayCommand:
                 if key in QUIT:
                     break
                 if over or key == "n":
-                    scene, over, earned = game.reset(), False, 0.0
+                    moment, over, earned = game.reset(), False, 0.0
                 elif KEYS.get(key, game.num_actions) < game.num_actions:
-                    scene = game.step(KEYS[key])
-                    earned += scene.reward
-                    over = scene.terminated or scene.truncated
+                    moment = game.step(KEYS[key])
+                    earned += moment.reward
+                    over = moment.terminated or moment.truncated
                     played += over
-                    solved += scene.terminated and scene.reward > 0
+                    solved += moment.terminated and moment.reward > 0
         console.print(f"{played} episodes played, {solved} solved.")
         return 0
 

@@ -9,7 +9,7 @@ from metarims.gridworld.registry import resolve
 from metarims.gridworld.state import EnvState
 
 
-class Scene(NamedTuple):
+class Moment(NamedTuple):
     """What is the case after a reset or a step."""
 
     state: EnvState
@@ -38,24 +38,24 @@ class Game:
             self.env = make_farama(id)
         self.num_actions = int(self.env.action_space.n)
 
-    def reset(self, seed: int | None = None) -> Scene:
+    def reset(self, seed: int | None = None) -> Moment:
         """A new level."""
         from metarims.gridworld.farama import quiet_reset
 
-        return self._scene(quiet_reset(self.env, seed), 0.0, False, False)
+        return self._moment(quiet_reset(self.env, seed), 0.0, False, False)
 
-    def step(self, action: int) -> Scene:
+    def step(self, action: int) -> Moment:
         """One step."""
         observation, reward, terminated, truncated, _ = self.env.step(action)
-        return self._scene(observation, float(reward), bool(terminated), bool(truncated))
+        return self._moment(observation, float(reward), bool(terminated), bool(truncated))
 
-    def _scene(self, observation: Any, *outcome: Any) -> Scene:
+    def _moment(self, observation: Any, *outcome: Any) -> Moment:
         from metarims.gridworld.host_env import codes_from_symbols
 
         view = codes_from_symbols(observation["image"])
         if not self.native:
             env = self.env.unwrapped
-            return Scene(state_from_farama(env), view, str(observation["mission"]), int(env.max_steps), *outcome)
+            return Moment(state_from_farama(env), view, str(observation["mission"]), int(env.max_steps), *outcome)
         state, level = self.env.state, self.env.level
         source = level.sources[int(state.task)]
-        return Scene(state, view, level.missions[int(state.mission)], int(source.max_steps), *outcome)
+        return Moment(state, view, level.missions[int(state.mission)], int(source.max_steps), *outcome)

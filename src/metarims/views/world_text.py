@@ -3,7 +3,7 @@
 from rich.text import Text
 
 from metarims.gridworld.bridge import seen_cells
-from metarims.gridworld.game import Scene
+from metarims.gridworld.game import Moment
 from metarims.gridworld.tiles import CODE, COLORS, DOOR, EMPTY, GOAL, KEY, LAVA, WALL
 
 INKS = dict(zip(COLORS, ("red", "green", "blue", "magenta", "yellow", "bright_black"), strict=True))
@@ -14,11 +14,11 @@ DOOR_SIGNS = ("| ", "||", "|x")
 LEGEND = "o- key   () ball   [] box   |  open door   || closed   |x locked   ## wall   GG goal   ~~ lava"
 
 
-def draw_scene(scene: Scene) -> Text:
+def draw_moment(moment: Moment) -> Text:
     """The world, what is carried, the mission and the clock, as lines of text."""
-    state, seen = scene.state, seen_cells(scene.state, scene.view)
+    state, seen = moment.state, seen_cells(moment.state, moment.view)
     width, height = seen.shape
-    text = Text(f"{scene.mission or 'no mission'}\n")
+    text = Text(f"{moment.mission or 'no mission'}\n")
     for y in range(height):
         for x in range(width):
             sign, ink = _sign(int(state.grid[x, y]) & CODE)
@@ -27,7 +27,7 @@ def draw_scene(scene: Scene) -> Text:
             text.append(sign, f"{ink} on {LIT if seen[x, y] else GROUND}")
         text.append("\n")
     carried = int(state.carrying) & CODE
-    text.append(f"step {int(state.step_count)} of {scene.max_steps}")
+    text.append(f"step {int(state.step_count)} of {moment.max_steps}")
     if carried != EMPTY:
         text.append(", carrying ")
         text.append(*_sign(carried))
