@@ -112,7 +112,9 @@ def rim_step(core, features, state):
         jnp.einsum("bmh,mhc->bmc", new_hidden, weights).reshape(*hidden.shape[:2], RIM.communication_heads, -1)
         for weights in (talk.query, talk.key, talk.value)
     )
-    score = jnp.einsum("bmhd,bnhd->bhmn", query, key) / math.sqrt(query.shape[-1])
+    # Their scores are cosines over a learnt temperature.
+    query, key = (x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-6) for x in (query, key))
+    score = jnp.einsum("bmhd,bnhd->bhmn", query / jnp.exp(talk.log_temperature)[:, None], key)
     answer = jnp.einsum("bhmn,bnhd->bmhd", jax.nn.softmax(score), value).reshape(*hidden.shape[:2], -1)
     new_hidden += jnp.einsum("bmc,mch->bmh", answer, talk.output)
     # Inactive modules keep their state.

@@ -56,6 +56,7 @@ BAD = [
     ({"ppo": PPO(entropy_coef=float("nan"))}, r"ppo.entropy_coef is nan: it must be zero or more"),
     (network(mission_dim=-1), r"network.mission_dim is -1: it must be zero or more"),
     (network(head_dim=-1), r"network.head_dim is -1: it must be zero or more"),
+    (core(communication_temperature=0.0), r"core.communication_temperature is 0.0: it must be greater than zero"),
     (core(communication_heads=-2), r"core.communication_heads is -2: it must be zero or more"),
     (core(num_active=6), r"core.num_active is 6, but there are only 5 modules \(core.num_modules"),
     (
@@ -260,7 +261,7 @@ BEFORE = {
 @pytest.mark.parametrize("agent", RULES)
 def test_settings_of_before_are_read(agent):
     config = from_dict(Config, upgrade_config(BEFORE | {"agent": agent}))
-    rim = RIMSettings(4, 2, 12, "gru", 2, 10, 20, 3, 15, True, "fixed", key_init_scale=0.25, message_init_scale=0.75)
+    rim = RIMSettings(4, 2, 12, "gru", 2, 10, 20, 3, 15, True, "fixed", 0.25, 0.75, communication_norm=False)
     network = Network(8, 7, 9, "concat", 16, 0.5, mission_init_scale=0.5, head_dim=11)
     attention = 0.3 * 0.1 / 0.25 if agent == "slowlr" else 0.3
     assert config == Config(

@@ -57,12 +57,17 @@ class RIMSettings(CoreSettings):
     """Initial scale of the input attention's keys; with a small one all modules first attend about one half."""
     message_init_scale: float = 0.1
     """Initial scale of the messages."""
+    communication_norm: bool = True
+    """Scale the communication's queries and keys to length one, per head; without it attention stays nearly uniform."""
+    communication_temperature: float = 0.5
+    """Initial temperature, learnt per head, that divides the products of these queries and keys."""
 
     groups: ClassVar[tuple[str, ...]] = ("modules", "attention")
 
     def check(self) -> None:
         sizes = ("num_modules", "num_active", "module_dim", "input_heads", "key_dim", "value_dim", "communication_dim")
         require_positive("core", self, sizes)
+        require_positive("core", self, ("communication_temperature",))
         require_not_negative("core", self, ("communication_heads", "key_init_scale", "message_init_scale"))
         if self.num_active > self.num_modules:
             raise UserError(
@@ -80,8 +85,12 @@ class RIMSettings(CoreSettings):
             )
 
     def unused(self) -> tuple[str, ...]:
-        silent = () if self.communication_heads else ("communication_dim", "communication_gate", "message_init_scale")
-        return (("num_active",) if self.router == "all" else ()) + silent
+        unused = ("num_active",) if self.router == "all" else ()
+        if not self.communication_heads:
+            unused += ("communication_dim", "communication_gate", "message_init_scale", "communication_norm")
+        if not (self.communication_heads and self.communication_norm):
+            unused += ("communication_temperature",)
+        return unused
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Files of version 0.1 in today's names: settings, metrics, agents and checkpoints."""
+"""Older files in today's names: settings, metrics, agents and checkpoints."""
 
 import dataclasses
 import json
@@ -27,6 +27,9 @@ NETWORK = {
 
 OF_CORES = {f.name for settings in CORES.values() for f in dataclasses.fields(settings)}
 """Settings that were part of ``network``."""
+
+ADDED = {"rim": {"communication_norm": False}}
+"""Settings that are newer than some files, by core: the value with which agents act as they did then."""
 
 ARRAYS = (
     (r"\bactor\.core\.dice$", "actor.core.random_bits"),
@@ -68,6 +71,8 @@ def upgrade_config(values: Any) -> Any:
         if rule is not None and rule.core in CORES and "core" not in values:
             names = [f.name for f in dataclasses.fields(CORES[rule.core])]
             values["core"] = {name: network[name] for name in names if name in network}
+    if rule is not None and isinstance(values.get("core"), dict):
+        values["core"] = ADDED.get(rule.core, {}) | values["core"]
     if isinstance(values.get("ppo"), dict) and "rate_horizon" in values["ppo"]:
         ppo = dict(values["ppo"])
         steps = ppo.pop("rate_horizon")

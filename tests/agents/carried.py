@@ -22,7 +22,7 @@ ALWAYS = 100.0
 
 def make_core(input_dim: int, *sizes: int, parts: Weights, mask_inactive_inputs: bool = False, **sizes_by_name: Any):
     """A core of these weights, by path; all others are zero."""
-    settings = RIMSettings(*sizes, **sizes_by_name)
+    settings = RIMSettings(*sizes, **sizes_by_name, communication_norm=False)
     make = partial(RIMCore, input_dim, settings, mask_inactive_inputs=mask_inactive_inputs)
     core = jax.eval_shape(lambda key: make(key=key), jax.random.key(0))
     core = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), core)

@@ -1,11 +1,14 @@
 """The two attentions against numpy, written out in loops."""
 
+from contextlib import nullcontext
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metarims.agents.attention import Communication, InputAttention, choose_top_k, match, rank, softmax
+from metarims.agents.attention import Communication, InputAttention, choose_top_k, match, normalize, rank, softmax
+from metarims.agents.fast_gradients import fast_gradients
 from metarims.agents.init import init_fan_in
 from metarims.core_settings import RIMSettings
 
@@ -84,6 +87,22 @@ def test_shares_that_float32_cannot_tell_apart_are_ranked_all_the_same(num_heads
     assert choose_top_k(rank(scores), 2)[:, 0].tolist() == [sign < 0, sign < 0, sign > 0, sign > 0]
 
 
+@pytest.mark.parametrize("other", [0.0, 2.0, -80.0, 80.0])
+@pytest.mark.parametrize("scores", [[16, 17, 30, 80], [-16, -30, 30, 80], [80, 30, 17, 16], [30, -80, -30, 80]])
+def test_a_saturated_head_orders_modules_beside_one_that_does_not(scores, other):
+    """In float32 the mean of both heads is often the same for all modules; in exact arithmetic it never is."""
+    both = jnp.array([[[score, other]] for score in scores], jnp.float32)
+    assert np.argsort(rank(both)[:, 0]).tolist() == np.argsort(scores).tolist()
+    swapped = both[..., ::-1]
+    assert np.argsort(rank(swapped)[:, 0]).tolist() == np.argsort(scores).tolist()
+
+
+def test_heads_that_disagree_are_weighed_where_float32_rounds_their_sum_away():
+    """sigmoid(30) + sigmoid(-31) < sigmoid(30) + sigmoid(-30) = 1 < sigmoid(31) + sigmoid(-30)."""
+    scores = jnp.array([[[30.0, -31.0]], [[31.0, -30.0]], [[30.0, -30.0]]])
+    assert np.argsort(rank(scores)[:, 0]).tolist() == [0, 2, 1]
+
+
 def communicate_in_loops(weights, hidden, num_heads):
     """Messages [M, B, H] and attention [B, M, M], mean over heads."""
     num_modules, batch, _ = hidden.shape
@@ -98,7 +117,12 @@ def communicate_in_loops(weights, hidden, num_heads):
             for head in range(num_heads):
                 part = slice(head * width, head * width + width)
                 scores = np.array([query[asks][part] @ key[told][part] for told in range(num_modules)])
-                share = np.exp(scores / np.sqrt(width))
+                if "log_temperature" in weights:
+                    lengths = [np.linalg.norm(key[told][part]) for told in range(num_modules)]
+                    scores /= np.linalg.norm(query[asks][part]) * np.array(lengths)
+                    share = np.exp(scores / np.exp(weights["log_temperature"][head]))
+                else:
+                    share = np.exp(scores / np.sqrt(width))
                 share /= share.sum()
                 attention[env, asks] += share / num_heads
                 heard.append(sum(share[told] * value[told][part] for told in range(num_modules)))
@@ -110,12 +134,14 @@ def communicate_in_loops(weights, hidden, num_heads):
     return messages, attention
 
 
+@pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize(("num_modules", "num_heads", "gated"), [(4, 2, False), (4, 2, True), (1, 3, False)])
-def test_communication_equals_a_reference_in_loops(num_modules, num_heads, gated):
+def test_communication_equals_a_reference_in_loops(num_modules, num_heads, gated, norm):
     sizes = {"communication_heads": num_heads, "communication_dim": 6, "communication_gate": gated}
+    sizes |= {"communication_norm": norm}
     make = lambda key: Communication(RIMSettings(num_modules, 1, 5, **sizes), key=key)  # noqa: E731
     talk = jax.tree.map(lambda leaf: normal(*leaf.shape), jax.eval_shape(make, jax.random.key(0)))
-    names = ("query", "key", "value", "output", *(["gate"] if gated else []))
+    names = ("query", "key", "value", "output", *(["gate"] if gated else []), *(["log_temperature"] if norm else []))
     weights = {name: np.float64(getattr(talk, name)) for name in names}
     assert (talk.gate is not None) == gated
     hidden = normal(num_modules, 3, 5)
@@ -124,6 +150,32 @@ def test_communication_equals_a_reference_in_loops(num_modules, num_heads, gated
     np.testing.assert_allclose(message, expected_message, atol=1e-5)
     np.testing.assert_allclose(attention, expected_attention, atol=1e-5)
     np.testing.assert_allclose(attention.sum(axis=-1), 1, atol=1e-5)
+
+
+def test_the_temperature_is_learnt_and_small_states_talk_as_selectively_as_large_ones():
+    settings = RIMSettings(4, 1, 8, communication_heads=2, communication_dim=16, communication_temperature=0.25)
+    talk = Communication(settings, key=jax.random.key(0))
+    np.testing.assert_allclose(jnp.exp(talk.log_temperature), 0.25, rtol=1e-6)
+    hidden, weights = normal(4, 3, 8), normal(3, 4, 4)
+    np.testing.assert_allclose(talk(hidden)[1], talk(10 * hidden)[1], atol=1e-4)
+    gradient = jax.grad(lambda talk: (talk(hidden)[1] * weights).sum())(talk)
+    assert (gradient.log_temperature != 0).all()
+
+
+def test_normalizing_and_its_gradient_are_those_of_the_formula_and_finite_at_zero():
+    x, weights = normal(3, 5), normal(3, 5)
+
+    def gradient(function, x):
+        return jax.grad(lambda x: (function(x) * weights).sum())(x)
+
+    def formula(x):
+        return x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+
+    np.testing.assert_allclose(normalize(x), formula(x), atol=1e-5)
+    for fast in (False, True):
+        with fast_gradients() if fast else nullcontext():
+            np.testing.assert_allclose(gradient(normalize, x), gradient(formula, x), atol=1e-5)
+            assert np.isfinite(gradient(normalize, 0 * x)).all()
 
 
 def test_weights_begin_by_the_fan_in_of_one_module():

@@ -18,6 +18,7 @@ INPUT, WIDTH, ENVS, STEPS = 6, 4, 3, 7
 
 VARIANTS = {
     "lstm": {},
+    "plain products": {"communication_norm": False},
     "gru, two heads, gated": {"cell": "gru", "input_heads": 2, "communication_gate": True},
     "two heads, silent": {"input_heads": 2, "communication_heads": 0},
     "one module": {"num_modules": 1, "num_active": 1},
@@ -86,8 +87,13 @@ def hear(core, m, candidates):
         part = np.split(np.arange(talk.query.shape[-1]), talk.num_heads)[head]
         query = (candidates[m] @ talk.query[m])[part]
         keys = [(candidates[n] @ talk.key[n])[part] for n in range(len(candidates))]
+        if talk.log_temperature is None:
+            query = query / np.sqrt(len(part))
+        else:
+            query = query / np.sqrt(query @ query + 1e-6) / np.exp(talk.log_temperature[head])
+            keys = [key / np.sqrt(key @ key + 1e-6) for key in keys]
         values = [(candidates[n] @ talk.value[n])[part] for n in range(len(candidates))]
-        share = np.exp([query @ k / np.sqrt(len(part)) for k in keys])
+        share = np.exp([query @ k for k in keys])
         heard.append(sum(s * v for s, v in zip(share / share.sum(), values, strict=True)))
     heard = np.concatenate(heard)
     message = heard @ talk.output[m]

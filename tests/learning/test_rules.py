@@ -345,6 +345,7 @@ def test_settings_that_the_core_does_not_use_are_known():
         ("dense", RIMSettings(), {"core.router", "core.num_active"}),
         ("modular", RIMSettings(router="all"), {"core.num_active"}),
         ("modular", RIMSettings(router="random"), set()),
+        ("modular", RIMSettings(communication_norm=False), {"core.communication_temperature"}),
     ):
         found = unused_settings(Config(agent, core=core))
         assert {name for name in found if name.startswith(("core.", "lr_multipliers."))} == names

@@ -4,6 +4,7 @@ Arrays inside a core are module-major, "M B ...": one batched matrix product ove
 """
 
 import functools
+import math
 
 import equinox as eqx
 import jax
@@ -47,12 +48,20 @@ class InputAttention(eqx.Module):
 
 
 def rank(scores: Float[Array, "M B heads"]) -> Float[Array, "M B"]:
-    """The logit of the mean attention over heads: it still orders modules where float32 rounds their attention to 0 or
-    1."""
+    """Numbers that order the modules by their mean attention over heads: with one head its scores, with several how
+    many modules attend less.
+
+    Each pair of modules is compared by the sum over heads of sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b)
+    (1 - exp(b - a)), relative to the largest: float32 orders them where it rounds their attention to 0 or 1.
+    """
     if scores.shape[-1] == 1:
         return scores[..., 0]
-    attended, missed = jax.nn.log_sigmoid(scores), jax.nn.log_sigmoid(-scores)
-    return jax.nn.logsumexp(attended, axis=-1) - jax.nn.logsumexp(missed, axis=-1)
+    scores = jax.lax.stop_gradient(scores)
+    high, low = jnp.maximum(scores[:, None], scores), jnp.minimum(scores[:, None], scores)
+    size = jnp.where(high > low, jax.nn.log_sigmoid(high) + jax.nn.log_sigmoid(-low), jnp.finfo(scores.dtype).min)
+    size = jnp.exp(size - size.max(axis=-1, keepdims=True)) * -jnp.expm1(low - high)
+    more = (jnp.sign(scores[:, None] - scores) * size).sum(axis=-1)
+    return (more > 0).sum(axis=1).astype(scores.dtype)
 
 
 def choose_top_k(scores: Float[Array, " M *B"], num_active: int) -> Bool[Array, " M *B"]:
@@ -111,10 +120,40 @@ def match(query: Float[Array, "M B heads d"], key: Float[Array, "N B heads d"]) 
     return _match(query, key)
 
 
+_SMALL = 1e-6
+"""Added to the squares of lengths: keeps the gradient of ``normalize`` finite at zero."""
+
+
+def _inverse_length(x):
+    return jax.lax.rsqrt(sum(_columns(x * x)) + _SMALL)
+
+
+def _normalize(x):
+    return x * _inverse_length(x)
+
+
+def _normalize_forward(x):
+    scale = _inverse_length(x)
+    return x * scale, (x * scale, scale)
+
+
+def _normalize_backward(residuals, gradient):
+    direction, scale = residuals
+    return (scale * (gradient - direction * sum(_columns(direction * gradient))),)
+
+
+@with_fast_gradient(_normalize_forward, _normalize_backward)
+def normalize(x: Float[Array, "*B d"]) -> Float[Array, "*B d"]:
+    """The vectors of a short last axis scaled to length one (L2)."""
+    return _normalize(x)
+
+
 class Communication(eqx.Module):
     """Active modules attend to all modules and add the message to their state (paper, section 2.1).
 
-    Queries, keys and values come from the candidate states by weights of each module's own.
+    Queries, keys and values come from the candidate states by weights of each module's own. With a temperature, the
+    scores are cosines of queries and keys divided by it; states are small, and plain products of them leave the
+    attention uniform.
     """
 
     query: Float[Array, "M H C"]
@@ -122,6 +161,8 @@ class Communication(eqx.Module):
     value: Float[Array, "M H C"]
     output: Float[Array, "M C H"]
     gate: Float[Array, "M C H"] | None
+    log_temperature: Float[Array, " heads"] | None
+    """None: scores are scaled products (Vaswani et al., 2017)."""
     num_heads: int = eqx.field(static=True)
 
     def __init__(self, settings: RIMSettings, *, key: PRNGKeyArray):
@@ -132,6 +173,8 @@ class Communication(eqx.Module):
         self.value = init_fan_in(key_v, (num_modules, module_dim, dim))
         self.output = init_fan_in(key_o, (num_modules, dim, module_dim), settings.message_init_scale)
         self.gate = init_fan_in(key_g, (num_modules, dim, module_dim)) if settings.communication_gate else None
+        heads, temperature = settings.communication_heads, settings.communication_temperature
+        self.log_temperature = jnp.full(heads, math.log(temperature)) if settings.communication_norm else None
         self.num_heads = settings.communication_heads
 
     def __call__(self, hidden: Float[Array, "M B H"]) -> tuple[Float[Array, "M B H"], Float[Array, "B M M"]]:
@@ -139,7 +182,10 @@ class Communication(eqx.Module):
         weights = jnp.concatenate([self.query, self.key, self.value], axis=-1)
         projected = multiply(hidden, weights)
         query, key, value = jnp.split(projected.reshape(*hidden.shape[:2], 3 * self.num_heads, -1), 3, axis=2)
-        scores = match(query, key) * query.shape[-1] ** -0.5
+        if self.log_temperature is None:
+            scores = match(query, key) * query.shape[-1] ** -0.5
+        else:
+            scores = match(normalize(query) * jnp.exp(-self.log_temperature)[:, None], normalize(key))
         attention = softmax(scores)
         received = jnp.einsum("bhmn,nbhd->mbhd", attention, value).reshape(*hidden.shape[:2], -1)
         message = multiply(received, self.output)
