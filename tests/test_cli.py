@@ -194,13 +194,14 @@ def test_a_run_and_files_of_its_agents_give_the_same_figures(trained_run, tmp_pa
 
 
 def test_agents_can_be_played_with_ablations(trained_run, tmp_path):
-    ablation = "--temperature", "inf", "--no-memory", "--no-mission"
+    ablation = "--temperature", "inf", "--no-memory", "--no-mission", "--router", "random"
     found, text = evaluated(tmp_path, trained_run, *ablation)
     assert "inf" in text
     first = found["rows"][0]
     assert first["temperature"] == "inf"
     assert first["no_memory"]
     assert first["no_mission"]
+    assert (first["messages"], first["input_attention"], first["router"]) == (None, None, "random")
     page = tmp_path / "new/page.html"
     assert f"Wrote {page}" in succeeds("view", trained_run, *ablation, "--episodes", 1, "--out", page)
     assert "seed 1, sampled at temperature inf" in page.read_text()

@@ -128,8 +128,13 @@ METRICS = {"kl": "approx_kl", "information": "mutual_information", "collapse": "
 
 
 def upgrade_metrics(row: dict[str, Any]) -> dict[str, Any]:
-    """A line of ``metrics.jsonl`` with today's names."""
-    return {_metric(name): value for name, value in row.items()}
+    """A line of ``metrics.jsonl`` with today's names and units."""
+    row = {_metric(name): value for name, value in row.items()}
+    nats = row.pop("modules/communication_entropy", None)
+    num_modules = sum(re.fullmatch(r"modules/active_\d+", name) is not None for name in row)
+    if nats is not None and num_modules > 1:
+        row["modules/normalized_communication_entropy"] = nats / math.log(num_modules)
+    return row
 
 
 def _metric(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -317,6 +318,21 @@ def test_with_fewer_active_modules_those_that_attend_most_go_on_as_before():
     assert (np.asarray(one_metrics.active).sum(-1) == 1).all()
     np.testing.assert_array_equal(one_metrics.active.argmax(-1), all_metrics.input_attention.argmax(-1))
     assert core.num_active == 3
+
+
+def test_with_average_input_all_modules_read_with_the_mean_weight():
+    core = make_core(input_heads=2)
+    x, state = random_span(core, num_envs=16)
+    _, (_, own) = step(core, x[0], state)
+    _, (_, same) = step(core.with_average_input(), x[0], state)
+    np.testing.assert_allclose(same.input_attention.T, np.tile(own.input_attention.mean(-1), (4, 1)), atol=1e-6)
+    np.testing.assert_array_equal(same.active, own.active)
+    # With the same queries in all modules nothing is left to average.
+    alike = eqx.tree_at(lambda core: core.attention.input.query, core, replace_fn=jnp.zeros_like)
+    bias = jnp.broadcast_to(core.attention.input.query_bias[0], core.attention.input.query_bias.shape)
+    alike = eqx.tree_at(lambda core: core.attention.input.query_bias, alike, bias)
+    outputs = [step(one, x[0], state)[1][0] for one in (alike, alike.with_average_input())]
+    np.testing.assert_allclose(*outputs, atol=1e-6)
 
 
 def test_of_the_modules_that_win_some_are_drawn_anew_at_each_step():

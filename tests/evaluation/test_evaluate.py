@@ -12,7 +12,8 @@ from rich.console import Console
 from metarims.agents.agent import AgentOutput
 from metarims.errors import UserError
 from metarims.evaluation import evaluate, tables
-from metarims.evaluation.evaluate import Ablation, Evaluation, evaluate_farama, evaluate_jax, evaluation_key
+from metarims.evaluation.ablations import LEAST_TEMPERATURE, Ablation
+from metarims.evaluation.evaluate import Evaluation, evaluate_farama, evaluate_jax, evaluation_key
 from metarims.gridworld import VOCABULARY, make
 from metarims.gridworld.types import Pixels
 from metarims.presets import PRESETS
@@ -264,7 +265,7 @@ def test_a_temperature_at_which_nothing_could_be_computed_is_refused(wanderer, t
 
 def test_at_the_least_temperature_the_likeliest_action_is_drawn():
     turner = biased(left=0.6, forward=0.4)
-    ablation = Ablation(evaluate.LEAST_TEMPERATURE)
+    ablation = Ablation(LEAST_TEMPERATURE)
     drawn = evaluate_jax(turner, make(ENV), MANY, evaluation_key(0), greedy=False, ablation=ablation)
     assert (drawn.entropies == 0).all()
     greedy = evaluate_jax(turner, make(ENV), MANY, evaluation_key(0), greedy=True)

@@ -8,7 +8,7 @@ import pytest
 from metarims.agents.agent import make_agent
 from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.errors import UserError
-from metarims.evaluation.evaluate import Ablation
+from metarims.evaluation.ablations import Ablation
 from metarims.evaluation.modules import replay
 from metarims.evaluation.recording import record_agents, record_episodes, record_random
 from metarims.gridworld import VOCABULARY, make, tiles, tokenize

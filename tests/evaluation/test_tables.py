@@ -16,10 +16,9 @@ from tests.evaluation.test_evaluate import ENV, biased
 from metarims import __version__
 from metarims.errors import UserError
 from metarims.evaluation import tables
+from metarims.evaluation.ablations import NO_ABLATION, Ablation
 from metarims.evaluation.evaluate import (
     MAX_EPISODES,
-    NO_ABLATION,
-    Ablation,
     Evaluation,
     evaluation_key,
     first_farama_seed,
@@ -156,6 +155,12 @@ def test_how_agents_were_played_is_named_as_the_flags_are():
     how = Ablation(np.inf, no_memory=True, no_mission=True)
     (row,) = map(tables.as_dict, make_rows([result(0, 2, ablation=how)]))
     assert (row["temperature"], row["no_memory"], row["no_mission"]) == ("inf", True, True)
+    modules = Ablation(messages="off", input_attention="average", router="random")
+    (row,) = map(tables.as_dict, make_rows([result(0, 2, ablation=modules)]))
+    assert (row["messages"], row["input_attention"], row["router"]) == ("off", "average", "random")
+    assert ", without messages, input attention averaged, random modules active\n" in text_of(
+        [result(0, 2, ablation=modules)]
+    )
     results = [result(0, 2, "greedy", Ablation(no_memory=True)), result(0, 2, ablation=Ablation(2.0, no_memory=True))]
     assert [tables.as_dict(row)["temperature"] for row in make_rows(results)] == [1.0, 2.0]
     assert "episodes per seed and policy, without memory, sampled at temperature 2\n" in text_of(results)

@@ -64,6 +64,7 @@ def test_activity_is_summed_as_it_was():
     attention = [[0.9, 0.8, 0.1], [0.2, 0.6, 0.7], [0.9, 0.9, 0.5], [0.5, 0.5, 0.5]]
     talk = np.zeros((4, 3, 3), np.float32)
     talk[..., 0] = 1
+    talk[:, 2] = 1 / 3  # Of this module one step counts: the last, at which it is active.
     talk[3] = 1 / 3
     activity = measure_activity(metrics(active, attention, jnp.asarray(talk)), seen([2, 5, 2, 2]))
     assert activity is not None
@@ -72,7 +73,7 @@ def test_activity_is_summed_as_it_was():
     share = np.array(attention)
     entropy = -(share * np.log(share) + (1 - share) * np.log(1 - share)).mean(1).sum()
     assert float(activity.input_entropy) == pytest.approx(entropy, rel=1e-5)
-    assert float(activity.communication_entropy) == pytest.approx(np.log(3), rel=1e-5)
+    assert float(activity.communication_entropy) == pytest.approx(1 + 0.5, rel=1e-5)
     counts = np.asarray(activity.counts)
     assert counts.shape == (8, 60)
     assert {(x, y): counts[x, y] for x, y in zip(*counts.nonzero(), strict=True)} == {(3, 2): 2, (6, 5): 1, (5, 2): 1}
@@ -89,7 +90,7 @@ def test_the_record_names_every_module():
         *(f"modules/{name}_{m}" for name in ("active", "input_attention") for m in range(2)),
         *(
             f"modules/{name}"
-            for name in ("input_entropy", "communication_entropy", "load_imbalance", "mutual_information")
+            for name in ("input_entropy", "normalized_communication_entropy", "load_imbalance", "mutual_information")
         ),
     }
 

@@ -44,6 +44,8 @@ def test_settings_and_metrics_have_todays_names(name):
     assert "fast/approx_kl" in rows[0]
     assert "fast/kl" not in rows[0]
     assert ("modules/load_imbalance" in rows[0]) == (name == "metarims")
+    if name == "metarims":
+        assert rows[0]["modules/normalized_communication_entropy"] == pytest.approx(1.0975833 / np.log(3))
     assert len(read_chunks(BEFORE / name)) == 4
 
 

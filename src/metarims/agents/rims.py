@@ -4,7 +4,7 @@ One step is four stages: attend to the input, select the active modules, step th
 """
 
 import copy
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,6 +18,7 @@ from metarims.agents.fast_gradients import multiply, project
 from metarims.agents.init import init_fan_in
 from metarims.agents.router import Router, make_router
 from metarims.core_settings import RIMSettings
+from metarims.core_settings import Router as Kind
 from metarims.gridworld.precision import in_32_bits
 
 
@@ -60,6 +61,8 @@ class RIMCore(eqx.Module):
     cell: Literal["lstm", "gru"] = eqx.field(static=True)
     mask_inactive_inputs: bool = eqx.field(static=True)
     """Inactive modules get a zero input, so that their candidate states know nothing of it (as in a public cell)."""
+    average_input: bool = eqx.field(static=True, default=False)
+    """Each module reads the input with the mean of all modules' attention weights."""
 
     @in_32_bits
     def __init__(self, input_dim: int, settings: RIMSettings, *, mask_inactive_inputs: bool = False, key: PRNGKeyArray):
@@ -96,8 +99,19 @@ class RIMCore(eqx.Module):
 
     def with_active(self, num_active: int, *, drawn: bool = False) -> "RIMCore":
         """The same weights with fewer active modules (``Router.with_active``)."""
+        return self._changed("router", self.router.with_active(num_active, drawn=drawn))
+
+    def with_router(self, kind: Kind) -> "RIMCore":
+        """The same weights with another way to select active modules (``Router.with_kind``)."""
+        return self._changed("router", self.router.with_kind(kind))
+
+    def with_average_input(self) -> "RIMCore":
+        """The same weights with ``average_input``."""
+        return self._changed("average_input", True)
+
+    def _changed(self, name: str, value: Any) -> "RIMCore":
         core = copy.copy(self)
-        object.__setattr__(core, "router", self.router.with_active(num_active, drawn=drawn))
+        object.__setattr__(core, name, value)
         return core
 
     @in_32_bits
@@ -134,6 +148,7 @@ class RIMCore(eqx.Module):
         queries, recurrent = jnp.split(products, [self.attention.input.query.shape[-1]], axis=-1)
         scores = self.attention.input.score(queries + self.attention.input.query_bias[:, None], inputs.keys)
         attention = jax.nn.sigmoid(scores)
+        attention = jnp.broadcast_to(attention.mean(0), attention.shape) if self.average_input else attention
         gates = jnp.einsum("mbh,bmho->mbo", attention, inputs.gates)
         # Select the active modules.
         active, random_bits = self.router.select(rank(scores), state.random_bits)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, UInt32
 
 from metarims.agents.attention import choose_top_k
 from metarims.core_settings import RIMSettings
+from metarims.core_settings import Router as Kind
 from metarims.errors import UserError
 
 
@@ -38,6 +39,15 @@ class Router:
             )
         return replace(self, num_active=num_active, num_candidates=self.num_candidates if drawn else num_active)
 
+    def with_kind(self, kind: Kind) -> "Router":
+        """The router that selects in another way; ``UserError`` where that changes nothing."""
+        changed = _route(self.num_modules, self.num_active, kind)
+        if self.num_active == self.num_modules or changed == self:
+            every = self.num_active == self.num_modules
+            why = "all modules of this agent are active" if every else "this agent selects its modules so"
+            raise UserError(f"router is {kind}, but {why} in any case: leave it out.", field="router", value=kind)
+        return changed
+
     def select(
         self, scores: Float[Array, "M B"], random_bits: UInt32[Array, "B 2"] | None
     ) -> tuple[Bool[Array, "M B"], UInt32[Array, "B 2"] | None]:
@@ -56,8 +66,11 @@ class Router:
 
 def make_router(settings: RIMSettings) -> Router:
     """The router that the settings name."""
-    num_modules, kind = settings.num_modules, settings.router
-    num_active = num_modules if kind == "all" else settings.num_active
+    return _route(settings.num_modules, settings.num_active, settings.router)
+
+
+def _route(num_modules: int, num_active: int, kind: Kind) -> Router:
+    num_active = num_modules if kind == "all" else num_active
     return Router(num_modules, num_active, num_modules if kind == "random" else num_active, kind == "fixed")
 
 

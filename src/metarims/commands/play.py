@@ -12,7 +12,7 @@ from metarims.errors import UserError
 from metarims.runs.files import check_file
 
 if TYPE_CHECKING:
-    from metarims.evaluation.evaluate import Ablation
+    from metarims.evaluation.ablations import Ablation
     from metarims.evaluation.tables import Result
     from metarims.runs.export import SavedAgent
 
@@ -39,6 +39,12 @@ class AgentFlags:
     """Reset the recurrent state at every step, to measure what memory contributes."""
     no_mission: Switch = False
     """Hide the missions, to measure what they contribute."""
+    messages: Annotated[Literal["average", "off"] | None, flag("{average,off}", "as trained")] = None
+    """average: each module attends to all modules alike. off: modules get no messages."""
+    input_attention: Annotated[Literal["average"] | None, flag("{average}", "as trained")] = None
+    """average: each module reads the input with the mean of all modules' attention weights."""
+    router: Annotated[Literal["fixed", "random", "all"] | None, flag("{fixed,random,all}", "as trained")] = None
+    """Active modules: fixed: always the first; random: drawn at each step; all."""
 
     def locate(self, paths: Sequence[Path], alternative: str = "") -> list[Path]:
         """The paths given, or the file of the pretrained agent; ``alternative``: what else may be asked for."""
@@ -63,9 +69,10 @@ class AgentFlags:
     @property
     def ablation(self) -> "Ablation":
         """How the agents play."""
-        from metarims.evaluation.evaluate import Ablation
+        from metarims.evaluation.ablations import Ablation
 
-        return Ablation(self.temperature, self.no_memory, self.no_mission)
+        changed = self.messages, self.input_attention, self.router
+        return Ablation(self.temperature, self.no_memory, self.no_mission, *changed)
 
 
 @dataclass(frozen=True)
@@ -175,6 +182,7 @@ class ViewCommand(AgentFlags):
         if self.env is None:
             raise UserError("--random needs an environment: add --env (metarims envs lists them).", field="--env")
         flags = {"--best": self.best, "--no-memory": self.no_memory, "--no-mission": self.no_mission}
+        flags |= {"--messages": self.messages, "--input-attention": self.input_attention, "--router": self.router}
         flags |= {"--temperature": self.temperature != 1, "--policy greedy": self.policy == "greedy"}
         given = self.path or self.agent or next((flag for flag, given in flags.items() if given), None)
         if given:

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, PyTree, Shaped
 
 from metarims.agents.agent import AgentOutput, policy_entropy
-from metarims.errors import UserError, invalid, unknown_name
+from metarims.errors import invalid, unknown_name
+from metarims.evaluation.ablations import NO_ABLATION, Ablation
 from metarims.gridworld import VecEnv
 from metarims.gridworld.missions import MissionFormat
 from metarims.gridworld.precision import in_32_bits
@@ -30,46 +31,6 @@ BATCH_JAX, BATCH_FARAMA = 256, 32
 
 CARRIED = 10
 """Minimum number of episodes per slot where the recurrent state is carried over."""
-
-
-LEAST_TEMPERATURE = 1e-3
-"""Below it the sampled policy is the greedy one, and logits could overflow."""
-
-
-class Ablation(NamedTuple):
-    """What is taken from an agent, or changed in its policy, while it is evaluated."""
-
-    temperature: float = 1.0
-    """Divides the policy's logits: above 1 the sampled policy is more uniform, at infinity it is uniform."""
-    no_memory: bool = False
-    """Reset the recurrent state at every step."""
-    no_mission: bool = False
-    """Replace all mission tokens by padding."""
-
-    def check(self, greedy: bool) -> None:
-        """Raise ``UserError`` unless the temperature is valid for this policy."""
-        if not self.temperature >= LEAST_TEMPERATURE:
-            raise UserError(
-                f"temperature is {self.temperature:g}: it must be at least {LEAST_TEMPERATURE:g}. For the likeliest "
-                "action at each step choose the greedy policy.",
-                field="temperature",
-                value=self.temperature,
-            )
-        if greedy and self.temperature != 1:
-            raise UserError(
-                f"temperature is {self.temperature:g}, but it does not change the greedy policy: leave it out, or "
-                "choose the sampled policy.",
-                field="temperature",
-                value=self.temperature,
-            )
-
-    def describe(self, policy: str) -> list[str]:
-        """The policy, with its temperature, and each ablation."""
-        sampled = policy if self.temperature == 1 else f"{policy} at temperature {self.temperature:g}"
-        return [sampled] + ["without memory"] * self.no_memory + ["without mission"] * self.no_mission
-
-
-NO_ABLATION = Ablation()
 
 
 class Evaluation(NamedTuple):
@@ -140,9 +101,10 @@ def evaluate_jax(
     between a slot's episodes (``count_slots``)."""
     check_episodes(num_episodes)
     ablation.check(greedy)
+    agent = ablation.apply(agent)
     num_envs = count_slots(num_episodes, BATCH_JAX, carry)
     quota = num_episodes // num_envs + (np.arange(num_envs) < num_episodes % num_envs)
-    settings = jnp.asarray(greedy), jax.tree.map(jnp.asarray, ablation), jnp.asarray(carry)
+    settings = jnp.asarray(greedy), jax.tree.map(jnp.asarray, ablation.of_policy), jnp.asarray(carry)
     played = _play(agent, level, num_envs, int(quota.max()), jnp.asarray(quota), key, *settings)
     counted = np.arange(quota.max()) < quota[:, None]
     return Evaluation(*(np.asarray(leaf)[counted] for leaf in played))
@@ -254,9 +216,9 @@ class PixelPolicy:
 
     @in_32_bits
     def __init__(self, agent: Any, num_envs: int, key: PRNGKeyArray, greedy: bool, ablation: Ablation = NO_ABLATION):
-        self.agent, self.key, self.greedy = agent, key, jnp.asarray(greedy)
-        self.ablation = jax.tree.map(jnp.asarray, ablation)
-        self.state = agent.initial_state(num_envs)
+        self.agent, self.key, self.greedy = ablation.apply(agent), key, jnp.asarray(greedy)
+        self.ablation = jax.tree.map(jnp.asarray, ablation.of_policy)
+        self.state = self.agent.initial_state(num_envs)
         self.output: Any = None
         """The agent's last output."""
 

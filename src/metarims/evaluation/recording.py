@@ -11,10 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Int, PRNGKeyArray, UInt8
 
 from metarims.agents.core import Metrics, ModuleMetrics
+from metarims.evaluation.ablations import NO_ABLATION, Ablation
 from metarims.evaluation.episodes import EpisodeRecord
 from metarims.evaluation.evaluate import (
-    NO_ABLATION,
-    Ablation,
     PixelPolicy,
     act,
     check_backend,
@@ -145,11 +144,11 @@ class JaxBackend:
     """Our environment; ``decide`` returns the agent's actions and output. Level seeds are episode numbers."""
 
     def __init__(self, agent: Any, env: str, num_envs: int, key: PRNGKeyArray, greedy: bool, ablation: Ablation):
-        self.agent, self.level, self.num_envs = agent, make(env), num_envs
-        self.how = jnp.asarray(greedy), jax.tree.map(jnp.asarray, ablation)
+        self.agent, self.level, self.num_envs = ablation.apply(agent), make(env), num_envs
+        self.how = jnp.asarray(greedy), jax.tree.map(jnp.asarray, ablation.of_policy)
         key_levels, self.key = jax.random.split(key)
         self.key_levels = jax.random.fold_in(key_levels, LEVEL_KEYS)
-        self.state = agent.initial_state(num_envs)
+        self.state = self.agent.initial_state(num_envs)
         self.missions: Sequence[str] = ()
 
     def begin(self, first: int) -> None:

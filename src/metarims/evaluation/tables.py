@@ -12,10 +12,9 @@ from rich.table import Table
 
 from metarims import __version__
 from metarims.errors import UserError, unknown_name
+from metarims.evaluation.ablations import NO_ABLATION, Ablation
 from metarims.evaluation.evaluate import (
     BACKENDS,
-    NO_ABLATION,
-    Ablation,
     Evaluation,
     check_backend,
     check_episodes,
@@ -300,6 +299,9 @@ class Summary(TypedDict):
     temperature: float | str
     no_memory: bool
     no_mission: bool
+    messages: str | None
+    input_attention: str | None
+    router: str | None
     episodes: int
     success: float
     success_low: float
@@ -333,6 +335,9 @@ def summarize(row: EvaluationRow) -> Summary:
         "temperature": temperature if math.isfinite(temperature) else "inf",
         "no_memory": first.ablation.no_memory,
         "no_mission": first.ablation.no_mission,
+        "messages": first.ablation.messages,
+        "input_attention": first.ablation.input_attention,
+        "router": first.ablation.router,
         "episodes": sum(len(result.evaluation.success) for result in row.results),
         "success": success,
         "success_low": low,

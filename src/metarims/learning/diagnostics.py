@@ -24,8 +24,8 @@ class Activity(NamedTuple):
     input_entropy: Float[Array, ""]
     """Of that attention (of its mean over heads), mean over modules; nats."""
     communication_entropy: Float[Array, ""]
-    """Of the active modules' attention to all modules (of its mean over heads), mean over the active; nats. NaN where
-    modules do not communicate."""
+    """Of the active modules' attention to all modules (of its mean over heads) as a fraction of log M, mean over the
+    active. NaN where modules do not communicate, and for one module."""
     counts: Float[Array, "sets tiles"]
     """How often each set of active modules (a binary number, module 0 lowest) met each tile before the agent."""
 
@@ -36,7 +36,8 @@ def measure_activity(metrics: Metrics, observation: Observation) -> Activity | d
         return {name: value.astype(jnp.float32).sum() for name, value in dict(metrics).items()}
     active = metrics.active.astype(jnp.float32)
     attention = metrics.input_attention
-    entropy = jnp.where(metrics.communication.any(-1), _entropy(metrics.communication), jnp.nan)
+    communicates = metrics.communication.any(-1) & (active.shape[-1] > 1)
+    entropy = jnp.where(communicates, _entropy(metrics.communication) / jnp.log(max(2, active.shape[-1])), jnp.nan)
     return Activity(
         active=active.sum(0),
         attention=attention.sum(0),
@@ -50,10 +51,11 @@ def summarize_activity(activity: Activity | Mapping[str, Float[Array, ""]], step
     """The record's ``modules/...`` (or ``core/...``) of so many environment steps.
 
     ``active_m``: share of steps at which module m is active. ``input_attention_m``: its mean attention to the input.
-    ``input_entropy``, ``communication_entropy``: nats. ``load_imbalance``: C_A = M/(M-1) sum_m max(0, 1/M - p_m), p
-    the modules' shares of all activity; 0 if all are active alike, 1 if one alone is (Mittal et al., 2022).
-    ``mutual_information``: in nats, of the set of active modules and the tile before the agent, corrected for the
-    number of observations (Miller, 1955).
+    ``input_entropy``: nats. ``normalized_communication_entropy``: 0 if each active module attends to one module, 1 if
+    to all alike; inactive modules do not count, as their attention has no effect. ``load_imbalance``:
+    C_A = M/(M-1) sum_m max(0, 1/M - p_m), p the modules' shares of all activity; 0 if all are active alike, 1 if one
+    alone is (Mittal et al., 2022). ``mutual_information``: in nats, of the set of active modules and the tile before
+    the agent, corrected for the number of observations (Miller, 1955).
     """
     if not isinstance(activity, Activity):
         return {f"core/{name}": value / steps for name, value in activity.items()}
@@ -61,7 +63,7 @@ def summarize_activity(activity: Activity | Mapping[str, Float[Array, ""]], step
     found = {f"modules/active_{m}": activity.active[m] / steps for m in range(num_modules)}
     found |= {f"modules/input_attention_{m}": activity.attention[m] / steps for m in range(num_modules)}
     found["modules/input_entropy"] = activity.input_entropy / steps
-    found["modules/communication_entropy"] = activity.communication_entropy / steps
+    found["modules/normalized_communication_entropy"] = activity.communication_entropy / steps
     if num_modules > 1:
         found["modules/load_imbalance"] = measure_load_imbalance(activity.active)
     if activity.counts.shape[0]:

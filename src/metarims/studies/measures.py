@@ -9,8 +9,9 @@ import numpy as np
 import scipy.stats
 
 from metarims.config import Config
+from metarims.evaluation.ablations import NO_ABLATION, Ablation
 from metarims.evaluation.curves import area_under_curve, reach_threshold, whole_curves
-from metarims.evaluation.evaluate import NO_ABLATION, Ablation, Evaluation, evaluate_jax, evaluation_key
+from metarims.evaluation.evaluate import Evaluation, evaluate_jax, evaluation_key
 from metarims.evaluation.modules import (
     find_marker_module,
     information_above_chance,

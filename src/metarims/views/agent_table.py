@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from metarims.evaluation.ablations import WORDS
 from metarims.evaluation.evaluate import BACKENDS
 from metarims.evaluation.tables import Summary
 
@@ -41,7 +42,8 @@ class AgentSummary(NamedTuple):
 def _describe(row: Summary) -> str:
     """The policy and each ablation, in words."""
     policy = row["policy"] if row["temperature"] == 1 else f"{row['policy']} at temperature {row['temperature']}"
-    return policy + ", no memory" * row["no_memory"] + ", no mission" * row["no_mission"]
+    changed = [words[row[name]] for name, words in WORDS.items() if row.get(name)]
+    return ", ".join([policy] + ["no memory"] * row["no_memory"] + ["no mission"] * row["no_mission"] + changed)
 
 
 def _settings(agents: Sequence[AgentSummary]) -> list[Setting]:
