@@ -162,6 +162,21 @@ def test_agents_are_recorded_as_they_are_asked_to_play(agent, backend):
         record_agents([saved], None, backend, 1, greedy=True, ablation=ablation)
 
 
+def test_advantages_are_those_of_training(agent, backend):
+    """By hand: A = delta + gamma lambda A', and 0 after a terminal step."""
+    config = dataclasses.replace(PRESETS["debug"], env=ENV)
+    ppo = dataclasses.replace(config.ppo, gamma=0.9, gae_lambda=0.8, reward_scale=20.0)
+    saved = SavedAgent(agent, dataclasses.replace(config, ppo=ppo), 0, 0, 7, len(VOCABULARY))
+    for episode in record_agents([saved], None, backend, 4, greedy=False, seed=3):
+        after = 0.0 if episode.terminated else episode.values[-1]
+        expected, advantage = [], 0.0
+        for reward, value in zip(episode.rewards[::-1], episode.values[::-1], strict=True):
+            advantage = 20 * reward + 0.9 * after - value + 0.72 * advantage
+            expected.append(advantage)
+            after = value
+        np.testing.assert_allclose(episode.advantages, expected[::-1], atol=1e-4)
+
+
 def test_an_lstm_agent_has_no_modules(backend):
     episode = record_episodes(new_agent("lstm"), ENV, 1, greedy=True, backend=backend)[0]
     steps = len(episode.actions)

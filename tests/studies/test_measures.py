@@ -77,6 +77,23 @@ def test_only_agents_that_learnt_the_large_room_can_lose_something_in_the_small_
     assert len([row for row in found.rows if row.name == "success"]) == 4
 
 
+def test_success_is_measured_with_each_ablation_of_the_modules(monkeypatch):
+    """Made-up rates; the entropy is the mean of a seed's last three chunks."""
+
+    def evaluate(agent, level, number, key, greedy, ablation, carry):
+        rate = 0.5 if ablation.messages == "off" else 1.0
+        return Evaluation(np.arange(number) < rate * number, np.ones(number), np.full(number, 5), np.ones(number))
+
+    monkeypatch.setattr(measures, "evaluate_jax", evaluate)
+    seed = tiny_agent().seed
+    rows = [{"seed": seed, "modules/normalized_communication_entropy": e} for e in (0.1, 0.7, 0.8, 0.9)]
+    stages = (Stage("MiniGrid-DoorKey-5x5-v0"),)
+    found = measures.modules_ablated(Trained(stages, ([tiny_agent()],), (rows,)), LAPTOP)
+    assert numbers(found, "success without messages") == {seed: 0.5}
+    assert numbers(found, "success") == numbers(found, "success with random modules") == {seed: 1.0}
+    assert numbers(found, "entropy of communication") == {seed: pytest.approx(0.8)}
+
+
 @pytest.mark.parametrize(
     ("heights", "expected"),
     [

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 import jax.numpy as jnp
 import numpy as np
@@ -142,6 +143,69 @@ def test_an_agent_without_modules_says_so(browser, page, quiet):
     assert not browser.run(visible, "communication-block")
     browser.open(page, "#e=1&t=2")
     assert not browser.run(visible, "no-modules")
+
+
+def attending(episode, num_words):
+    """The episode of an agent that reads a set: module m attends to cell (m, 6) and to word m alone."""
+    weights = np.zeros((*episode.active.shape, 49 + num_words), np.float32)
+    for m in range(weights.shape[1]):
+        weights[:, m, 7 * m + 6], weights[:, m, 49 + m % num_words] = 0.6, 0.3
+    return episode._replace(element_attention=weights)
+
+
+def brightness(picture):
+    """Mean over the inside of each cell of a 7x7 picture, [x, y]."""
+    edges = np.linspace(0, picture.shape[1], 8).astype(int)
+    pairs = [slice(a + 2, b - 2) for a, b in pairwise(edges)]
+    return np.array([[picture[rows, columns].mean() for rows in pairs] for columns in pairs])
+
+
+def test_attention_lights_the_view_and_the_words(browser, episodes, tmp_path):
+    first = episodes[0]
+    shown = [attending(first, 6), attending(first, 1), first]
+    page = write_episode_page(tmp_path / "page.html", shown)
+    browser.open(page, "#e=1&t=4")
+    assert browser.text("mission") == f"“{first.mission}”"
+    browser.click("attention")
+    plain = brightness(browser.picture("view"))
+    browser.click("attention")
+    shares = "return [...document.querySelectorAll('.mission-word')].map((w) => +w.style.getPropertyValue('--weight'))"
+    words = len(first.mission.split())
+    for m in range(5):
+        browser.run("document.querySelectorAll('.module')[arguments[0]].click()", m)
+        lit = brightness(browser.picture("view")) / np.maximum(plain, 1)
+        assert np.unravel_index(lit.argmax(), lit.shape) == (m, 6)
+        assert browser.run(shares) == [0.5 * (word == m) for word in range(words)]
+    browser.press("m")  # After the last module: the mean of the active ones.
+    assert browser.run(shares) == [0.5 * bool(first.active[4, word]) for word in range(words)]
+    browser.open(page, "#e=2&t=4")
+    assert browser.run("return document.querySelectorAll('.mission-word').length") == 1
+    browser.open(page, "#e=3&t=4")
+    visible = "return document.getElementById('attention-switch').getClientRects().length > 0"
+    assert not browser.run(visible)
+    assert browser.run("return document.querySelectorAll('.module canvas, .mission-word').length") == 0
+    assert browser.console() == []
+
+
+def test_communication_is_shown_relative_to_an_equal_share(browser, page, episodes, quiet):
+    browser.open(page, "#e=1&t=4")
+    weights, active = episodes[0].communication[4], episodes[0].active[4]
+    kinds = browser.run(
+        "return [...document.querySelectorAll('.communication-cell')].map((c) => c.classList.contains('more'))"
+    )
+    np.testing.assert_array_equal(np.reshape(kinds, (5, 5)), (weights > 0.2) & active[:, None])
+
+
+def test_advantages_have_a_track_where_they_are_known(browser, episodes, tmp_path):
+    known = episodes[0]._replace(advantages=np.linspace(-1, 1, len(episodes[0].actions)))
+    browser.open(write_episode_page(tmp_path / "page.html", [episodes[0], known]), "#e=1&t=0")
+    heights = []
+    for e in (1, 2):
+        browser.run("location.hash = arguments[0]", f"#e={e}&t=1")
+        browser.wait(f"document.getElementById('episode-select').selectedIndex === {e - 1}")
+        heights.append(browser.picture("tracks").shape[0])
+    assert heights[1] > heights[0] + 20
+    assert browser.console() == []
 
 
 def test_its_pixels_are_those_that_the_agent_gets(browser, page, episodes, quiet):

@@ -42,6 +42,17 @@ def test_fractions_are_rounded_to_their_bits(episodes):
     np.testing.assert_allclose(weights, episodes[0].communication, atol=0.5 / 255 + 1e-9)
 
 
+def test_attention_to_elements_and_advantages_are_optional(episodes):
+    packed = packing.pack_episode(episodes[0])
+    assert (packed["elements"], packed["attention"], set(packed["advantages"])) == (0, "", {None})
+    weights = np.random.default_rng(0).dirichlet(np.ones(50), (len(episodes[0].actions), 5))
+    advantages = np.arange(len(weights)) / 7
+    full = packing.pack_episode(episodes[0]._replace(element_attention=weights, advantages=advantages))
+    assert full["elements"] == 50
+    np.testing.assert_allclose(decode(full["attention"], "<u2").reshape(weights.shape) / 65535, weights, atol=1e-5)
+    np.testing.assert_allclose(full["advantages"], advantages, rtol=1e-4)
+
+
 def test_numbers_that_are_none_become_null(episodes):
     values = episodes[0].values.copy()
     values[1], values[2] = np.nan, np.inf

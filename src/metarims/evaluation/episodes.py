@@ -35,6 +35,10 @@ class EpisodeRecord(NamedTuple):
     truncated: bool
     mission_changes: Sequence[tuple[int, str]] = ()
     """(t, mission from state t on), in a user's environment that changes it within an episode."""
+    element_attention: Float[np.ndarray, "T M E"] | None = None
+    """Of each module to each element of its input, where that is a set: the 49 cells [x, y], then the mission."""
+    advantages: Float[np.ndarray, " T"] | None = None
+    """Generalised advantages, with rewards as they are scaled in training; None where no agent was trained."""
 
     @property
     def success(self) -> bool:

@@ -8,9 +8,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Int, PRNGKeyArray, UInt8
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, UInt8
 
 from metarims.agents.core import Metrics, ModuleMetrics
+from metarims.config import PPO
 from metarims.evaluation.ablations import NO_ABLATION, Ablation
 from metarims.evaluation.episodes import EpisodeRecord
 from metarims.evaluation.evaluate import (
@@ -31,6 +32,7 @@ from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.registry import tasks
 from metarims.gridworld.tiles import CODE
 from metarims.gridworld.types import FIRST_EVALUATION_SEED
+from metarims.learning.returns import compute_advantages
 from metarims.runs.export import SavedAgent
 
 LEVEL_KEYS = 1
@@ -79,8 +81,24 @@ def record_agents(
         for task, share in share_out(num_episodes, played):
             how = {"carry": carries(saved), "ablation": ablation}
             words = mission_format(saved, task, ablation)
-            episodes += record_episodes(saved.agent, task, share, greedy, backend, seed, words, **how)
+            recorded = record_episodes(saved.agent, task, share, greedy, backend, seed, words, **how)
+            ppo = saved.config.ppo
+            episodes += [episode._replace(advantages=estimate_advantages(episode, ppo)) for episode in recorded]
     return episodes
+
+
+def estimate_advantages(episode: EpisodeRecord, ppo: PPO) -> Float[np.ndarray, " T"]:
+    """Generalised advantages as in training; where time ran out, the value after the last step is taken to be that
+    before it."""
+    rewards, values, ends = (np.zeros((len(episode.actions), 1), kind) for kind in (np.float32, np.float32, bool))
+    rewards[:, 0], values[:, 0] = episode.rewards * ppo.reward_scale, episode.values
+    terminated, truncated = ends.copy(), ends
+    terminated[-1], truncated[-1] = episode.terminated, episode.truncated and not episode.terminated
+    known = {"gamma": ppo.gamma, "gae_lambda": ppo.gae_lambda}
+    advantages, _ = compute_advantages(
+        *map(jnp.asarray, (rewards, values, terminated, truncated, values, values[-1])), **known
+    )
+    return np.asarray(advantages[:, 0])
 
 
 def record_random(env: str, backend: Literal["jax", "farama"], num_episodes: int, seed: int = 0) -> list[EpisodeRecord]:
@@ -281,7 +299,8 @@ def _module_metrics(metrics: Sequence[Metrics], index: int) -> dict[str, Any]:
     if not modules:
         none = np.zeros((len(metrics), 0, 0), np.float32)
         return {"active": none.any(-1), "input_attention": none.sum(-1), "communication": none}
-    return {name: np.stack([getattr(found, name)[index] for found in modules]) for name in ModuleMetrics._fields}
+    known = [name for name in ModuleMetrics._fields if getattr(modules[0], name) is not None]
+    return {name: np.stack([getattr(found, name)[index] for found in modules]) for name in known}
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

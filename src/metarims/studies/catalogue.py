@@ -10,6 +10,7 @@ from metarims.studies.experiments import (
     NINE,
     OBSTACLES,
     PUT_NEAR,
+    TALKING,
     activities,
     adaptation,
     curriculum,
@@ -305,6 +306,43 @@ _ALL = (
                 "vanilla",
                 "modular",
                 conditions=HALLWAYS[1:2],
+            ),
+        ),
+        ("curves", "points"),
+    ),
+    Study(
+        "communication",
+        "Ablations of modules",
+        "about section 2.1",
+        "Active modules get information from others by attention; the paper does not measure what this contributes.",
+        lambda scale: each(_AGENTS[:2], TALKING, scale, measures.learning, measures.modules_ablated),
+        (
+            *(
+                hypotheses.needs(what, score, agent, *envs)
+                for what, score in (
+                    ("messages", "success without messages"),
+                    ("to choose to whom its modules attend", "success with messages averaged"),
+                )
+                for agent in _AGENTS[:2]
+                for envs in ((), *((env,) for env in TALKING))
+            ),
+            *(
+                hypotheses.needs(what, score, agent)
+                for what, score in (
+                    ("its modules to read differently", "success with input attention averaged"),
+                    ("to choose its active modules", "success with random modules"),
+                )
+                for agent in _AGENTS[:2]
+            ),
+            *(
+                level(
+                    f"each module of {agent} attends to few others: the entropy is at most .9 of log N",
+                    measures.ENTROPY_OF_COMMUNICATION,
+                    agent,
+                    0.9,
+                    direction="lower",
+                )
+                for agent in _AGENTS[:2]
             ),
         ),
         ("curves", "points"),

@@ -36,6 +36,15 @@ def needs_memory(agent: str, env: str) -> Hypothesis:
     return Hypothesis(claim, {agent: (agent, "success", (env,)), without: (agent, "success without memory", (env,))})
 
 
+def needs(what: str, score: str, agent: str, *envs: str) -> Hypothesis:
+    """One agent's success as trained and with an ablation of its modules, whose score has this name: on these tasks,
+    or on all that were measured."""
+    ablated, where = f"{agent}, {score.removeprefix('success ')}", f" on {', '.join(envs)}" if envs else ""
+    claim = Claim(f"{agent} needs {what}{where}", "success", agent, (ablated,), paired=True)
+    conditions = envs or None
+    return Hypothesis(claim, {agent: (agent, "success", conditions), ablated: (agent, score, conditions)})
+
+
 INFORMATIVE_SETS = (
     compare(
         "the active set has more mutual information with the tile ahead than a random one",

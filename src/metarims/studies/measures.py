@@ -74,6 +74,35 @@ def no_memory(*envs: str) -> Measure:
     return measure
 
 
+ENTROPY_OF_COMMUNICATION = "entropy of communication"
+OF_MODULES = {
+    "success without messages": Ablation(messages="off"),
+    "success with messages averaged": Ablation(messages="average"),
+    "success with input attention averaged": Ablation(input_attention="average"),
+    "success with fixed modules": Ablation(router="fixed"),
+    "success with random modules": Ablation(router="random"),
+    "success with all modules": Ablation(router="all"),
+}
+"""Ablations of modules on the task of training, by the name of their score."""
+LAST_CHUNKS = 3
+"""Over which the communication's entropy is averaged."""
+
+
+def modules_ablated(trained: Trained, scale: Scale) -> Found:
+    """Success on the last stage's task as trained and with each ablation of the modules, on the same levels; and the
+    entropy of the communication at the end of training, as a fraction of log N."""
+    env, agents, metric = trained.stages[-1].env, trained.agents[-1], "modules/normalized_communication_entropy"
+    rows = _evaluate(agents, env, scale, "")
+    for name, ablation in OF_MODULES.items():
+        played = _evaluate(agents, env, scale, "", ablation)
+        rows += [row._replace(name=name) for row in played if row.name == "success"]
+    for saved in agents:
+        own = [row.get(metric) for row in trained.metrics[-1] if row["seed"] == saved.seed]
+        known = [value for value in own if value is not None]
+        rows.append(Score(saved.seed, ENTROPY_OF_COMMUNICATION, env, float(np.mean(known[-LAST_CHUNKS:]))))
+    return Found(rows)
+
+
 CONDITIONS = {
     "as trained": NO_ABLATION,
     "without memory": WITHOUT_MEMORY,

@@ -12,7 +12,16 @@ from metarims.views import page, tile_images
 from metarims.views.packing import ACTIONS, PackedEpisode, pack_episode
 
 STYLES = ("base.css", "viewer.css")
-SCRIPTS = ("episodes.js", "scene.js", "modules.js", "strips.js", "tracks.js", "overview.js", "viewer.js")
+SCRIPTS = (
+    "episodes.js",
+    "scene.js",
+    "modules.js",
+    "attention.js",
+    "strips.js",
+    "tracks.js",
+    "overview.js",
+    "viewer.js",
+)
 DATA_ID = "viewer-data"
 """Element in which ``viewer.js`` finds the episodes."""
 

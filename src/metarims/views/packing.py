@@ -42,13 +42,17 @@ class PackedEpisode(TypedDict):
     active: str
     input: str
     communication: str
+    elements: int
+    """Of the input where it is a set; 0 where it is a vector."""
+    attention: str
+    advantages: list[float | None]
     terminated: bool
     truncated: bool
 
 
 def pack_episode(episode: EpisodeRecord, label: str = "") -> PackedEpisode:
-    """Policies keep 16 bits, attention weights 8 (enough for a shade and two digits), values and rewards 5 significant
-    digits."""
+    """Policies and attention to elements keep 16 bits, other attention weights 8 (enough for a shade and two digits),
+    values, rewards and advantages 5 significant digits."""
     num_steps = len(episode.actions)
     if num_steps == 0:
         raise UserError(f"The episode of {episode.env} with level seed {episode.level_seed} has no step to show.")
@@ -76,6 +80,9 @@ def pack_episode(episode: EpisodeRecord, label: str = "") -> PackedEpisode:
         "active": _bytes(episode.active),
         "input": _fractions(episode.input_attention, np.uint8),
         "communication": _fractions(episode.communication, np.uint8),
+        "elements": 0 if episode.element_attention is None else episode.element_attention.shape[2],
+        "attention": "" if episode.element_attention is None else _fractions(episode.element_attention, np.uint16),
+        "advantages": _numbers(np.full(num_steps, np.nan) if episode.advantages is None else episode.advantages),
         "terminated": bool(episode.terminated),
         "truncated": bool(episode.truncated),
     }

@@ -28,6 +28,9 @@
  * @property {Uint8Array} active     [T, M]
  * @property {Float32Array} input    [T, M]
  * @property {Float32Array} communication  [T, M, M], receiver first
+ * @property {number} elements     E of the input: 49 cells, then the mission; 0: the input is one vector
+ * @property {Float32Array} attention  [T, M, E]
+ * @property {(number | null)[]} advantages  [T]
  * @property {boolean} terminated
  * @property {boolean} truncated
  */
@@ -57,6 +60,10 @@ function readEpisode(packed) {
     policy: decodeFractions(packed.policy, 2),
     input: decodeFractions(packed.input, 1),
     communication: decodeFractions(packed.communication, 1),
+    // Records of studies from before have neither.
+    elements: packed.elements ?? 0,
+    attention: decodeFractions(packed.attention ?? "", 2),
+    advantages: packed.advantages ?? Array(packed.steps).fill(null),
   };
 }
 

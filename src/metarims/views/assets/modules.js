@@ -23,19 +23,26 @@ function setBar(track, fraction) {
   /** @type {HTMLElement} */ (track.firstElementChild).style.width = `${(100 * fraction).toFixed(1)}%`;
 }
 
-/** One card per module. @param {HTMLElement} box @param {number} count */
-function buildModules(box, count) {
+/** One card per module; where the input is a set it shows the attention to it, and choosing it shows that large.
+ * @param {HTMLElement} box @param {Episode} episode @param {(module: number) => void} choose */
+function buildModules(box, episode, choose) {
   box.replaceChildren();
-  for (let m = 0; m < count; m += 1) {
-    const card = element("div", "module");
+  for (let m = 0; m < episode.modules; m += 1) {
+    const card = element(episode.elements ? "button" : "div", "module");
     card.append(element("span", "module-name", `${m}`), element("span", "module-state"));
     card.append(bar("module-input"), element("span", "module-number"));
+    if (episode.elements) {
+      const picture = element("canvas", "module-view");
+      picture.setAttribute("role", "img");
+      card.append(picture);
+      card.onclick = () => choose(m);
+    }
     box.append(card);
   }
 }
 
-/** @param {HTMLElement} box @param {Episode} episode @param {number} t */
-function showModules(box, episode, t) {
+/** @param {HTMLElement} box @param {Episode} episode @param {number} t @param {number} chosen module @param {Tiles} tiles */
+function showModules(box, episode, t, chosen, tiles) {
   const over = t >= episode.steps;
   [...box.children].forEach((card, m) => {
     const active = !over && episode.active[t * episode.modules + m] === 1;
@@ -44,7 +51,19 @@ function showModules(box, episode, t) {
     card.children[1].textContent = over ? "over" : active ? "active" : "inactive";
     setBar(card.children[2], attention);
     card.children[3].textContent = over ? "–" : attention.toFixed(2);
+    if (!episode.elements) return;
+    card.setAttribute("aria-pressed", `${m === chosen}`);
+    const picture = /** @type {HTMLCanvasElement} */ (card.children[4]);
+    drawThumbnail(picture, episode, t, m, tiles);
+    picture.setAttribute("aria-label", `Attention of module ${m} to the view and the mission`);
   });
+}
+
+/** How far a weight is from 1 / count, on a logarithmic scale: 1 for all attention, 0 for an equal share, down to -1.
+ * @param {number} weight @param {number} count */
+function excess(weight, count) {
+  if (count < 2) return 0;
+  return Math.max(-1, Math.log(Math.max(weight, 1e-6) * count) / Math.log(count));
 }
 
 /** A square table of attention weights: receiver in rows, sender in columns. @param {HTMLElement} table @param {number} count */
@@ -74,8 +93,10 @@ function showCommunication(table, episode, t) {
     row.querySelectorAll("td").forEach((cell, sender) => {
       const weight = over ? 0 : episode.communication[(t * count + receiver) * count + sender];
       cell.textContent = inactive ? "" : weight.toFixed(2).slice(weight > 0.994 ? 0 : 1);
-      cell.style.setProperty("--weight", inactive ? "0" : weight.toFixed(3));
-      cell.classList.toggle("strong", !inactive && weight > 0.5);
+      const more = inactive ? 0 : excess(weight, count);
+      cell.style.setProperty("--weight", Math.abs(more).toFixed(3));
+      cell.classList.toggle("more", more > 0);
+      cell.classList.toggle("less", more < 0);
     });
   });
 }

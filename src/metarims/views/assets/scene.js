@@ -151,9 +151,9 @@ function drawAgent(ctx, episode, t, cell) {
   ctx.restore();
 }
 
-/** The 7x7 view, as people draw it or in the very pixels that the agent gets.
- * @param {HTMLCanvasElement} canvas @param {Episode} episode @param {number} t @param {Tiles} tiles @param {boolean} letters @param {boolean} smooth */
-function drawView(canvas, episode, t, tiles, letters, smooth) {
+/** The 7x7 view, as people draw it or in the very pixels that the agent gets, shaded by attention if it is given.
+ * @param {HTMLCanvasElement} canvas @param {Episode} episode @param {number} t @param {Tiles} tiles @param {boolean} letters @param {boolean} smooth @param {Float32Array | null} weights */
+function drawView(canvas, episode, t, tiles, letters, smooth, weights) {
   const ctx = fitCanvas(canvas, 1);
   const cell = canvas.width / 7;
   ctx.imageSmoothingEnabled = smooth;
@@ -164,4 +164,5 @@ function drawView(canvas, episode, t, tiles, letters, smooth) {
     drawTile(ctx, tiles, code, i, j, cell);
     if (letters) drawLetters(ctx, code, i, j, cell);
   }
+  if (weights) shadeView(ctx, relative(weights), cell);
 }

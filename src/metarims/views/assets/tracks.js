@@ -1,13 +1,14 @@
 "use strict";
 
-// The tracks of one episode: value and rewards, a raster of the active modules, actions.
+// The tracks of one episode: value and rewards, advantages, a raster of the active modules, actions.
 
 const ACTION_GLYPHS = ["↰", "↱", "↑", "⊓", "⊔", "⊙", "✓"];
-const VALUE_HEIGHT = 96, ROW_HEIGHT = 18, ACTION_HEIGHT = 20, AXIS_HEIGHT = 20;
+const VALUE_HEIGHT = 96, ADVANTAGE_HEIGHT = 44, ROW_HEIGHT = 18, ACTION_HEIGHT = 20, AXIS_HEIGHT = 20;
 
 /** Height of all tracks of an episode. @param {Episode} episode */
 function tracksHeight(episode) {
-  return VALUE_HEIGHT + episode.modules * ROW_HEIGHT + ACTION_HEIGHT + AXIS_HEIGHT + 3 * PAD;
+  const advantages = hasAdvantages(episode) ? ADVANTAGE_HEIGHT + PAD : 0;
+  return VALUE_HEIGHT + advantages + episode.modules * ROW_HEIGHT + ACTION_HEIGHT + AXIS_HEIGHT + 3 * PAD;
 }
 
 /** @param {HTMLCanvasElement} canvas @param {Episode[]} episodes @param {number} current @param {number} t @param {[number, number]} range @returns {TimeAxis} */
@@ -17,8 +18,10 @@ function drawTracks(canvas, episodes, current, t, range) {
   const height = tracksHeight(episode), bottom = height - AXIS_HEIGHT;
   const now = axis.left + t * axis.column;
   drawStrip(canvas, height, `${current}`, (ctx) => {
-    const rasterTop = VALUE_HEIGHT + 2 * PAD;
+    const advantageTop = VALUE_HEIGHT + 2 * PAD;
+    const rasterTop = advantageTop + (hasAdvantages(episode) ? ADVANTAGE_HEIGHT + PAD : 0);
     drawValueTrack(ctx, episode, axis, PAD, range, colors);
+    if (hasAdvantages(episode)) drawAdvantages(ctx, episode, axis, advantageTop, colors);
     drawRaster(ctx, episode, axis, rasterTop, colors);
     drawActions(ctx, episode, axis, rasterTop + episode.modules * ROW_HEIGHT + (episode.modules ? PAD / 2 : 0), colors);
     drawTimeAxis(ctx, axis, bottom, colors);
@@ -61,6 +64,32 @@ function labelReward(ctx, x, y, reward, right, colors) {
   ctx.textBaseline = "middle";
   ctx.fillStyle = colors.mark;
   ctx.fillText(text, Math.min(x, right - ctx.measureText(text).width / 2), y + 15);
+}
+
+/** @param {Episode} episode */
+function hasAdvantages(episode) {
+  return episode.advantages.some((advantage) => advantage !== null);
+}
+
+/** A bar per step from zero, up where the action was better than expected; hollow where it was worse.
+ * @param {CanvasRenderingContext2D} ctx @param {Episode} episode @param {TimeAxis} axis @param {number} top @param {Colors} colors */
+function drawAdvantages(ctx, episode, axis, top, colors) {
+  const most = Math.max(1e-6, ...episode.advantages.map((advantage) => Math.abs(advantage ?? 0)));
+  const middle = top + ADVANTAGE_HEIGHT / 2, scale = (ADVANTAGE_HEIGHT / 2 - 2) / most;
+  gutter(ctx, "advantage", axis.left - 6, middle, colors.ink);
+  gutter(ctx, `±${shortNumber(most)}`, axis.left - 6, middle + 14, colors.muted);
+  ctx.strokeStyle = colors.line;
+  ctx.lineWidth = 1;
+  line(ctx, axis.left, middle, axis.left + episode.steps * axis.column, middle);
+  const wide = Math.max(1, axis.column * 0.6);
+  ctx.fillStyle = ctx.strokeStyle = colors.accent;
+  episode.advantages.forEach((advantage, t) => {
+    if (!advantage) return;
+    const x = axis.left + (t + 0.5) * axis.column - wide / 2, tall = Math.abs(advantage) * scale;
+    if (advantage > 0) ctx.fillRect(x, middle - tall, wide, tall);
+    else if (wide > 4) ctx.strokeRect(x + 0.5, middle + 0.5, wide - 1, tall);
+    else ctx.fillRect(x, middle, wide, tall);
+  });
 }
 
 /** A row per module: solid where it is active, a thin bar where inactive; the height is its attention to the input.

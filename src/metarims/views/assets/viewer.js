@@ -17,6 +17,8 @@ class Viewer {
     this.range = valueRange(this.episodes);
     this.e = 0;
     this.t = 0;
+    /** The module whose attention is shown large; -1: the mean over the active ones. */
+    this.module = -1;
     this.timer = 0;
     this.linkTimer = 0;
     /** Where time lies in the two strips; set whenever they are drawn. */
@@ -53,7 +55,7 @@ class Viewer {
     byId("next-episode").onclick = () => this.move(this.e + 1, 0);
     byId("episode-select").onchange = () => this.move(Number(byId("episode-select").value), 0);
     byId("scrub").oninput = () => this.move(this.e, Number(byId("scrub").value));
-    byId("letters").onchange = byId("pixels").onchange = () => this.draw();
+    byId("letters").onchange = byId("pixels").onchange = byId("attention").onchange = () => this.draw();
     this.dragOn(byId("tracks"), (x) => this.move(this.e, timeUnder(this.trackAxis, x)));
     this.dragOn(byId("overview"), (x) => {
       const place = locate(this.episodes, timeUnder(this.overviewAxis, x));
@@ -97,11 +99,19 @@ class Viewer {
       "=": () => this.changeSpeed(1),
       l: () => byId("letters").click(),
       p: () => byId("pixels").click(),
+      a: () => byId("attention").click(),
+      m: () => this.choose(this.module + 1),
     };
     const action = actions[event.key];
     if (!action) return;
     event.preventDefault();
     action();
+  }
+
+  /** Show one module's attention large; the one shown, or one that does not exist: the mean again. @param {number} module */
+  choose(module) {
+    this.module = module === this.module || module >= this.episode.modules ? -1 : module;
+    this.draw();
   }
 
   /** @param {number} by */
@@ -179,7 +189,8 @@ class Viewer {
     const y = Math.min(rows - 1, Math.floor(event.offsetY / canvas.clientHeight * rows));
     if (x < 0 || y < 0) return;
     const code = inView ? viewAt(this.episode, this.t, x, y) : gridAt(this.episode, this.t)[x * rows + y];
-    canvas.title = this.tileNames[code];
+    const weight = inView ? this.weights?.[7 * x + y] : undefined;
+    canvas.title = this.tileNames[code] + (weight === undefined ? "" : `, attention ${weight.toFixed(3)}`);
   }
 
   draw() {
@@ -195,12 +206,18 @@ class Viewer {
     byId("clock").textContent = `step ${this.t} of ${this.episode.steps}`;
   }
 
+  /** The attention shown on the view; null: none. */
+  get weights() {
+    if (!this.episode.elements || !byId("attention").checked) return null;
+    return elementWeights(this.episode, this.t, this.module);
+  }
+
   drawHead() {
     const episode = this.episode;
     const parts = [episode.label, episode.env, BACKENDS[episode.backend] ?? episode.backend, `level seed ${episode.seed}`];
     byId("episode-facts").textContent = parts.filter(Boolean).join("  ·  ");
     const mission = episode.missions.findLast(([t]) => t <= this.t)?.[1] ?? episode.mission;
-    byId("mission").textContent = mission ? `“${mission}”` : "No mission";
+    showMission(byId("mission"), mission, episode, this.t, this.module);
     const ended = succeeded(episode) ? "Success" : episode.terminated ? "Ended without success" : episode.truncated ? "Out of time" : "Not over";
     byId("outcome").textContent = `${ended} after ${episode.steps} steps, return ${shortNumber(episodeReturn(episode))}`;
     byId("outcome-mark").classList.toggle("success", succeeded(episode));
@@ -213,7 +230,11 @@ class Viewer {
     const letters = byId("letters").checked, pixels = byId("pixels").checked;
     byId("letters-legend").hidden = !letters;
     drawWorld(byId("world"), this.episode, this.t, this.tiles.world, letters);
-    drawView(byId("view"), this.episode, this.t, pixels ? this.tiles.pixels : this.tiles.view, letters, !pixels);
+    drawView(byId("view"), this.episode, this.t, pixels ? this.tiles.pixels : this.tiles.view, letters, !pixels, this.weights);
+    byId("attention-switch").hidden = !this.episode.elements;
+    byId("attention-legend").hidden = !this.weights;
+    const who = this.module < 0 ? "active modules, mean" : `module ${this.module}`;
+    byId("attention-legend").textContent = `light: attended to (${who}); frame: most`;
     const own = viewAt(this.episode, this.t, 3, 6);
     byId("fact-front").textContent = this.tileNames[viewAt(this.episode, this.t, 3, 5)];
     const [x, y] = this.episode.position.subarray(2 * this.t, 2 * this.t + 2);
@@ -224,8 +245,14 @@ class Viewer {
 
   drawOutputs() {
     const { episode, t } = this;
-    if (byId("modules").children.length !== episode.modules) {
-      buildModules(byId("modules"), episode.modules);
+    if (this.built !== `${episode.modules} ${episode.elements}`) {
+      this.built = `${episode.modules} ${episode.elements}`;
+      this.module = Math.min(this.module, episode.modules - 1);
+      buildModules(byId("modules"), episode, (module) => this.choose(module));
+      const share = `1/${episode.modules} = ${(1 / episode.modules).toFixed(2)}`;
+      byId("communication-legend").textContent = `row attends to column; blue: more than ${share}, orange: less`;
+      const picture = episode.elements ? "; picture: to what; choose one to see it large" : "";
+      byId("modules-legend").textContent = `filled: active; bar: attention to the input${picture}`;
       buildCommunication(byId("communication"), episode.modules);
     }
     if (byId("policy").children.length !== episode.choices) {
@@ -233,7 +260,7 @@ class Viewer {
     }
     byId("no-modules").hidden = episode.modules > 0;
     byId("communication-block").hidden = episode.modules === 0;
-    showModules(byId("modules"), episode, t);
+    showModules(byId("modules"), episode, t, this.module, this.tiles.view);
     if (episode.modules) showCommunication(byId("communication"), episode, t);
     showPolicy(byId("policy"), episode, t);
     const over = t >= episode.steps;
