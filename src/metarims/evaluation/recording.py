@@ -90,14 +90,12 @@ def record_agents(
 def estimate_advantages(episode: EpisodeRecord, ppo: PPO) -> Float[np.ndarray, " T"]:
     """Generalised advantages as in training; where time ran out, the value after the last step is taken to be that
     before it."""
-    rewards, values, ends = (np.zeros((len(episode.actions), 1), kind) for kind in (np.float32, np.float32, bool))
-    rewards[:, 0], values[:, 0] = episode.rewards * ppo.reward_scale, episode.values
-    terminated, truncated = ends.copy(), ends
-    terminated[-1], truncated[-1] = episode.terminated, episode.truncated and not episode.terminated
-    known = {"gamma": ppo.gamma, "gae_lambda": ppo.gae_lambda}
-    advantages, _ = compute_advantages(
-        *map(jnp.asarray, (rewards, values, terminated, truncated, values, values[-1])), **known
-    )
+    last = np.arange(len(episode.actions)) == len(episode.actions) - 1
+    rewards = episode.rewards[:, None] * np.float32(ppo.reward_scale)
+    values, terminated = jnp.asarray(episode.values)[:, None], jnp.asarray(last & episode.terminated)[:, None]
+    truncated = jnp.asarray(last & (not episode.terminated))[:, None]
+    known = jnp.asarray(rewards), values, terminated, truncated, values, values[-1]
+    advantages, _ = compute_advantages(*known, gamma=ppo.gamma, gae_lambda=ppo.gae_lambda)
     return np.asarray(advantages[:, 0])
 
 
