@@ -67,6 +67,13 @@ class AgentFlags:
         return agents
 
     @property
+    def of_agents(self) -> dict[str, object]:
+        """The flags that ask for something of a trained agent, and whether they are given."""
+        flags = {"--best": self.best, "--no-memory": self.no_memory, "--no-mission": self.no_mission}
+        flags |= {"--messages": self.messages, "--input-attention": self.input_attention, "--router": self.router}
+        return flags | {"--temperature": self.temperature != 1}
+
+    @property
     def ablation(self) -> "Ablation":
         """How the agents play."""
         from metarims.evaluation.ablations import Ablation
@@ -117,8 +124,7 @@ class EvaluateCommand(AgentFlags):
     def _check_expert(self) -> None:
         if self.env is None:
             raise UserError("The expert needs an environment: add --env (metarims envs lists them).", field="--env")
-        flags = {"--best": self.best, "--no-memory": self.no_memory, "--no-mission": self.no_mission}
-        flags |= {"--temperature": self.temperature != 1, f"--policy {self.policy}": self.policy != "both"}
+        flags = self.of_agents | {f"--policy {self.policy}": self.policy != "both"}
         if given := next((flag for flag, given in flags.items() if given), None):
             raise UserError(f"The expert plans, it is not trained: remove {given}.", field=given)
 
@@ -181,9 +187,7 @@ class ViewCommand(AgentFlags):
 
         if self.env is None:
             raise UserError("--random needs an environment: add --env (metarims envs lists them).", field="--env")
-        flags = {"--best": self.best, "--no-memory": self.no_memory, "--no-mission": self.no_mission}
-        flags |= {"--messages": self.messages, "--input-attention": self.input_attention, "--router": self.router}
-        flags |= {"--temperature": self.temperature != 1, "--policy greedy": self.policy == "greedy"}
+        flags = self.of_agents | {"--policy greedy": self.policy == "greedy"}
         given = self.path or self.agent or next((flag for flag, given in flags.items() if given), None)
         if given:
             raise UserError(f"--random plays without an agent: remove {given}, or --random.", field="--random")
