@@ -1,6 +1,6 @@
 """``metarims evaluate`` and ``metarims view``: play trained agents."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -67,11 +67,17 @@ class AgentFlags:
         return agents
 
     @property
-    def of_agents(self) -> dict[str, object]:
+    def of_agents(self) -> Mapping[str, object]:
         """The flags that ask for something of a trained agent, and whether they are given."""
-        flags = {"--best": self.best, "--no-memory": self.no_memory, "--no-mission": self.no_mission}
-        flags |= {"--messages": self.messages, "--input-attention": self.input_attention, "--router": self.router}
-        return flags | {"--temperature": self.temperature != 1}
+        return {
+            "--best": self.best,
+            "--no-memory": self.no_memory,
+            "--no-mission": self.no_mission,
+            "--messages": self.messages,
+            "--input-attention": self.input_attention,
+            "--router": self.router,
+            "--temperature": self.temperature != 1,
+        }
 
     @property
     def ablation(self) -> "Ablation":
@@ -124,7 +130,7 @@ class EvaluateCommand(AgentFlags):
     def _check_expert(self) -> None:
         if self.env is None:
             raise UserError("The expert needs an environment: add --env (metarims envs lists them).", field="--env")
-        flags = self.of_agents | {f"--policy {self.policy}": self.policy != "both"}
+        flags = {**self.of_agents, f"--policy {self.policy}": self.policy != "both"}
         if given := next((flag for flag, given in flags.items() if given), None):
             raise UserError(f"The expert plans, it is not trained: remove {given}.", field=given)
 
@@ -187,7 +193,7 @@ class ViewCommand(AgentFlags):
 
         if self.env is None:
             raise UserError("--random needs an environment: add --env (metarims envs lists them).", field="--env")
-        flags = self.of_agents | {"--policy greedy": self.policy == "greedy"}
+        flags = {**self.of_agents, "--policy greedy": self.policy == "greedy"}
         given = self.path or self.agent or next((flag for flag, given in flags.items() if given), None)
         if given:
             raise UserError(f"--random plays without an agent: remove {given}, or --random.", field="--random")
