@@ -81,9 +81,9 @@ ALL, RANDOM = RIMSettings(router="all"), RIMSettings(router="random")
 @pytest.mark.parametrize(
     ("core", "changes", "message"),
     [
-        (LSTM, {"messages": "off"}, r"messages is off, but this agent has no modules \(its core is LSTM"),
-        (LSTM, {"input_attention": "average"}, r"input_attention is average, but this agent has no modules"),
-        (LSTM, {"router": "all"}, r"router is all, but this agent has no modules"),
+        (LSTM, {"messages": "off"}, r"messages is off, but this agent's core \(LSTMCore\) has no"),
+        (LSTM, {"input_attention": "average"}, r"input_attention is average, but this agent's core"),
+        (LSTM, {"router": "all"}, r"router is all, but this agent's core"),
         (SILENT, {"messages": "average"}, r"messages is average, but this agent's modules do not communicate"),
         (ALL, {"router": "fixed"}, r"router is fixed, but all modules of this agent are active"),
         (RIMSettings(num_active=5), {"router": "random"}, r"router is random, but all modules"),

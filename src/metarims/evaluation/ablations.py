@@ -73,7 +73,22 @@ class Ablation(NamedTuple):
         asked = {name: getattr(self, name) for name in WORDS if getattr(self, name)}
         if not asked:
             return agent
-        return eqx.tree_at(lambda agent: agent.core, agent, _change(getattr(agent, "core", None), **asked))
+        core = getattr(agent, "core", None)
+        if not isinstance(core, RIMCore):
+            name, value = next(iter(asked.items()))
+            kind = type(core).__name__
+            raise UserError(
+                f"{name} is {value}, but this agent's core ({kind}) has no modules of a RIM core: leave it out.",
+                field=name,
+                value=value,
+            )
+        if self.messages:
+            core = _change_messages(core, self.messages)
+        if self.input_attention:
+            core = core.with_average_input()
+        if self.router:
+            core = core.with_router(self.router)
+        return eqx.tree_at(lambda agent: agent.core, agent, core)
 
     @property
     def of_policy(self) -> "Ablation":
@@ -82,32 +97,6 @@ class Ablation(NamedTuple):
 
 
 NO_ABLATION = Ablation()
-
-
-def _change(
-    core: Any,
-    messages: Messages | None = None,
-    input_attention: InputAttention | None = None,
-    router: Selection | None = None,
-) -> RIMCore:
-    if not isinstance(core, RIMCore):
-        name, value = next(
-            (name, value)
-            for name, value in (("messages", messages), ("input_attention", input_attention), ("router", router))
-            if value
-        )
-        raise UserError(
-            f"{name} is {value}, but this agent has no modules (its core is {type(core).__name__}): leave it out.",
-            field=name,
-            value=value,
-        )
-    if messages:
-        core = _change_messages(core, messages)
-    if input_attention:
-        core = core.with_average_input()
-    if router:
-        core = core.with_router(router)
-    return core
 
 
 def _change_messages(core: RIMCore, messages: Messages) -> RIMCore:
