@@ -9,6 +9,7 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from metarims.agents.fast_gradients import multiply, with_fast_gradient
@@ -51,17 +52,24 @@ def rank(scores: Float[Array, "M B heads"]) -> Float[Array, "M B"]:
     """Numbers that order the modules by their mean attention over heads: with one head its scores, with several how
     many modules attend less.
 
-    Each pair of modules is compared by the sum over heads of sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b)
-    (1 - exp(b - a)), relative to the largest: float32 orders them where it rounds their attention to 0 or 1.
+    Each pair of modules i, j is compared by the sum over heads of sigmoid(i) - sigmoid(j), that is sigmoid(i)
+    sigmoid(-j) - sigmoid(-i) sigmoid(j), relative to the largest of these products: float32 orders modules where it
+    rounds their attention to 0 or 1.
     """
-    if scores.shape[-1] == 1:
+    num_modules, num_heads = scores.shape[0], scores.shape[-1]
+    if num_heads == 1:
         return scores[..., 0]
     scores = jax.lax.stop_gradient(scores)
-    high, low = jnp.maximum(scores[:, None], scores), jnp.minimum(scores[:, None], scores)
-    size = jnp.where(high > low, jax.nn.log_sigmoid(high) + jax.nn.log_sigmoid(-low), jnp.finfo(scores.dtype).min)
-    size = jnp.exp(size - size.max(axis=-1, keepdims=True)) * -jnp.expm1(low - high)
-    more = (jnp.sign(scores[:, None] - scores) * size).sum(axis=-1)
-    return (more > 0).sum(axis=1).astype(scores.dtype)
+    i, j = np.triu_indices(num_modules, 1)
+    attended, missed = jax.nn.log_sigmoid(scores), jax.nn.log_sigmoid(-scores)
+    more, less = (
+        jnp.where(scores[i] == scores[j], jnp.finfo(scores.dtype).min, product)
+        for product in (attended[i] + missed[j], missed[i] + attended[j])
+    )
+    largest = jnp.maximum(more, less).max(axis=-1, keepdims=True)
+    gap = (jnp.exp(more - largest) - jnp.exp(less - largest)).sum(axis=-1)
+    first, second = (jnp.asarray(np.eye(num_modules)[:, index], scores.dtype) for index in (i, j))
+    return first @ (gap > 0).astype(scores.dtype) + second @ (gap < 0).astype(scores.dtype)
 
 
 def choose_top_k(scores: Float[Array, " M *B"], num_active: int) -> Bool[Array, " M *B"]:
