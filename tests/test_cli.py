@@ -238,9 +238,9 @@ def test_a_random_agent_can_be_viewed_without_a_run(tmp_path, backend):
 
 def test_envs_lists_every_environment():
     lines = {line.split()[0]: line.split()[1:] for line in succeeds("envs").splitlines() if line}
-    assert lines["BabyAI-GoToLocal-v0"] == ["8x8", "64", "36", "13", "native"]
-    assert lines["BabyAI-BossLevel-v0"] == ["22x22", "576+", "-", "-", "host"]
-    assert lines["MiniGrid-UnlockPickup-v0"] == ["11x6", "288", "6", "10", "host"]
+    assert lines["BabyAI-GoToLocal-v0"] == ["8x8", "64", "36", "13", "native", *["go", "to", "the", "red", "key"]]
+    assert lines["BabyAI-BossLevel-v0"][:5] == ["22x22", "576+", "-", "-", "native"]
+    assert lines["MiniGrid-UnlockPickup-v0"][:5] == ["11x6", "288", "6", "10", "host"]
     found = {entry["id"]: entry for entry in json.loads(succeeds("envs", "--json"))}
     assert found["BabyAI-GoToLocal-v0"]["num_missions"] == 36
     assert set(found) <= set(lines)
@@ -298,7 +298,7 @@ def test_doctor_and_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
         (("view", "--random"), ("--random", "--env")),
         (("view", "here", "--random", "--env", "BabyAI-GoToObj-v0"), ("here", "--random")),
         (("view", "--env", "BabyAI-GoToObj-v0", "--random", "--no-mission"), ("--no-mission", "--random")),
-        (("view", "--random", "--env", "BabyAI-BossLevel-v0", "--backend", "jax"), ("--backend farama",)),
+        (("view", "--random", "--env", "minigrid:BabyAI-BossLevel-v0", "--backend", "jax"), ("--backend farama",)),
         (("view", "--env", "BabyAI-GoToObj-v0", "--random", "--episodes", "9" * 30), ("episodes", "10,000")),
         (("params", "vanila"), ("'vanila'", "vanilla")),
         (("params", "vanilla", "--core.num-modules=4"), ("vanilla", "'num-modules'", "hidden-dim")),
@@ -315,10 +315,10 @@ def test_doctor_and_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
         (("train", "--env", "qqq"), ("'qqq'", "metarims envs")),
         (("train", "--env", "BabyAI-GoToObj-v0+BabyAI-GoToObj-v0"), ("BabyAI-GoToObj-v0", "twice")),
         (("train", "--env", "BabyAI-GoToObj-v0*x+BabyAI-GoToLocal-v0"), ("BabyAI-GoToObj-v0", "'x'")),
-        (("train", "--env", "BabyAI-GoToObj-v0+BabyAI-GoTo-v0"), ("BabyAI-GoTo-v0", "mixture")),
+        (("train", "--env", "BabyAI-GoToObj-v0+minigrid:BabyAI-GoTo-v0"), ("minigrid:BabyAI-GoTo-v0", "mixture")),
         (("train", "--env", "no_such_module:Task-v0"), ("no_such_module",)),
         (("train", "--words", "gem"), ("words",)),
-        (("train", "--env", "BabyAI-GoTo-v0", "--words", "gem", "gem"), ("words", "'gem'")),
+        (("train", "--env", "minigrid:BabyAI-GoTo-v0", "--words", "gem", "gem"), ("words", "'gem'")),
         (("train", "--max-missions", "-3"), ("max_missions", "-3")),
         (("train", "--log", "tensorbord"), ("'tensorbord'", "tensorboard")),
         (("train", "--on-nan", "ignore"), ("ignore",)),

@@ -62,7 +62,29 @@ def statistics(world: EnvState) -> dict[str, np.ndarray]:
         "agent in layout": _hash(walls, 31) * 1000 + agent,
         "goal in layout": _hash(walls, 31) * 1000 + goal,
         "order of obstacles": _order(np.asarray(world.obstacles, int)),
+        **_instructions(world),
     }
+
+
+def _instructions(world: EnvState) -> dict[str, np.ndarray]:
+    """What is to be done, on what, and in which words."""
+    found = {}
+    if world.instruction is not None:
+        meant = np.asarray(world.instruction.meant)
+        numbers = [((meant >> bit) & 1).sum((1, 2)) for bit in range(8)]
+        verbs = np.asarray(world.instruction.verbs, int)
+        found["verbs"] = verbs @ 6 ** np.arange(4)
+        for slot in range(4):
+            found[f"things meant by action {slot}"] = np.where(verbs[:, slot] > 0, numbers[slot], NONE)
+            found[f"places meant by action {slot}"] = np.where(verbs[:, slot] == 5, numbers[4 + slot], NONE)
+            found[f"first thing of action {slot}"] = _first((meant >> slot) & 1 == 1)
+            found[f"first place of action {slot}"] = _first((meant >> (4 + slot)) & 1 == 1)
+    if world.tokens is not None:
+        tokens = np.asarray(world.tokens)
+        found["words"] = (tokens > 0).sum(1)
+        for word in range(1, 54):
+            found[f"word {word}"] = (tokens == word).sum(1)
+    return found
 
 
 def our_levels(level, number: int, seed: int) -> EnvState:
@@ -91,7 +113,8 @@ def farama_levels(level, number: int, seed: int) -> EnvState:
     worlds = []
     for _ in range(number):
         quiet_reset(env)
-        worlds.append(state_from_farama(env, level.missions.index(env.mission), level))
+        row = 0 if level.drawn_words else level.missions.index(env.mission)
+        worlds.append(state_from_farama(env, row, level))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *worlds)
 
 

@@ -208,7 +208,9 @@ def test_the_catalogue_lists_every_id_with_its_facts() -> None:
     assert (local.size, local.max_steps, local.num_actions) == ("8x8", 64, 7)
     assert (local.num_missions, local.num_words) == (36, 13)
     everything = {entry.id: entry for entry in entries()}
-    assert not everything["BabyAI-BossLevel-v0"].native
+    boss = ours["BabyAI-BossLevel-v0"]
+    assert (boss.native, boss.max_steps_varies, boss.num_missions) == (True, True, None)
+    assert boss.example
     assert set(ours) <= set(everything)
     assert len(make("BabyAI-PickupLoc-v0").missions) == ours["BabyAI-PickupLoc-v0"].num_missions
     assert set(BABYAI_VOCABULARY) > set(VOCABULARY)

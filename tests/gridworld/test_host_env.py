@@ -232,14 +232,14 @@ def test_what_cannot_be_played_is_a_user_error(id: str, settings: dict) -> None:
 
 
 def test_an_id_is_resolved_once_with_the_nearest_names_for_an_unknown_one() -> None:
-    asked = ("BabyAI-GoToObj-v0", "A+B", "Moody-v0", "BabyAI-BossLevel-v0", "minigrid:Moody-v0")
+    asked = ("BabyAI-GoToObj-v0", "A+B", "Moody-v0", "minigrid:BabyAI-BossLevel-v0", "minigrid:Moody-v0")
     assert [resolve(id) for id in asked] == ["level", "mixture", "host", "host", "host"]
     for ask in (resolve, make, make_farama, lambda id: make_envs(id, 1)):
         with pytest.raises(UserError, match="BabyAI-GoToLocal-v0") as error:
             ask("BabyAI-GoToLokal-v0")
         assert error.value.value == "BabyAI-GoToLokal-v0"
     with pytest.raises(UserError, match="elsewhere"):
-        make("BabyAI-BossLevel-v0", "play it elsewhere")
+        make("minigrid:BabyAI-BossLevel-v0", "play it elsewhere")
 
 
 def test_both_kinds_of_environments_keep_the_protocol() -> None:

@@ -125,7 +125,7 @@ def test_smaller_grids_are_padded_with_walls_and_missions_and_obstacles_renumber
         "BabyAI-GoToObj-v0*+BabyAI-GoToLocal-v0",
         "BabyAI-GoToObj-v0+",
         "BabyAI-GoToObj-v0+BabyAI-GoToObj-v0",
-        "BabyAI-GoToObj-v0+BabyAI-BossLevel-v0",
+        "BabyAI-GoToObj-v0+minigrid:BabyAI-BossLevel-v0",
     ],
 )
 def test_a_wrong_mixture_is_a_user_error(id: str) -> None:

@@ -31,6 +31,22 @@ def numbered(kept: int = 8, max_steps: int = 6, id: str = "Numbered-v0") -> Numb
     return Numbered(id, 5, 5, rules, ("get to the green goal square",), kept=kept)
 
 
+@dataclasses.dataclass(frozen=True)
+class Worded(Numbered):
+    """The same; its mission is drawn: the digits of the number, to the base of 8, as words."""
+
+    def attempt(self, stream):
+        state, keep = super().attempt(stream)
+        digits = state.mission.astype(jnp.int32) // jnp.array([1, 8, 64, 512]) % 8
+        return state._replace(mission=jnp.int16(0), tokens=(1 + digits).astype(jnp.uint8)), keep
+
+
+def worded(max_steps: int = 6) -> Worded:
+    """Short episodes, each with its own mission of four words."""
+    rules = TaskRules(max_steps=max_steps, reach_goal=True)
+    return Worded("Worded-v0", 5, 5, rules, (), drawn_words=4)
+
+
 def numbers_in_order(level: Numbered, seed, batch: int, count: int) -> list[int]:
     """The numbers of the levels that are kept of one after another of the batches that a seed determines."""
     blocks = jax.jit(jax.vmap(lambda block: random_bits(seed, block, (batch, 3))))(jnp.arange(200, dtype=jnp.uint32))

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tests.gridworld import toys
 
+from metarims.agents.reading import by_row, is_drawn
 from metarims.config import PPO
 from metarims.evaluation import evaluate
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
@@ -48,7 +50,14 @@ def mixed(small):
     return small.collect_twice(small.random_agent("rim"), envs, num_steps=STEPS, span=SPAN, carry=False)
 
 
-@pytest.fixture(params=["counted", "carried", "modular", "mixed"])
+@pytest.fixture(scope="module")
+def worded(small):
+    """Each level has a mission of its own."""
+    envs = VecEnv(toys.worded(LIMIT), ENVS)
+    return small.collect_twice(small.random_agent("rim"), envs, num_steps=STEPS, span=SPAN, carry=False)
+
+
+@pytest.fixture(params=["counted", "carried", "modular", "mixed", "worded"])
 def collected(request):
     return request.getfixturevalue(request.param)
 
@@ -139,6 +148,8 @@ def test_spans_begin_with_the_state_of_their_first_step(collected, span):
 
 @jax.jit
 def step(agent, tokens, observation, core):
+    if is_drawn(observation):
+        tokens, observation = observation.mission, by_row(observation)
     return agent.step(agent.tables(tokens), observation, core)
 
 

@@ -146,6 +146,24 @@ class MissionEncoder(eqx.Module):
         return jax.lax.scan(step, hidden, (jnp.swapaxes(inputs, 0, 1), tokens.T))[0]
 
 
+class MissionWeights(NamedTuple):
+    """The part of an encoder that reads missions."""
+
+    gru: MissionEncoder
+    film: Float[Array, "H C2"] | None
+    from_mission: Float[Array, "H D"]
+    bias: Float[Array, " D"]
+
+
+def read_missions(
+    weights: MissionWeights, tokens: Integer[Array, "num_missions L"]
+) -> tuple[Float[Array, "num_missions C2"] | None, Float[Array, "num_missions D"]]:
+    """What missions give to the tables: ``EmbeddingTables.film`` and ``EmbeddingTables.missions``."""
+    missions = weights.gru(tokens)
+    film = None if weights.film is None else missions @ weights.film
+    return film, missions @ weights.from_mission + weights.bias
+
+
 class Encoder(eqx.Module):
     """Picture and mission to features: convolution 8x8 stride 8, FiLM by the mission, then one dense layer.
 
@@ -194,11 +212,15 @@ class Encoder(eqx.Module):
     def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> EmbeddingTables:
         """Features of all tiles and of the missions given as words, to be looked up by ``__call__``."""
         tiles = project(jnp.asarray(WHITE_ATLAS), self.tile_kernel) + self.tile_bias
-        if self.mission is None or self.from_mission is None:
+        if self.mission is None:
             return EmbeddingTables(tiles, None, None)
-        missions = self.mission(mission_tokens)
-        film = None if self.film is None else missions @ self.film
-        return EmbeddingTables(tiles, film, missions @ self.from_mission + self.bias)
+        return EmbeddingTables(tiles, *read_missions(self.mission_weights(), mission_tokens))
+
+    def mission_weights(self) -> MissionWeights:
+        """The weights with which missions are read."""
+        assert self.mission is not None
+        assert self.from_mission is not None
+        return MissionWeights(self.mission, self.film, self.from_mission, self.bias)
 
     def _convolve(self, patches: Integer[Array, "*B 192"]) -> Float[Array, "*B C"]:
         """The first convolution on one tile's pixels; whitening is folded into the kernel."""

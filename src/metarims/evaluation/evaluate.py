@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, PyTree, Shaped
 
 from metarims.agents.agent import AgentOutput, policy_entropy
+from metarims.agents.reading import by_row, read_again
 from metarims.errors import invalid, unknown_name
 from metarims.evaluation.ablations import NO_ABLATION, Ablation
 from metarims.gridworld import VecEnv
@@ -115,6 +116,8 @@ class _Slots(NamedTuple):
 
     env: PyTree
     observation: Observation
+    read: Any
+    """Where missions are drawn: the agent's tables, one row per slot."""
     core: PyTree
     is_first: Bool[Array, " B"]
     returns: Float[Array, " B"]
@@ -141,12 +144,17 @@ def _play(
     carry: Bool[Array, ""],
 ) -> tuple[Shaped[Array, "B Q"], ...]:
     envs, slot = VecEnv(level, num_envs), jnp.arange(num_envs)
-    tables = agent.tables(jnp.where(ablation.no_mission, 0, jnp.asarray(level.mission_tokens)))
+    drawn = level.drawn_words > 0
+    table = agent.tables(jnp.where(ablation.no_mission, 0, jnp.asarray(level.mission_tokens)))
+
+    def heard(observation: Observation) -> Int[Array, "B L"]:
+        return jnp.where(ablation.no_mission, 0, observation.mission)
 
     def step(now: _Slots) -> _Slots:
         key, key_act = jax.random.split(now.key)
         fresh = (now.is_first & ~carry) | ablation.no_memory
-        core, output = agent.step(tables, now.observation, agent.reset(now.core, fresh))
+        tables, seen = (now.read, by_row(now.observation)) if drawn else (table, now.observation)
+        core, output = agent.step(tables, seen, agent.reset(now.core, fresh))
         env, after = envs.step(now.env, sample_actions(output.logits, key_act, greedy, ablation.temperature))
         returns, lengths = now.returns + after.reward, now.lengths + 1
         entropies = now.entropies + policy_entropy(output.logits / ablation.temperature)
@@ -158,7 +166,8 @@ def _play(
         )
         returns, lengths, entropies = (jnp.where(ends, 0, running) for running in (returns, lengths, entropies))
         ended = now.ended + ends
-        return _Slots(env, after.observation, core, ends, returns, lengths, entropies, ended, results, key)
+        read = read_again(agent, now.read, heard(after.observation), ends) if drawn else None
+        return _Slots(env, after.observation, read, core, ends, returns, lengths, entropies, ended, results, key)
 
     key_levels, key_run = jax.random.split(key)
     env, observation = envs.reset(key_levels)
@@ -166,7 +175,8 @@ def _play(
     shape = num_envs, most
     results = jnp.zeros(shape, bool), jnp.zeros(shape), jnp.zeros(shape, jnp.int32), jnp.zeros(shape)
     is_first, core = jnp.ones(num_envs, bool), agent.initial_state(num_envs)
-    start = _Slots(env, observation, core, is_first, zero, none, zero, none, results, key_run)
+    read = agent.tables(heard(observation)) if drawn else None
+    start = _Slots(env, observation, read, core, is_first, zero, none, zero, none, results, key_run)
     return jax.lax.while_loop(lambda now: jnp.any(now.ended < quota), step, start).results
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Integer
 
 from metarims.evaluation.episodes import EpisodeRecord
-from metarims.gridworld import make
+from metarims.gridworld import make, tokenize
 from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.tiles import NUM_TILES, WALL
 from metarims.gridworld.types import VIEW, Observation
@@ -96,21 +96,26 @@ def is_at_junction(episode: EpisodeRecord) -> Bool[np.ndarray, " T"]:
 def replay(agent: Any, env: str, episodes: Sequence[EpisodeRecord]) -> list[Bool[np.ndarray, "T M"]]:
     """The active modules of an agent at each step of recorded episodes of our environment, each from a zero state."""
     level = make(env)
-    rows = {mission: row for row, mission in enumerate(level.missions)}
-    codes = np.zeros((level.max_steps, len(episodes), VIEW, VIEW), np.uint8)
-    direction = np.zeros((level.max_steps, len(episodes)), np.int32)
+    missions = list(dict.fromkeys(episode.mission for episode in episodes)) if level.drawn_words else level.missions
+    rows = {mission: row for row, mission in enumerate(missions)}
+    tokens = level.mission_tokens
+    if level.drawn_words:
+        tokens = np.stack([tokenize(mission, level.vocabulary, tokens.shape[1]) for mission in missions])
+    longest = max(level.max_steps, *(len(episode.actions) for episode in episodes))
+    codes = np.zeros((longest, len(episodes), VIEW, VIEW), np.uint8)
+    direction = np.zeros((longest, len(episodes)), np.int32)
     for index, episode in enumerate(episodes):
         length = len(episode.actions)
         codes[:length, index], direction[:length, index] = episode.view[:-1], episode.direction[:-1]
-    mission = np.tile([rows[episode.mission] for episode in episodes], (level.max_steps, 1))
-    active = np.asarray(_replay(agent, level, Observation(*map(jnp.asarray, (codes, direction, mission)))))
+    mission = np.tile([rows[episode.mission] for episode in episodes], (longest, 1))
+    active = np.asarray(_replay(agent, tokens, Observation(*map(jnp.asarray, (codes, direction, mission)))))
     return [active[: len(episode.actions), index] for index, episode in enumerate(episodes)]
 
 
 @eqx.filter_jit
-def _replay(agent, level, observation):
+def _replay(agent, tokens, observation):
     num_envs = observation.mission.shape[1]
     is_first = jnp.zeros(observation.mission.shape, bool)
-    tables = agent.tables(jnp.asarray(level.mission_tokens))
+    tables = agent.tables(jnp.asarray(tokens))
     _, output = agent.unroll(tables, observation, agent.initial_state(num_envs), is_first)
     return output.metrics.active

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, PRNGKeyArray, UInt8
 
 from metarims.agents.core import Metrics, ModuleMetrics
+from metarims.agents.reading import by_row
 from metarims.config import PPO
 from metarims.evaluation.ablations import NO_ABLATION, Ablation
 from metarims.evaluation.episodes import EpisodeRecord
@@ -169,7 +170,7 @@ class JaxBackend:
 
     def begin(self, first: int) -> None:
         self.world, self.observation = _begin(self.level, first + jnp.arange(self.num_envs), self.key_levels)
-        self.missions = [self.level.missions[row] for row in np.asarray(self.world.mission)]
+        self.missions = self.level.texts(self.world)
 
     def snapshot(self) -> Snapshot:
         world = jax.tree.map(np.asarray, self.world)
@@ -177,9 +178,11 @@ class JaxBackend:
         return Snapshot(list(world.grid & CODE), list(position), world.direction.tolist(), list(views), self.missions)
 
     def decide(self, is_first: Bool[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " B"], Any]:
-        tokens = jnp.asarray(self.level.mission_tokens)
+        tokens, seen = jnp.asarray(self.level.mission_tokens), self.observation
+        if self.level.drawn_words:
+            tokens, seen = seen.mission, by_row(seen)
         known = tokens, self.state, jnp.asarray(is_first), self.key, *self.how
-        self.key, self.state, output, actions = act(self.agent, self.observation, *known)
+        self.key, self.state, output, actions = act(self.agent, seen, *known)
         return np.asarray(actions), output
 
     def step(self, actions: Int[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

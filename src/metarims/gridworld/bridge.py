@@ -6,9 +6,20 @@ from typing import Any
 import numpy as np
 from minigrid.core.grid import Grid
 from minigrid.core.world_object import WorldObj
+from minigrid.envs.babyai.core.verifier import (
+    AfterInstr,
+    AndInstr,
+    BeforeInstr,
+    GoToInstr,
+    OpenInstr,
+    PickupInstr,
+    PutNextInstr,
+)
 
 from metarims.errors import UserError
-from metarims.gridworld.state import EnvState
+from metarims.gridworld.instructions import GO_TO, OPEN, OPEN_NO_OTHER, PICK_UP, PUT_NEXT, SLOTS
+from metarims.gridworld.missions import tokenize
+from metarims.gridworld.state import EnvState, Instruction
 from metarims.gridworld.tiles import AGENT, CODE, EMPTY, LANDMARK, NUM_TILES, SYMBOLS, TARGET, UNSEEN
 from metarims.gridworld.types import TILE, VIEW
 
@@ -67,7 +78,9 @@ def state_from_farama(env: Any, mission: int = 0, level: Any = None) -> EnvState
     env = env.unwrapped
     grid = np.array([_code(thing) for thing in env.grid.grid], np.uint8).reshape(env.height, env.width).T.copy()
     carrying = _code(env.carrying)
-    for thing, flag in _named_objects(env):
+    # Where an instruction says what is meant, cells have no flags.
+    obeys = level is not None and level.blank.instruction is not None
+    for thing, flag in () if obeys else _named_objects(env):
         if thing is env.carrying:
             carrying |= flag
         elif thing.type != "wall":  # BabyAI's "grey object" matches walls too
@@ -89,6 +102,11 @@ def state_from_farama(env: Any, mission: int = 0, level: Any = None) -> EnvState
     }
     if level is not None and level.blank.contents is not None:
         fields["contents"] = np.array([_content(thing) for thing in _things(env)], np.uint8)
+    if obeys:
+        fields["instruction"] = _instruction(env)
+    if level is not None and level.blank.tokens is not None:
+        length = level.blank.tokens.shape[0]
+        fields["tokens"] = tokenize(env.mission, level.vocabulary, length).astype(np.uint8)
     return EnvState(**fields)
 
 
@@ -99,6 +117,51 @@ def _things(env: Any) -> list[Any]:
 
 def _content(thing: Any) -> int:
     return _code(getattr(thing, "contains", None))
+
+
+def _instruction(env: Any) -> Instruction:
+    """The instruction of a BabyAI environment as its verifier sees it now."""
+    parts = _parts(env.instrs)
+    verbs, done = np.zeros(SLOTS, np.uint8), np.ones(SLOTS, bool)
+    meant, known = np.zeros((2, env.width, env.height), np.uint8)
+    held = 0
+    for part, actions in enumerate(parts):
+        for number, (action, is_done) in enumerate(actions):
+            slot = 2 * part + number
+            verbs[slot], done[slot] = _verb(action), is_done
+            described = [getattr(action, name) for name in ("desc", "desc_move", "desc_fixed") if hasattr(action, name)]
+            for second, description in enumerate(described):
+                bit = np.uint8(1 << (slot + SLOTS * second))
+                for index, thing in enumerate(_things(env)):
+                    if any(thing is other for other in description.obj_set):
+                        if index < meant.size:
+                            meant.reshape(-1)[index] |= bit
+                        else:
+                            held |= int(bit)
+                for cell in description.obj_poss:
+                    known[cell] |= bit
+    arrays: Any = (verbs, done, meant, known, np.uint8(held))
+    return Instruction(*arrays)
+
+
+def _parts(instruction: Any) -> list[list[tuple[Any, bool]]]:
+    """The actions of the part to be done first and of the other, and whether they have been done."""
+
+    def actions(part: Any, done: Any) -> list[tuple[Any, bool]]:
+        if isinstance(part, AndInstr):
+            return [(part.instr_a, part.a_done == "success"), (part.instr_b, part.b_done == "success")]
+        return [(part, done == "success")]
+
+    if isinstance(instruction, BeforeInstr | AfterInstr):
+        both = [actions(instruction.instr_a, instruction.a_done), actions(instruction.instr_b, instruction.b_done)]
+        return both if isinstance(instruction, BeforeInstr) else both[::-1]
+    return [actions(instruction, False)]
+
+
+def _verb(action: Any) -> int:
+    if isinstance(action, OpenInstr):
+        return OPEN_NO_OTHER if action.strict else OPEN
+    return {GoToInstr: GO_TO, PickupInstr: PICK_UP, PutNextInstr: PUT_NEXT}[type(action)]
 
 
 def _named_objects(env: Any) -> Iterator[tuple[Any, int]]:

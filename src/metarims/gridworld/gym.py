@@ -190,8 +190,15 @@ def _present(level: Level, observation: Any, rgb: bool) -> dict[str, Any]:
     return {
         "image": obs.render_host(codes) if rgb else SYMBOLS[codes],
         "direction": observation.direction.astype(np.int64),
-        "mission": level.mission_tokens[observation.mission].astype(np.int64),
+        "mission": _tokens(level, observation.mission).astype(np.int64),
     }
+
+
+def _tokens(level: Level, mission: np.ndarray) -> np.ndarray:
+    if not level.drawn_words:
+        return level.mission_tokens[mission]
+    missing = level.mission_tokens.shape[1] - mission.shape[-1]
+    return np.pad(mission, [(0, 0)] * (mission.ndim - 1) + [(0, missing)])
 
 
 for _id in ids():

@@ -1,11 +1,15 @@
 """All tasks as data for the command line: our levels, and Gymnasium's others on the host."""
 
 import math
+import textwrap
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from metarims.gridworld.registry import ids, make, registered_ids
+
+EXAMPLE_WIDTH = 60
+"""Characters of a mission in the table."""
 
 
 class Entry(NamedTuple):
@@ -35,33 +39,42 @@ def entries(*, host: bool = True) -> list[Entry]:
 
 def table_lines(found: Sequence[Entry]) -> list[str]:
     """The entries as lines of one aligned table, with a heading."""
-    rows = [["id", "size", "steps", "missions", "words", "runs"]]
+    rows = [["id", "size", "steps", "missions", "words", "runs", "a mission"]]
     for entry in found:
         limit = entry.max_steps and f"{entry.max_steps}{'+' if entry.max_steps_varies else ''}"
         known = entry.size, limit, entry.num_missions, entry.num_words
         cells = ("-" if value is None else str(value) for value in known)
-        rows.append([entry.id, *cells, "native" if entry.native else "host"])
+        mission = "-" if entry.example is None else textwrap.shorten(entry.example, EXAMPLE_WIDTH, placeholder=" ...")
+        rows.append([entry.id, *cells, "native" if entry.native else "host", mission])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
-    for name, *facts, place in rows:
+    for name, *facts, place, mission in rows:
         aligned = (fact.rjust(width) for fact, width in zip(facts, widths[1:], strict=False))
-        lines.append("  ".join((name.ljust(widths[0]), *aligned, place)))
+        lines.append("  ".join((name.ljust(widths[0]), *aligned, place.ljust(widths[-2]), mission)).rstrip())
     return lines
 
 
 def _native(id: str) -> Entry:
     level = make(id)
+    listed = not level.drawn_words
     return Entry(
         id=id,
         native=True,
         size=f"{level.width}x{level.height}",
         max_steps=level.max_steps,
-        max_steps_varies=False,
+        max_steps_varies=level.rules.per_errand,
         num_actions=level.num_actions,
-        num_missions=len(level.missions),
-        num_words=_count_words(level.missions),
-        example=level.missions[0],
+        num_missions=len(level.missions) if listed else None,
+        num_words=_count_words(level.missions) if listed else None,
+        example=level.missions[0] if listed else _drawn_mission(id),
     )
+
+
+def _drawn_mission(id: str) -> str:
+    """A mission of a level of Farama's: there is no list of them."""
+    from metarims.gridworld.farama import make_farama, quiet_reset
+
+    return str(quiet_reset(make_farama(id), 0)["mission"])
 
 
 def _host_entries() -> list[Entry]:

@@ -9,12 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray, UInt8
 
 from metarims.errors import UserError
 from metarims.gridworld.levels.base import Level
+from metarims.gridworld.missions import split_words
 from metarims.gridworld.precision import in_32_bits
-from metarims.gridworld.state import EnvState
+from metarims.gridworld.state import EnvState, Instruction, no_instruction
 from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import EMPTY, WALL
 
@@ -79,11 +80,50 @@ class Mixture(Level):
             on_floor = jnp.pad(on_floor, beyond, constant_values=EMPTY)
             contents = jnp.append(on_floor.reshape(-1), held[-1])
         return state._replace(
+            instruction=self._pad_instruction(state, level),
+            tokens=self._pad_tokens(source, state),
             grid=jnp.pad(state.grid, beyond, constant_values=WALL),
-            mission=jnp.asarray(self.mission_rows[source])[state.mission],
+            mission=jnp.int16(0) if self.drawn_words else jnp.asarray(self.mission_rows[source])[state.mission],
             task=jnp.uint8(source),
             obstacles=jnp.concatenate([x * self.height + y, absent]).astype(jnp.int16),
             contents=contents,
+        )
+
+    def _pad_instruction(self, state: EnvState, level: Level) -> Instruction | None:
+        if all(level.blank.instruction is None for level in self.levels):
+            return None
+        if state.instruction is None:
+            return no_instruction(self.width, self.height)
+        beyond = (0, self.width - level.width), (0, self.height - level.height)
+        planes = (jnp.pad(plane, beyond) for plane in (state.instruction.meant, state.instruction.known))
+        meant, known = planes
+        return state.instruction._replace(meant=meant, known=known)
+
+    def _pad_tokens(self, source: int, state: EnvState) -> UInt8[Array, " L"] | None:
+        if not self.drawn_words:
+            return None
+        said = state.tokens
+        if said is None:
+            table = self.levels[source].mission_tokens
+            longest = int((table > 0).sum(1).max(initial=0))
+            said = jnp.asarray(table[:, :longest].astype(np.uint8))[state.mission]
+        return jnp.pad(said, (0, self.drawn_words - said.shape[0]))
+
+    def texts(self, state: EnvState) -> list[str]:
+        """The missions of a batch of states."""
+        if state.tokens is None:
+            return super().texts(state)
+        return [self._spell(int(task), row) for task, row in zip(state.task, np.asarray(state.tokens), strict=True)]
+
+    def _spell(self, task: int, tokens: np.ndarray) -> str:
+        level = self.levels[task]
+        if level.drawn_words:
+            return level.spell(tokens)
+        said = tokens[tokens > 0]
+        return next(
+            text
+            for text, row in zip(level.missions, level.mission_tokens, strict=True)
+            if np.array_equal(row[row > 0], said)
         )
 
     @in_32_bits
@@ -118,12 +158,16 @@ def mix(levels: Sequence[Level], weights: Sequence[float] | None = None, id: str
                 f"{name} occurs twice in the mixture: name it once, with a greater weight.", field="env", value=name
             )
     rules = [level.rules for level in levels]
+    longest = 0
+    if any(level.drawn_words for level in levels):
+        longest = max(level.drawn_words or max(len(split_words(text)) for text in level.missions) for level in levels)
     return Mixture(
         id=id or "+".join(f"{name}*{weight:g}" for name, weight in zip(names, weights, strict=True)),
         width=max(level.width for level in levels),
         height=max(level.height for level in levels),
         rules=TaskRules(max_steps=0, doors=any(r.doors for r in rules), walled=all(r.walled for r in rules)),
-        missions=tuple(dict.fromkeys(mission for level in levels for mission in level.missions)),
+        missions=() if longest else tuple(dict.fromkeys(mission for level in levels for mission in level.missions)),
+        drawn_words=longest,
         num_actions=max(level.num_actions for level in levels),
         num_obstacles=max(level.num_obstacles for level in levels),
         levels=tuple(levels),

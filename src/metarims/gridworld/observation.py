@@ -22,7 +22,12 @@ _FULL = (1 << VIEW) - 1
 @in_32_bits
 def observe(level: Any, state: EnvState) -> Observation:
     """The observation of one environment of ``level``, or of a batch of them."""
-    return Observation(observe_codes(level.rules_of(state), state), state.direction, state.mission)
+    return Observation(observe_codes(level.rules_of(state), state), state.direction, mission_of(state))
+
+
+def mission_of(state: EnvState) -> Any:
+    """The mission as observations have it: the row of a table, or the words."""
+    return state.mission if state.tokens is None else state.tokens
 
 
 @in_32_bits

@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import Any, Literal
 
 from metarims.errors import UserError, unknown_name
-from metarims.gridworld.levels import babyai, obstructed
+from metarims.gridworld.levels import babyai, language, obstructed
 from metarims.gridworld.levels.base import Level
 from metarims.gridworld.levels.crossing import crossing
 from metarims.gridworld.levels.doorkey import door_key
@@ -88,6 +88,8 @@ LEVELS: dict[str, Callable[[str], Level]] = {
     "MiniGrid-Playground-v0": playground,
     **babyai.LEVELS,
     **obstructed.MINIGRID_ROOMS,
+    **language.LEVELS,
+    "BabyAI-PickupDistDebug-v0": partial(pickup_dist, strict=True),
 }
 
 

@@ -23,6 +23,12 @@ class Instruction(NamedTuple):
     """The bits of what is carried."""
 
 
+def no_instruction(width: int, height: int) -> Instruction:
+    """Nothing to be done."""
+    verbs, meant = jnp.zeros(4, jnp.uint8), jnp.zeros((width, height), jnp.uint8)
+    return Instruction(verbs, jnp.ones(4, bool), meant, meant, jnp.uint8(0))
+
+
 class EnvState(NamedTuple):
     """One environment (or a batch of them: every field then has the same leading axes)."""
 

@@ -32,7 +32,8 @@ class Observation(NamedTuple):
     codes: UInt8[Array, "*B 7 7"]
     direction: Int[Array, "*B"]
     mission: Int[Array, "*B"]
-    """Row of the table of missions (``VectorEnv.mission_tokens``), which holds the words."""
+    """Row of the table of missions (``VectorEnv.mission_tokens``), which holds the words; where missions are too many
+    for a table, the words themselves, with an axis L."""
 
 
 class Pixels(NamedTuple):

@@ -88,4 +88,4 @@ class VecEnv(VectorEnv):
 
 
 def _observation(playing: ResetState) -> Observation:
-    return Observation(playing.codes, playing.env.direction, playing.env.mission)
+    return Observation(playing.codes, playing.env.direction, obs.mission_of(playing.env))

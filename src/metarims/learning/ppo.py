@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from metarims.agents.agent import Agent, policy_entropy
 from metarims.agents.core import State, unroll
+from metarims.agents.reading import is_drawn, read_spans
 from metarims.config import PPO
 from metarims.gridworld.types import Observation
 from metarims.learning.devices import mean
@@ -42,10 +43,20 @@ def precompute(
     the encoder is frozen, the core's outputs where both are. The loss and its gradient stay the same."""
     if "encoder" in groups:
         return spans
-    features = agent.encode(agent.tables(mission_tokens), spans.observation)
+    features = encode(agent, mission_tokens, spans.observation)
     if not agent.core.groups().keys().isdisjoint(groups):
         return spans._replace(features=features)
     return spans._replace(core_outputs=unroll_core(agent, features, spans))
+
+
+def encode(
+    agent: Agent, mission_tokens: Int[Array, "num_missions L"], observation: Observation
+) -> Float[Array, "T P D"]:
+    """Features of the observations of spans."""
+    if not is_drawn(observation):
+        return agent.encode(agent.tables(mission_tokens), observation)
+    tables, rows = read_spans(agent.encoder, observation.mission)
+    return agent.encode(tables, observation._replace(mission=rows))
 
 
 def unroll_core(agent: Agent, features: Float[Array, "L P D"], spans: Spans) -> Float[Array, "L P O"]:
@@ -63,7 +74,7 @@ def compute_loss(
     core_outputs = spans.core_outputs
     if core_outputs is None:
         known = spans.features
-        features = agent.encode(agent.tables(mission_tokens), spans.observation) if known is None else known
+        features = encode(agent, mission_tokens, spans.observation) if known is None else known
         core_outputs = unroll_core(agent, features, spans)
     logits, value = agent.policy(core_outputs), agent.value(core_outputs)[..., 0]
     ratio = jnp.exp(take_log_prob(logits, spans.action) - spans.log_prob)

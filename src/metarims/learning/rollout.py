@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from metarims.agents.agent import Agent
 from metarims.agents.core import State
 from metarims.agents.encoder import EmbeddingTables
+from metarims.agents.reading import by_row, is_drawn, read_again
 from metarims.gridworld.types import Observation, VectorEnv
 from metarims.learning.diagnostics import measure_activity
 from metarims.learning.mission_cache import update_mission_rows
@@ -62,6 +63,8 @@ class _Truncations(NamedTuple):
 
     observation: Observation
     core: State
+    read: Any
+    """Where missions are drawn: what the agent read of each (``EmbeddingTables.film`` and ``missions``)."""
     number: Int[Array, " B"]
 
 
@@ -92,20 +95,26 @@ def collect_rollout(
     """Act for ``num_steps``; ``carry`` keeps the recurrent state across episodes' ends."""
     # No episode is truncated before max_steps, a mixture's shortest limit: so many final views are kept.
     num_slots = 1 + (num_steps - 1) // envs.max_steps
+    drawn = is_drawn(actor.observation) and tables.missions is not None
+    if drawn:
+        tables = agent.tables(actor.observation.mission)
 
     def step(scan_carry, _):
         actor, truncations, key, updated = scan_carry
         key, key_act = jax.random.split(key)
         is_first = jnp.zeros_like(actor.is_first) if carry else actor.is_first
         known = tables if updated is None else updated
-        core, output = agent.step(known, actor.observation, agent.reset(actor.core, is_first))
+        seen = by_row(actor.observation) if drawn else actor.observation
+        core, output = agent.step(known, seen, agent.reset(actor.core, is_first))
         action = jax.random.categorical(key_act, output.logits)
         env, time_step = envs.step(actor.env, action)
-        if updated is not None:
+        done = time_step.terminated | time_step.truncated
+        if drawn:
+            updated = read_again(agent, updated, time_step.observation.mission, done)
+        elif updated is not None:
             updated = update_mission_rows(
                 agent, updated, envs.mission_tokens(env), envs.missions_changed(env), time_step
             )
-        done = time_step.terminated | time_step.truncated
         episode_return = actor.episode_return + time_step.reward
         episode_length = actor.episode_length + 1
         transition = {
@@ -130,7 +139,9 @@ def collect_rollout(
             episode_length=jnp.where(done, 0, episode_length),
         )
         activity = measure_activity(output.metrics, transition["observation"])
-        truncations = _keep_truncations(truncations, time_step.final_observation, core, time_step.truncated)
+        final = time_step.final_observation
+        read = (known.film, known.missions) if drawn else None
+        truncations = _keep_truncations(truncations, final, core, read, time_step.truncated)
         return (actor, truncations, key, updated), (transition, episodes, activity)
 
     def collect_span(scan_carry, _):
@@ -144,10 +155,11 @@ def collect_rollout(
     truncations = _Truncations(
         observation=jax.tree.map(stack, actor.observation),
         core=jax.tree.map(stack, actor.core),
+        read=jax.tree.map(stack, (tables.film, tables.missions)) if drawn else None,
         number=jnp.zeros(envs.num_envs, jnp.int32),
     )
     # Where missions change, the tables are updated as that happens; elsewhere they stay outside of the loop.
-    start = actor, truncations, key, (tables if envs.missions_change else None)
+    start = actor, truncations, key, (tables if envs.missions_change or drawn else None)
     (actor, truncations, _, updated), (cores, (steps, *sums)) = jax.lax.scan(
         collect_span, start, length=num_steps // span
     )
@@ -201,7 +213,7 @@ def take_log_prob(logits: Float[Array, "*B A"], action: Int[Array, "*B"]) -> Flo
 
 
 def _keep_truncations(
-    truncations: _Truncations, final: Observation, core: State, truncated: Bool[Array, " B"]
+    truncations: _Truncations, final: Observation, core: State, read: Any, truncated: Bool[Array, " B"]
 ) -> _Truncations:
     """Keep final view and state of the environments truncated now, each in its next free slot."""
 
@@ -212,6 +224,7 @@ def _keep_truncations(
     return _Truncations(
         observation=jax.tree.map(keep, truncations.observation, final),
         core=jax.tree.map(keep, truncations.core, core),
+        read=jax.tree.map(keep, truncations.read, read),
         number=truncations.number + truncated,
     )
 
@@ -226,6 +239,9 @@ def _value_ends(
         return jnp.concatenate([slots, now[None]]).reshape(-1, *now.shape[1:])
 
     observation = jax.tree.map(join, truncations.observation, actor.observation)
+    if truncations.read is not None:
+        film, missions = jax.tree.map(join, truncations.read, (tables.film, tables.missions))
+        tables, observation = tables._replace(film=film, missions=missions), by_row(observation)
     _, output = agent.step(tables, observation, jax.tree.map(join, truncations.core, core))
     values = output.value.reshape(-1, actor.is_first.shape[0])
     return values[:-1], values[-1]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from metarims.gridworld.descriptions import A_DOOR, ANY, PLACES
 from metarims.gridworld.levels.placing import distinct
-from metarims.gridworld.levels.rooms import LEFT, RIGHT, UP, RoomGrid, RoomLevel, Thing
+from metarims.gridworld.levels.rooms import LEFT, RIGHT, UP, RoomGrid, RoomLevel, Thing, together
 from metarims.gridworld.missions import OBJECTS, PUT_NEXT, THINGS, naming
 from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import COLORS, EMPTY, KEY, KINDS, LANDMARK, TARGET
@@ -22,7 +22,7 @@ RED, BLUE = COLORS.index("red"), COLORS.index("blue")
 
 def one(things: Thing, index: Any) -> Thing:
     """One of several things."""
-    return Thing(*(leaf[index] for leaf in things))
+    return Thing(*(leaf[index] for leaf in things[:4]))
 
 
 def any_of(rooms: RoomGrid, things: Thing) -> Thing:
@@ -278,11 +278,6 @@ def one_room(rooms: RoomGrid) -> Any:
     return 0
 
 
-def together(*things: Thing) -> Thing:
-    """Several things as one."""
-    return Thing(*(jnp.concatenate([jnp.ravel(leaf) for leaf in leaves]) for leaves in zip(*things, strict=True)))
-
-
 def room_level(
     id: str,
     furnish: Callable[[RoomGrid], Any],
@@ -291,6 +286,7 @@ def room_level(
     columns: int = 3,
     rows: int = 3,
     max_steps: int | None = None,
+    drawn_words: int = 0,
     **rules: Any,
 ) -> RoomLevel:
     """A level of Farama's; by default its time limit is one step for each cell of each room, walls included."""
@@ -299,7 +295,7 @@ def room_level(
         *(id, (size - 1) * columns + 1, (size - 1) * rows + 1),
         TaskRules(max_steps=limit, doors=True, **rules),
         tuple(missions),
-        **{"furnish": furnish, "room_size": size, "columns": columns, "rows": rows},
+        **{"furnish": furnish, "room_size": size, "columns": columns, "rows": rows, "drawn_words": drawn_words},
     )
 
 

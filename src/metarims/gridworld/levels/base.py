@@ -31,6 +31,9 @@ class Level:
     num_actions: int = dataclasses.field(default=len(ACTIONS), kw_only=True)
     num_obstacles: int = dataclasses.field(default=0, kw_only=True)
     """Obstacles that move by themselves."""
+    drawn_words: int = dataclasses.field(default=0, kw_only=True)
+    """Where missions are too many to be listed: the words of the longest. ``missions`` is then empty, and a state has
+    its own (``EnvState.tokens``)."""
 
     @property
     def max_steps(self) -> int:
@@ -40,15 +43,30 @@ class Level:
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
         """``VOCABULARY``, or the longer ``BABYAI_VOCABULARY`` if the missions need it."""
+        if self.drawn_words:
+            return BABYAI_VOCABULARY
         spoken = {word for text in self.missions for word in split_words(text)}
         return VOCABULARY if spoken <= set(VOCABULARY) else BABYAI_VOCABULARY
 
     @cached_property
     def mission_tokens(self) -> np.ndarray:
         """[num_missions, max_words] the missions as tokens of ``vocabulary``, 0 = padding; max_words is 13, or that of
-        the longest mission."""
+        the longest mission. Where missions are drawn, one row of padding."""
+        if self.drawn_words:
+            return np.zeros((1, max(MAX_WORDS, self.drawn_words)), np.int32)
         max_words = max(MAX_WORDS, *(len(split_words(text)) for text in self.missions))
         return np.stack([tokenize(text, self.vocabulary, max_words) for text in self.missions])
+
+    def texts(self, state: EnvState) -> list[str]:
+        """The missions of a batch of states, letter by letter."""
+        if state.tokens is None:
+            return [self.missions[row] for row in np.asarray(state.mission)]
+        return [self.spell(row) for row in np.asarray(state.tokens)]
+
+    def spell(self, tokens: np.ndarray) -> str:
+        """The text of a mission that is drawn."""
+        words = [self.vocabulary[token - 1] for token in tokens if token]
+        return " ".join(words).replace(" then ", ", then ")
 
     def rules_of(self, state: EnvState) -> TaskRules:
         """The rules by which this environment is played."""

@@ -108,9 +108,10 @@ def _matches(grid: UInt8[Array, "W H"], kind, color) -> Bool[Array, "W H"]:
     return is_object & ((kind < 0) | (thing // 6 == kind)) & ((color < 0) | (thing % 6 == color))
 
 
-def pickup_dist(id: str) -> PickupDist:
-    """PickupDist in its room of 7."""
-    return PickupDist(id, 7, 7, TaskRules(max_steps=49, pick_up=True), PICKUP_DIST, num_objects=5)
+def pickup_dist(id: str, strict: bool = False) -> PickupDist:
+    """PickupDist in its room of 7; ``strict``: to pick up anything else fails."""
+    rules = TaskRules(max_steps=49, pick_up=not strict, fetch=strict)
+    return PickupDist(id, 7, 7, rules, PICKUP_DIST, num_objects=5)
 
 
 def pickup_loc(id: str) -> PickupLoc:

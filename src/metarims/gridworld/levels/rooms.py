@@ -18,7 +18,7 @@ from metarims.gridworld.descriptions import A_DOOR, ANY, matching, placed
 from metarims.gridworld.levels.base import Level
 from metarims.gridworld.levels.placing import distinct, nth, place
 from metarims.gridworld.prng import RandomStream, multiply_high
-from metarims.gridworld.state import EnvState, new_state
+from metarims.gridworld.state import EnvState, Instruction, new_state
 from metarims.gridworld.tiles import AGENT, COLORS, DOOR, EMPTY, KEY, KINDS, TARGET, WALL
 
 RIGHT, DOWN, LEFT, UP = range(4)
@@ -39,6 +39,7 @@ class Thing(NamedTuple):
     kind: Int32[Array, "*n"]
     """0 key, 1 ball, 2 box, 3 door."""
     color: Int32[Array, "*n"]
+    exists: Any = True
 
 
 class RoomGrid:
@@ -60,8 +61,11 @@ class RoomGrid:
         self.direction: Any = 0
         self.carrying: Any = None
         """The cell value of what the agent holds from the start, if it does."""
+        self.instruction: Instruction | None = None
+        self.tokens: Any = None
         self.accepted: Any = jnp.bool_(True)
         self._contents: Any = None
+        self._objects: list[Thing] = []
         self._used: Any = jnp.zeros(NUM_THINGS, bool)
         """Which things (6 x kind + colour) lie in a room."""
         self._edges = _Edges(size, columns, rows)
@@ -75,9 +79,23 @@ class RoomGrid:
         self._locked: Any = jnp.zeros(columns * rows, bool)
         """Rooms that ``connect_all`` leaves alone."""
 
+    @property
+    def sides(self) -> np.ndarray:
+        """[columns, rows, 4] not negative where a door may be."""
+        return self._edges.of_room
+
     # Doors and walls
 
-    def add_door(self, i: Number, j: Number, side: Number = None, color: Number = None, locked: Number = None) -> Thing:
+    def add_door(
+        self,
+        i: Number,
+        j: Number,
+        side: Number = None,
+        color: Number = None,
+        locked: Number = None,
+        *,
+        exists: Any = True,
+    ) -> Thing:
         """A door of room (i, j) on ``side``, of ``color``; what is None is drawn. A room is locked by its last door."""
         edges = jnp.asarray(self._edges.of_room)[i, j]
         if side is None:
@@ -86,13 +104,16 @@ class RoomGrid:
         edge = edges[side]
         color = self.stream.randint(NUM_COLORS) if color is None else jnp.asarray(color, jnp.int32)
         locked = self.stream.randint(2) == 0 if locked is None else jnp.asarray(locked)
-        here = jnp.arange(self._edges.number) == edge
+        here = (jnp.arange(self._edges.number) == edge) & exists
         self._open, self._doors = self._open | here, self._doors | here
         self._colors = jnp.where(here, color, self._colors)
-        self._locked = jnp.where(jnp.arange(len(self._locked)) == i * self.rows + j, locked, self._locked)
+        room = (jnp.arange(len(self._locked)) == i * self.rows + j) & exists
+        self._locked = jnp.where(room, locked, self._locked)
         x, y = self._door_x[edge], self._door_y[edge]
-        self.put(x, y, DOOR + 3 * color + jnp.where(locked, LOCKED, CLOSED))
-        return Thing(x, y, jnp.int32(A_DOOR), color)
+        self.put(
+            x if exists is True else jnp.where(exists, x, -1), y, DOOR + 3 * color + jnp.where(locked, LOCKED, CLOSED)
+        )
+        return Thing(x, y, jnp.int32(A_DOOR), color, exists)
 
     def remove_wall(self, i: int, j: int, side: int) -> None:
         """Make two rooms one."""
@@ -155,14 +176,18 @@ class RoomGrid:
         if self._contents is not None:  # A box that stood there is gone with what it held.
             self._contents = self._contents.at[x * self.height + y].set(EMPTY)
 
-    def add_object(self, i: Number, j: Number, kind: Number = None, color: Number = None) -> Thing:
+    def add_object(
+        self, i: Number, j: Number, kind: Number = None, color: Number = None, *, exists: Any = True
+    ) -> Thing:
         """A key (0), ball (1) or box (2) somewhere in room (i, j), not beside the agent; what is None is drawn."""
         kind = self.stream.randint(len(KINDS)) if kind is None else jnp.asarray(kind, jnp.int32)
         color = self.stream.randint(NUM_COLORS) if color is None else jnp.asarray(color, jnp.int32)
-        self.grid, fits, x, y = self._add(self.grid, i, j, self.stream.take(1)[0], KEY + NUM_COLORS * kind + color)
-        self.accepted = self.accepted & fits
-        self._used = self._used | (jnp.arange(NUM_THINGS) == NUM_COLORS * kind + color)
-        return Thing(x, y, kind, color)
+        grid, fits, x, y = self._add(self.grid, i, j, self.stream.take(1)[0], KEY + NUM_COLORS * kind + color)
+        self.grid = grid if exists is True else jnp.where(exists, grid, self.grid)
+        self.accepted = self.accepted & (fits | ~jnp.asarray(exists))
+        self._used = self._used | ((jnp.arange(NUM_THINGS) == NUM_COLORS * kind + color) & exists)
+        self._objects.append(Thing(x, y, kind, color, exists))
+        return self._objects[-1]
 
     def fill_box(self, box: Thing, code: Number) -> None:
         """Put an object into a box."""
@@ -188,7 +213,13 @@ class RoomGrid:
 
         start = self.grid, self._used, self.accepted
         (self.grid, self._used, self.accepted), (x, y, things) = jax.lax.scan(add, start, draws)
-        return Thing(x, y, things // NUM_COLORS, things % NUM_COLORS)
+        self._objects.append(Thing(x, y, things // NUM_COLORS, things % NUM_COLORS, jnp.ones(number, bool)))
+        return self._objects[-1]
+
+    def things(self) -> Thing:
+        """All objects and doors."""
+        kinds = jnp.full(self._edges.number, A_DOOR)
+        return together(*self._objects, Thing(self._door_x, self._door_y, kinds, self._colors, self._doors))
 
     def _add(self, grid: UInt8[Array, "W H"], i: Number, j: Number, bits: UInt32[Array, ""], code: Number):
         """The grid with an object in room (i, j), uniformly among empty cells not within one step of the agent;
@@ -279,6 +310,7 @@ class RoomGrid:
     def start(self, mission: Any = 0) -> EnvState:
         """The state in which an episode begins."""
         state = new_state(self.grid, self.x, self.y, self.direction, mission, contents=self._contents)
+        state = state._replace(instruction=self.instruction, tokens=self.tokens)
         return state if self.carrying is None else state._replace(carrying=self.carrying)
 
 
@@ -296,6 +328,11 @@ class RoomLevel(Level):
         rooms = RoomGrid(stream, self.room_size, self.columns, self.rows)
         mission = self.furnish(rooms)
         return rooms.start(mission), rooms.accepted
+
+
+def together(*things: Thing) -> Thing:
+    """Several things as one, along an axis."""
+    return Thing(*(jnp.concatenate([jnp.ravel(leaf) for leaf in leaves]) for leaves in zip(*things, strict=True)))
 
 
 FLOOD_STEPS = 4
