@@ -1,5 +1,6 @@
 """Play Farama with random actions that favour objects, then replay the same actions in our world."""
 
+import signal
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import SYMBOLS
 from metarims.gridworld.types import Observation
 
+PATIENCE = 3.0
+"""Seconds that Farama's bot may think about a step, which takes it milliseconds: some states keep it forever."""
 UNBIASED = np.array([0.15, 0.15, 0.3, 0.15, 0.1, 0.1, 0.05])
 AT_AN_OBJECT = np.array([0.05, 0.05, 0.2, 0.35, 0.05, 0.3, 0.0])
 PATIENT = np.array([0.2, 0.2, 0.35, 0.1, 0.1, 0.01, 0.04])
@@ -135,12 +138,21 @@ def mismatches(level, num_steps: int, seed: int, rgb_every: int = 10) -> dict[st
 
 
 def _advice(bot: BabyAIBot, last: int | None) -> int | None:
-    """What Farama's bot would do after the action ``last``; None where it gives up."""
+    """What Farama's bot would do after the action ``last``; None where it gives up, or turns round in its thoughts."""
+    before = signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:
         advised = bot.replan(last)
     except Exception:
         return None  # It says so by whatever exception occurs.
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
     return None if advised is None else int(advised)
+
+
+def _interrupt(*_: Any) -> None:
+    raise TimeoutError
 
 
 def _choose(env: Any, level: Any, rng: np.random.Generator) -> int:
