@@ -1,6 +1,5 @@
 """Instructions are judged and worded as Farama's verifier does, oddities included (minigrid 3.2.0, babyai/core)."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -15,7 +14,7 @@ from metarims.gridworld.descriptions import A_DOOR, ANY, kind_and_color
 from metarims.gridworld.farama import make_farama, quiet_reset
 from metarims.gridworld.instructions import GO_TO, NOTHING, OPEN, OPEN_NO_OTHER, PICK_UP, PUT_NEXT
 from metarims.gridworld.levels.language import Actions, Description, instruct
-from metarims.gridworld.levels.rooms import Thing
+from metarims.gridworld.levels.rooms import RoomGrid, Thing
 from metarims.gridworld.physics import DONE, DROP, FORWARD, LEFT, PICKUP, RIGHT, TOGGLE
 from metarims.gridworld.state import EnvState, Instruction, new_state
 from metarims.gridworld.task_rules import TaskRules
@@ -157,6 +156,20 @@ def from_farama(env: Any) -> Actions:
     )
 
 
+class Rebuilt(RoomGrid):
+    """Rooms as they are in a state."""
+
+    def __init__(self, level: Any, state: EnvState):
+        self.size, self.width, self.height = level.room_size, level.width, level.height
+        self.x, self.y, self.direction = state.x.astype(int), state.y.astype(int), state.direction
+        self.instruction, self.tokens, self._grid = None, None, state.grid
+
+    def things(self) -> Thing:
+        x, y = jnp.meshgrid(jnp.arange(self.width), jnp.arange(self.height), indexing="ij")
+        kinds, colors = (plane.ravel().astype(int) for plane in kind_and_color(self._grid))
+        return Thing(x.ravel(), y.ravel(), kinds, colors, kinds <= A_DOOR)
+
+
 @pytest.mark.parametrize("id", ["BabyAI-BossLevel-v0", "BabyAI-GoToSeqS5R2-v0"])
 def test_words_and_objects_are_faramas(id: str) -> None:
     level: Any = make(id)
@@ -164,12 +177,7 @@ def test_words_and_objects_are_faramas(id: str) -> None:
 
     @jax.jit
     def bind(state, actions):
-        x, y = jnp.meshgrid(jnp.arange(level.width), jnp.arange(level.height), indexing="ij")
-        kinds, colors = (plane.ravel().astype(int) for plane in kind_and_color(state.grid))
-        pose = (state.x.astype(int), state.y.astype(int), state.direction)
-        rooms: Any = SimpleNamespace(size=level.room_size, width=level.width, height=level.height)
-        rooms.x, rooms.y, rooms.direction = pose
-        rooms.things = lambda: Thing(x.ravel(), y.ravel(), kinds, colors, kinds <= A_DOOR)
+        rooms = Rebuilt(level, state)
         instruct(rooms, actions, level.drawn_words)
         return rooms.instruction, rooms.tokens
 

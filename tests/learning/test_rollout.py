@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.gridworld import toys
 
-from metarims.agents.reading import by_row, is_drawn
+from metarims.agents.reading import by_row, is_drawn, read_spans
 from metarims.config import PPO
 from metarims.evaluation import evaluate
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
@@ -130,7 +130,11 @@ def test_begins_mark_the_first_steps_of_episodes_where_the_state_is_reset(counte
 
 @jax.jit
 def unroll(agent, tokens, spans):
-    return agent.unroll(agent.tables(tokens), spans.observation, spans.core, spans.is_first)[1]
+    tables, observation = agent.tables(tokens), spans.observation
+    if is_drawn(observation):
+        tables, rows = read_spans(agent.encoder, observation.mission)
+        observation = observation._replace(mission=rows)
+    return agent.unroll(tables, observation, spans.core, spans.is_first)[1]
 
 
 @pytest.mark.parametrize("span", [2 * SPAN, STEPS])
@@ -144,6 +148,18 @@ def test_spans_begin_with_the_state_of_their_first_step(collected, span):
     np.testing.assert_allclose(output.value, spans.value, atol=1e-5)
     chosen = np.take_along_axis(jax.nn.log_softmax(output.logits), np.asarray(spans.action)[..., None], -1)[..., 0]
     np.testing.assert_allclose(chosen, spans.log_prob, atol=1e-5)
+
+
+def test_missions_that_are_drawn_change_with_the_level_and_matter(worded):
+    rollout = worded.rollouts[0]
+    mission, done = np.asarray(rollout.observation.mission), done_of(rollout)[:-1]
+    changed = (mission[1:] != mission[:-1]).any(-1)
+    assert not changed[~done].any()
+    assert changed[done].mean() > 0.9
+    spans = cut_spans(rollout, STEPS, PPO())
+    others = spans._replace(observation=spans.observation._replace(mission=spans.observation.mission[:, ::-1]))
+    values = [unroll(worded.agent, jnp.zeros((1, 4), int), found).value for found in (spans, others)]
+    assert np.abs(values[0] - values[1]).max() > 1e-3
 
 
 @jax.jit
