@@ -16,11 +16,12 @@ from metarims.gridworld.physics import TOGGLE
 pytestmark = pytest.mark.usefixtures("quick_module")
 
 LENGTH = 40
-IDS = (  # Doors and keys, boxes, obstacles, and the task that toggles instead of picking up.
+IDS = (  # Doors and keys, boxes, obstacles, the task that toggles instead of picking up, and instructions.
     "MiniGrid-DoorKey-6x6-v0",
     "BabyAI-PickupLoc-v0",
     "MiniGrid-Dynamic-Obstacles-Random-6x6-v0",
     "MiniGrid-MemoryS13Random-v0",
+    "BabyAI-MiniBossLevel-v0",
 )
 
 
