@@ -7,6 +7,7 @@ import numpy as np
 from metarims.gridworld.bridge import state_from_farama
 from metarims.gridworld.registry import resolve
 from metarims.gridworld.state import EnvState
+from metarims.gridworld.task_rules import time_limit
 
 
 class Moment(NamedTuple):
@@ -57,5 +58,5 @@ class Game:
             env = self.env.unwrapped
             return Moment(state_from_farama(env), view, str(observation["mission"]), int(env.max_steps), *outcome)
         state, level = self.env.state, self.env.level
-        source = level.sources[int(state.task)]
-        return Moment(state, view, level.missions[int(state.mission)], int(source.max_steps), *outcome)
+        limit = time_limit(level.rules_of(state), state)
+        return Moment(state, view, level.text(state), int(limit), *outcome)

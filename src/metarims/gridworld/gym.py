@@ -104,7 +104,7 @@ class GymEnv(gymnasium.Env):
         if self._window is None:
             pygame.display.init()
             self._window = pygame.display.set_mode((picture.shape[1], picture.shape[0]))
-        pygame.display.set_caption(self.level.missions[int(self.state.mission)] or self.level.id)
+        pygame.display.set_caption(self.level.text(self.state) or self.level.id)
         self._window.blit(pygame.surfarray.make_surface(np.swapaxes(picture, 0, 1)), (0, 0))
         pygame.event.pump()
         pygame.time.wait(1000 // self.metadata["render_fps"])

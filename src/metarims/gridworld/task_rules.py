@@ -117,13 +117,18 @@ def advance(
         after = after._replace(instruction=after.instruction._replace(done=judged.done))
         success |= judged.success & rules.obey
         failure |= judged.failure & rules.obey
-    if state.instruction is not None and rules.per_errand is not False:
-        limit = rules.max_steps * jnp.where(rules.per_errand, errands(state.instruction), 1)
-        rules = rules._replace(max_steps=limit)
+    rules = rules._replace(max_steps=time_limit(rules, state))
     count = after.step_count
     earned = 1 - 0.9 * (count.astype(jnp.float32) / rules.max_steps)
     reward = jnp.where(collides, -1.0, jnp.where(success, earned, 0.0))
     return StepResult(after, reward, success | failure | collides, count >= rules.max_steps)
+
+
+def time_limit(rules: TaskRules, state: EnvState) -> Any:
+    """Steps after which the episode is truncated."""
+    if state.instruction is None or rules.per_errand is False:
+        return rules.max_steps
+    return rules.max_steps * jnp.where(rules.per_errand, errands(state.instruction), 1)
 
 
 def judge(

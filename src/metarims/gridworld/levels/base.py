@@ -63,6 +63,10 @@ class Level:
             return [self.missions[row] for row in np.asarray(state.mission)]
         return [self.spell(row) for row in np.asarray(state.tokens)]
 
+    def text(self, state: EnvState) -> str:
+        """The mission of one state."""
+        return self.texts(jax.tree.map(lambda leaf: np.asarray(leaf)[None], state))[0]
+
     def spell(self, tokens: np.ndarray) -> str:
         """The text of a mission that is drawn."""
         words = [self.vocabulary[token - 1] for token in tokens if token]
