@@ -15,6 +15,7 @@ from metarims.gridworld import observation as obs
 from metarims.gridworld import obstacles, task_rules
 from metarims.gridworld.bridge import state_from_farama
 from metarims.gridworld.farama import make_farama, quiet_reset
+from metarims.gridworld.instructions import NOTHING
 from metarims.gridworld.levels.rooms import RoomLevel
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import SYMBOLS
@@ -106,7 +107,9 @@ def _play(rules, moves: bool, max_steps, inputs):
         result = task_rules.advance(rules, world, action, partial(_follow, moved=moved) if moves else None)
         codes = obs.observe_codes(rules, result.state)
         observation = Observation(codes, result.state.direction, result.state.mission)
-        return result.state, (observation, result.reward, result.terminated, result.truncated)
+        told = result.state.instruction
+        done = jnp.int32(0) if told is None else (told.done & (told.verbs != NOTHING)).sum(dtype=jnp.int32)
+        return result.state, (observation, result.reward, result.terminated, result.truncated, done)
 
     first = jax.tree.map(lambda leaf: leaf[0], inputs[1])
     return jax.lax.scan(one, first, inputs)
@@ -118,9 +121,10 @@ def _follow(world: EnvState, moved: jax.Array) -> EnvState:
 
 
 def mismatches(level, num_steps: int, seed: int, rgb_every: int = 10) -> dict[str, int]:
-    """Steps on which anything differs, by what differs; also how many steps, successes and failures were seen."""
+    """Steps on which anything differs, by what differs; also how many steps, successes, failures and steps between two
+    actions of an instruction were seen."""
     history, images = record(level, num_steps, seed, rgb_every)
-    observation, reward, terminated, truncated = replay(level, history)
+    observation, reward, terminated, truncated, done = replay(level, history)
     codes = observation.codes
     rendered = obs.render_host(codes[list(images)])
     return {
@@ -134,6 +138,8 @@ def mismatches(level, num_steps: int, seed: int, rgb_every: int = 10) -> dict[st
         "steps": len(history.actions),
         "paid": int((history.reward > 0).sum()),
         "ended": int((history.terminated | history.truncated).sum()),
+        "failed": int((history.terminated & (history.reward <= 0)).sum()),
+        "partly done": int(((done > 0) & ~history.terminated).sum()),
     }
 
 

@@ -26,6 +26,8 @@ ROOMS = (
     "BabyAI-OpenDoorDebug-v0",  # open a door and no other, named by its place
     "BabyAI-PutNextS5N2Carrying-v0",  # objects that are carried from the beginning
     "BabyAI-KeyInBox-v0",  # a box that holds something
+    "BabyAI-GoToSeqS5R2-v0",  # several actions, in order
+    "BabyAI-MiniBossLevel-v0",  # of every kind, on things named by colour, kind and place
     "MiniGrid-ObstructedMaze-2Dlhb-v0",  # several, and balls in the way
 )
 """The same of levels on a grid of rooms. They are not in ``reference.npz``."""

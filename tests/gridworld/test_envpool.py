@@ -17,7 +17,7 @@ def test_steps_equal_envpools(id: str) -> None:
     """All but one thing: on a success in the last step EnvPool reports the time limit only, Farama and we both."""
     level = make(id)
     history = record_envpool(level, 2_000, seed=4)
-    observation, reward, terminated, truncated = replay(level, history)
+    observation, reward, terminated, truncated, _ = replay(level, history)
     np.testing.assert_array_equal(SYMBOLS[observation.codes], history.image)
     np.testing.assert_array_equal(observation.direction, history.direction)
     np.testing.assert_array_equal(observation.mission, history.mission)
