@@ -1,6 +1,5 @@
 """Play Farama with random actions that favour objects, then replay the same actions in our world."""
 
-import signal
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from minigrid.envs.babyai.core.verifier import GoToInstr
 from minigrid.utils.baby_ai_bot import BabyAIBot
 from minigrid.wrappers import RGBImgPartialObsWrapper
+from tests.gridworld.patience import draw, patience
 
 from metarims.gridworld import observation as obs
 from metarims.gridworld import obstacles, task_rules
@@ -21,8 +21,6 @@ from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import SYMBOLS
 from metarims.gridworld.types import Observation
 
-PATIENCE = 3.0
-"""Seconds that Farama's bot may think about a step, which takes it milliseconds: some states keep it forever."""
 UNBIASED = np.array([0.15, 0.15, 0.3, 0.15, 0.1, 0.1, 0.05])
 AT_AN_OBJECT = np.array([0.05, 0.05, 0.2, 0.35, 0.05, 0.3, 0.0])
 PATIENT = np.array([0.2, 0.2, 0.35, 0.1, 0.1, 0.01, 0.04])
@@ -53,7 +51,7 @@ def record(level, num_steps: int, seed: int, rgb_every: int = 10) -> tuple[Recor
     rows, images, world, fresh, episode, bot, noise, roams = [], {}, None, True, -1, None, 0.0, False
     while len(rows) < num_steps or not fresh:
         if fresh:
-            quiet_reset(env, int(rng.integers(2**31)))
+            draw(partial(quiet_reset, env), int(rng.integers(2**31)))
             world, episode = None, episode + 1
             # On grids of rooms, where random players achieve little, Farama's bot plays six of eight episodes.
             has_bot = isinstance(level, RoomLevel) and hasattr(env, "instrs") and episode % 8 < 6
@@ -145,20 +143,12 @@ def mismatches(level, num_steps: int, seed: int, rgb_every: int = 10) -> dict[st
 
 def _advice(bot: BabyAIBot, last: int | None) -> int | None:
     """What Farama's bot would do after the action ``last``; None where it gives up, or turns round in its thoughts."""
-    before = signal.signal(signal.SIGALRM, _interrupt)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:
-        advised = bot.replan(last)
+        with patience():
+            advised = bot.replan(last)
     except Exception:
         return None  # It says so by whatever exception occurs.
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
     return None if advised is None else int(advised)
-
-
-def _interrupt(*_: Any) -> None:
-    raise TimeoutError
 
 
 def _choose(env: Any, level: Any, rng: np.random.Generator) -> int:

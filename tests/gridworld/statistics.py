@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 from scipy.stats import chi2
+from tests.gridworld.patience import draw
 
 from metarims.gridworld.bridge import state_from_farama
 from metarims.gridworld.farama import make_farama, quiet_reset
@@ -112,7 +113,7 @@ def farama_levels(level, number: int, seed: int) -> EnvState:
     quiet_reset(env, seed)
     worlds = []
     for _ in range(number):
-        quiet_reset(env)
+        draw(lambda: quiet_reset(env))
         row = 0 if level.drawn_words else level.missions.index(env.mission)
         worlds.append(state_from_farama(env, row, level))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *worlds)
