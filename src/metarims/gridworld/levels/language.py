@@ -105,7 +105,7 @@ _AND = _rows(["", "and"], 1)
 _THEN = _rows(["", "then", "after you"], 2)
 
 
-def write(actions: Actions, several: Bool[Array, "8"], num_words: int) -> UInt8[Array, "L"]:
+def write(actions: Actions, several: Bool[Array, "8"], num_words: int) -> UInt8[Array, " L"]:
     """The words of an instruction; ``several``: which descriptions mean more than one object."""
     kind, color, place = actions.described
     articles = jnp.asarray(_ARTICLES)[several.astype(jnp.int32)]
@@ -249,7 +249,7 @@ class _Locked(NamedTuple):
     i: Any
     j: Any
 
-    def holds(self, rooms: RoomGrid, things: Thing) -> Bool[Array, "n"]:
+    def holds(self, rooms: RoomGrid, things: Thing) -> Bool[Array, " n"]:
         """What lies in it, or stands in its walls."""
         side = rooms.size - 1
         left, top = self.i * side, self.j * side
