@@ -1,6 +1,7 @@
 """The command line as a user meets it, in this process: exit codes, errors, files. ``test_program.py`` starts it."""
 
 import dataclasses
+import errno
 import io
 import json
 import os
@@ -13,7 +14,9 @@ import pytest
 from tests.conftest import CACHE
 
 from metarims import __version__, cli, presets
+from metarims.cli import expand_home
 from metarims.commands.common import program
+from metarims.commands.train import TrainCommand
 from metarims.errors import UserError
 from metarims.runs.folder import read_config
 from metarims.runs.training import TrainResult
@@ -64,7 +67,7 @@ def refused(*arguments):
 def evaluated(tmp_path, *arguments):
     """What ``metarims evaluate`` writes: in JAX, sampled actions, unless other flags follow."""
     file = tmp_path / "found.json"
-    flags = ("--backend", "jax", "--episodes", 6, "--policy", "sampled", "--json", file)
+    flags = ("--backend", "jax", "--episodes", 6, "--policy", "sampled", "--json", file, "--json-episodes")
     text = succeeds("evaluate", *flags, *arguments)
     return json.loads(file.read_text()), text
 
@@ -205,6 +208,27 @@ def test_agents_can_be_played_with_ablations(trained_run, tmp_path):
     page = tmp_path / "new/page.html"
     assert f"Wrote {page}" in succeeds("view", trained_run, *ablation, "--episodes", 1, "--out", page)
     assert "seed 1, sampled at temperature inf" in page.read_text()
+
+
+def test_runs_are_compared_in_one_table_and_on_one_page(trained_run, run_copy, tmp_path):
+    """With itself under another name: the same figures beside each other."""
+    found, text = evaluated(tmp_path, trained_run, run_copy)
+    assert "agent" in text.splitlines()[2]
+    for one, other in zip(found["rows"][:3], found["rows"][3:], strict=True):
+        assert one.pop("agent") != other.pop("agent")
+        assert one == other
+    page = tmp_path / "both.html"
+    flags = ("--episodes", 1, "--backend", "jax")
+    succeeds("view", trained_run, run_copy, *flags, "--out", page, "--gif", tmp_path / "both.gif", "--tile", 8)
+    labels = [f"metarims, {path}, seed {seed}, sampled" for path in (trained_run, run_copy) for seed in (0, 1)]
+    assert all(page.read_text().count(label) == 1 for label in labels)
+    assert (tmp_path / "both.gif").read_bytes()[:3] == b"GIF"
+    report = tmp_path / "report.html"
+    succeeds("report", trained_run, run_copy, "--episodes", 4, "--shown", 2, "--backend", "jax", "--out", report)
+    text = report.read_text()
+    assert text.count("Training success") >= 1
+    for path in (trained_run, run_copy):
+        assert text.count(f'"label":"metarims, {path}, seed 0"') == 2
 
 
 def test_plot_draws_a_run(trained_run, run_copy, tmp_path, monkeypatch):
@@ -385,6 +409,66 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setattr(sys, "platform", "linux")
     assert cache_folder() == tmp_path / "xdg/metarims"
+
+
+def test_a_user_without_a_home_folder_has_no_cache(monkeypatch):
+    """As one whose number the system does not know."""
+    for name in ("METARIMS_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert cache_folder() is None
+    assert "no home folder" in enable_compile_cache()
+    assert "no home folder" in succeeds("doctor")
+
+
+def test_a_home_folder_behind_a_flag(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    words = ["--out=~/x", "--out=~", "--out=a~/x", "~/x", "--env=~ada/x", "--core.size=~/1"]
+    wanted = ["--out=/home/ada/x", "--out=/home/ada", "--out=a~/x", "~/x", "--env=~ada/x", "--core.size=/home/ada/1"]
+    assert [expand_home(word) for word in words] == wanted
+
+
+@pytest.mark.parametrize("out", ["s3://bucket/run", "gs:/x", os.fsdecode(b"runs/\xff")])
+def test_a_folder_that_cannot_be_one_is_refused_before_training(out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "out is" in refused("train", "--preset", "debug", "--out", out)
+    assert not list(tmp_path.iterdir())
+
+
+class Full(io.StringIO):
+    """A file on a full disk."""
+
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("envs",), 2), (("--version",), 2), (("train", "--preset", "debug"), 0)]
+)
+def test_output_that_cannot_be_written_ends_no_training(arguments, code, monkeypatch):
+    """What is printed is lost; a command that has nothing but that to give fails with a sentence."""
+    monkeypatch.setattr(TrainCommand, "run", lambda self, command: print("Finished") or 0)
+    errors = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", Full())
+    monkeypatch.setattr(sys, "stderr", errors)
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == code
+    assert ("No space left on device" in errors.getvalue()) == (code == 2)
+
+
+def test_no_output_at_all(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["envs"])
+    assert end.value.code == 0
+    assert sys.stdout is None
 
 
 def test_the_paper_preset_is_the_papers():

@@ -152,7 +152,7 @@ def shortened(words):
         rest = ["debug" if word == "demo" else word for word in rest]
         preset = [] if {"--preset", "--config-from"} & {*rest} else ["--preset", "debug"]
         rest = [*preset, *rest, "--frames", "4096"]
-    if program in ("evaluate", "view"):
+    if program in ("evaluate", "view", "report"):
         rest += ["--episodes", "2"]
     return [*start, program, *rest]
 

@@ -36,6 +36,26 @@ def test_help_imports_no_jax_and_the_package_is_a_program():
     assert done.stdout.startswith("metarims ")
 
 
+def test_lost_output_and_a_notebooks_backend_spoil_no_work(run_copy, tmp_path):
+    """A finished run, so that nothing is trained: with closed and full streams, and as a notebook exports it."""
+    program = f'{sys.executable} -c "from metarims.cli import main; main()"'
+    train = f"{program} train {' '.join(map(str, RUN))} --out {run_copy}"
+    backend = "module://matplotlib_inline.backend_inline"
+    for command, code in {
+        f"{train} > /dev/full": 0,
+        f"{train} >&- 2>&-": 0,
+        f"{train} <&- >&- 2> /dev/full": 0,
+        f"{program} envs > /dev/full": 2,
+        f"{program} envs | head -1": 0,
+        f"MPLBACKEND={backend} {program} plot {run_copy} --out {tmp_path}/figure.svg": 0,
+        f"MPLBACKEND=nothing {sys.executable} -c 'import metarims.views.plots'": 0,
+    }.items():
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=200)
+        assert done.returncode == code, (command, done.stderr)
+        assert "Traceback" not in done.stderr
+    assert (tmp_path / "figure.svg").exists()
+
+
 def test_the_same_command_resumes_with_the_same_bits(trained_run, run_copy):
     """Trained in two parts, in two processes, as after a kill: every file is as from one training."""
     agents = [f"agents/{path.name}" for path in sorted((trained_run / "agents").glob("*.safetensors"))]

@@ -1,3 +1,19 @@
 """Modular recurrent agents that learn at two speeds."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metarims.evaluation.policy import Policy as Policy
+    from metarims.runs.metrics_log import metrics as metrics
+
 __version__ = "0.1.0"
+
+_LAZY = {"Policy": "metarims.evaluation.policy", "metrics": "metarims.runs.metrics_log"}
+"""Names that need more, and the modules that are imported for them when they are first asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

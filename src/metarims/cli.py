@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -18,12 +19,14 @@ from metarims.commands.info import DoctorCommand, EnvsCommand, ParamsCommand
 from metarims.commands.keyboard import PlayCommand
 from metarims.commands.play import EvaluateCommand, ViewCommand
 from metarims.commands.plot import PlotCommand
+from metarims.commands.report import ReportCommand
 from metarims.commands.study import StudyListCommand, StudyReportCommand, StudyRunCommand
 from metarims.commands.train import DemoCommand, TrainCommand, starting_point
 from metarims.config import Config
 from metarims.errors import UserError, one_line, unknown_name
 from metarims.rules import RULES
 from metarims.runtime import limit_malloc, prevent_deadlock, silence_xla_log
+from metarims.terminal import lossy_output
 
 COMMANDS = {
     "train": TrainCommand,
@@ -31,6 +34,7 @@ COMMANDS = {
     "view": ViewCommand,
     "play": PlayCommand,
     "plot": PlotCommand,
+    "report": ReportCommand,
     "envs": EnvsCommand,
     "params": ParamsCommand,
     "study": Annotated[StudyListCommand, subcommand("list")]
@@ -39,6 +43,8 @@ COMMANDS = {
     "doctor": DoctorCommand,
     "demo": DemoCommand,
 }
+WRITES_FILES = (["train"], ["view"], ["plot"], ["report"], ["study"], ["demo"])
+"""Commands that succeed though nobody reads what they print."""
 ABOUTS = {"study": "List, run and report studies: the paper's figures and tables."}
 
 
@@ -49,27 +55,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prevent_deadlock()
     limit_malloc()
     silence_xla_log()
+    os.environ.pop("MPLBACKEND", None)  # Notebooks name one that only they have; figures are files here.
+    with lossy_output() as (out, _):
+        code, message = _run(arguments)
+        if message:
+            print(f"metarims: {message}", file=sys.stderr)
+        out.flush()
+        # A reader that left, as in `metarims doctor | head -1`, has seen enough.
+        if out.problem and not isinstance(out.problem, BrokenPipeError) and arguments[:1] not in WRITES_FILES:
+            print(f"metarims: the output cannot be written: {out.problem.strerror}.", file=sys.stderr)
+            code = code or 2
+    raise SystemExit(code)
+
+
+def _run(arguments: list[str]) -> tuple[int, str]:
+    """Run the command; returns its exit code and an error message."""
     code, message = 2, ""
     try:
         if arguments == ["--version"]:
             print(f"metarims {__version__}")
-            raise SystemExit(0)
-        code = parse(arguments).run(f"{program()} {shlex.join(arguments)}")
-        sys.stdout.flush()
+            return 0, ""
+        code = parse(list(map(expand_home, arguments))).run(f"{program()} {shlex.join(arguments)}")
     except UserError as error:
         message = str(error)
     except KeyboardInterrupt:
         code, message = 130, "interrupted; everything written so far is kept."
-    except BrokenPipeError:  # The reader of our output left, as in `metarims doctor | head -1`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except OSError as error:  # A name too long, a folder that may not be read, ...
         from metarims.runs.files import describe_error
 
         message = one_line(f"{error.filename or 'A file'} cannot be used: {describe_error(error)}.")
-    if message:
-        print(f"metarims: {message}", file=sys.stderr)
-    raise SystemExit(code)
+    return code, message
+
+
+def expand_home(argument: str) -> str:
+    """``--out=~/x`` with the home folder, which shells replace at the beginning of a word only."""
+    return re.sub(r"^(--[\w.-]+=)~(?=/|$)", lambda found: found[1] + os.path.expanduser("~"), argument)
 
 
 def parse(arguments: list[str]) -> Any:

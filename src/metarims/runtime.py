@@ -93,8 +93,14 @@ def unusable_platform(why: str) -> UserError:
     )
 
 
-def cache_folder() -> Path:
-    """``$METARIMS_CACHE``, or the user's cache folder."""
+def cache_folder() -> Path | None:
+    """``$METARIMS_CACHE``, or the user's cache folder; None for a user without a home folder."""
+    with contextlib.suppress(RuntimeError):
+        return _cache_folder()
+    return None
+
+
+def _cache_folder() -> Path:
     if named := os.environ.get("METARIMS_CACHE"):
         return Path(named).expanduser()
     if sys.platform == "darwin":
@@ -108,7 +114,10 @@ def enable_compile_cache() -> str | None:
     """Keep compiled programs on disk; returns why that is impossible (each start then compiles again), or None."""
     import jax
 
-    folder = cache_folder() / "xla"
+    cache = cache_folder()
+    if cache is None:
+        return "there is no home folder (METARIMS_CACHE can name another)"
+    folder = cache / "xla"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{os.getpid()}"
@@ -137,7 +146,7 @@ def describe() -> dict[str, str]:
     except UserError as error:
         devices = f"none: {error}"
     with contextlib.suppress(OSError):  # Another process may be writing there.
-        size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file()) / 2**20
+        size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file()) / 2**20 if cache else 0.0
     settings = ("JAX_PLATFORMS", "XLA_FLAGS", "METARIMS_CACHE")
     return {
         "python": f"{platform.python_version()} ({sys.executable})",

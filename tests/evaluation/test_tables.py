@@ -25,7 +25,15 @@ from metarims.evaluation.evaluate import (
     levels_of,
 )
 from metarims.evaluation.recording import record_agents
-from metarims.evaluation.tables import Result, evaluate_agents, load_seeds, make_rows, print_table, write_json
+from metarims.evaluation.tables import (
+    Result,
+    evaluate_agents,
+    evaluate_experiments,
+    load_experiments,
+    make_rows,
+    print_table,
+    write_json,
+)
 from metarims.gridworld import VOCABULARY
 from metarims.gridworld.types import FIRST_EVALUATION_SEED
 from metarims.presets import PRESETS
@@ -91,7 +99,7 @@ def test_who_reads_no_missions_plays_whatever_they_say(agents):
         evaluate_agents([reader], "ForeignGoal-v0", "farama", 3, ["sampled"])
 
 
-def test_only_seeds_of_one_experiment_are_put_together(agents, monkeypatch):
+def test_seeds_of_one_experiment_are_put_together_and_others_apart(agents, monkeypatch):
     ours, longer = agents[0].config, dataclasses.replace(agents[0].config, frames=7, seeds=(5, 9))
     held = {
         "a": [agents[0]._replace(config=ours)],
@@ -99,13 +107,41 @@ def test_only_seeds_of_one_experiment_are_put_together(agents, monkeypatch):
         "c": [agents[1]._replace(config=dataclasses.replace(ours, encoder_speed="both", recurrent_state="carry"))],
     }
     monkeypatch.setattr(tables, "load_agents", lambda path, best: held[str(path)])
-    assert [saved.seed for saved in load_seeds([Path("a"), Path("b")])] == [4, 5, 9]
-    with pytest.raises(UserError, match=r"a and c .* encoder_speed = .*, not both"):
-        load_seeds([Path("a"), Path("c")])
-    with pytest.raises(UserError, match="a and a both hold seed 4: leave one out"):
-        load_seeds([Path("a"), Path("a")])
-    with pytest.raises(UserError, match=r"b and c .*recurrent_state"):
-        load_seeds([Path("b"), Path("c")])
+    held["d"] = [agents[0]._replace(config=dataclasses.replace(ours, agent="modular"))]
+
+    def seeds(*names):
+        found = load_experiments([Path(name) for name in names])
+        return {label: [saved.seed for saved in loaded] for label, loaded in found.items()}
+
+    agent = ours.agent
+    assert seeds("a", "b") == {agent: [4, 5, 9]}
+    assert seeds("a", "c", "b") == {f"{agent}, a and 1 more": [4, 5, 9], f"{agent}, c": [5]}
+    assert seeds("a", "d") == {agent: [4], "modular": [4]}
+    with pytest.raises(UserError, match="a is named twice"):
+        seeds("a", "b", "a")
+
+
+def test_different_agents_share_levels_and_a_table(agents, tmp_path):
+    """Each under its label, with a row for all of its seeds."""
+    (one,) = evaluate_experiments({"x": agents[:1]}, ENV, "jax", 4, ["sampled"])
+    both = evaluate_experiments({"x": agents[:2], "y [b]": agents[:1]}, ENV, "jax", 4, ["sampled"])
+    assert [(found.agent, found.seed) for found in both] == [("x", 4), ("x", 5), ("y [b]", 4)]
+    for found in (both[0], both[2]):
+        np.testing.assert_array_equal(found.evaluation.lengths, one.evaluation.lengths)
+    assert [(row.results[0].agent, row.seed) for row in make_rows(both)] == [
+        ("x", 4),
+        ("x", 5),
+        ("x", "all"),
+        ("y [b]", 4),
+    ]
+    text = text_of(both)
+    assert f"x and y [b] on {ENV}" in text
+    assert "y [b]" in text.split("success")[1]
+    write_json(tmp_path / "found.json", both, [Path("a")], best=False, seed=0)
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert [row["agent"] for row in rows] == ["x", "x", "x", "y [b]"]
+    assert [row.get("env_steps") for row in rows] == [104, 105, None, 104]
+    assert not any("episode_success" in row for row in rows)
 
 
 def test_that_agents_are_of_different_steps_is_said():
@@ -128,7 +164,7 @@ def text_of(results):
 
 def test_the_file_has_every_row_of_the_table(tmp_path):
     results = [result(seed, seed, policy) for policy in ("greedy", "sampled") for seed in (1, 2, 3)]
-    write_json(tmp_path / "found.json", results, [Path("runs/x")], best=True, seed=8)
+    write_json(tmp_path / "found.json", results, [Path("runs/x")], best=True, seed=8, episodes=True)
     found = json.loads((tmp_path / "found.json").read_text())
     assert {name: found[name] for name in found if name != "rows"} == {
         "metarims": __version__,

@@ -1,17 +1,23 @@
 """Our environments for Gymnasium, and Gymnasium's behind our interface."""
 
+import subprocess
+import sys
+import tempfile
 import warnings
 
 import gymnasium
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pygame
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from minigrid import wrappers
 
 from metarims.errors import UserError
-from metarims.gridworld import VOCABULARY, make
+from metarims.gridworld import VOCABULARY, VecEnv, make
 from metarims.gridworld import observation as obs
 from metarims.gridworld.bridge import draw_world, state_from_farama
 from metarims.gridworld.farama import make_farama, quiet_reset
@@ -22,6 +28,7 @@ from metarims.gridworld.mission_table import MissionTable
 from metarims.gridworld.missions import BABYAI_VOCABULARY, LONGEST_MISSION
 from metarims.gridworld.symbols import codes_from_symbols
 from metarims.gridworld.tiles import SYMBOLS
+from metarims.gridworld.types import as_actions
 
 pytestmark = pytest.mark.usefixtures("quick_module")
 
@@ -117,6 +124,109 @@ def test_at_an_episodes_end_info_has_the_form_of_gymnasiums_own_vector_environme
         np.testing.assert_array_equal(info["_final_obs"], over)
         found.append({name: type(value) for name, value in info.items()})
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("action", [2, np.int8(2), np.array(2), jnp.int32(2), jnp.uint8(2)])
+def test_any_whole_number_is_an_action(action) -> None:
+    env = GymEnv(ID)
+    env.reset(seed=0)
+    for wrong in (jnp.float32(2), 2.0, True, jnp.int32(7), -1, [2], "2"):
+        with pytest.raises(UserError, match="Action") as error:
+            env.step(wrong)
+        assert error.value.field == "action"
+    where = env.agent_pos
+    ahead = env.grid.get(*env.front_pos) is None
+    env.step(action)
+    assert (env.agent_pos != where) == ahead
+    assert env.step_count == 1
+
+
+def test_outside_jit_actions_are_checked_and_inside_only_their_kind() -> None:
+    envs = VecEnv(make(ID), 2)
+    state, _ = envs.reset(jax.random.key(0))
+    with pytest.raises(UserError):
+        envs.step(state, jnp.array([0, 7]))
+    for wrong in (jnp.array([0, 7]), np.array([-1, 0]), jnp.zeros(2), jnp.zeros(3, int), np.zeros(2, bool)):
+        with pytest.raises(UserError) as error:
+            as_actions(wrong, 2, 7)
+        assert error.value.field == "actions"
+    assert as_actions(np.array([6, 0]), 2, 7).tolist() == [6, 0]
+    after, _ = jax.jit(envs.step)(state, jnp.array([9, -4]))
+    np.testing.assert_array_equal(after.env.grid, state.env.grid)
+    for part in ("x", "y", "direction"):
+        np.testing.assert_array_equal(getattr(after.env, part), getattr(state.env, part))
+    with pytest.raises(UserError):
+        jax.jit(lambda actions: as_actions(actions, 2, 7))(jnp.zeros(2))
+
+
+@pytest.mark.parametrize("id", ["MiniGrid-DoorKey-5x5-v0", "BabyAI-PickupLoc-v0"])
+def test_pictures_and_attributes_are_those_of_faramas_environment(id: str) -> None:
+    ours = gymnasium.make(f"metarims/{id}", render_mode="rgb_array", tile_size=16)
+    ours.reset(seed=4)
+    for action in (0, 2, 3, 2):
+        ours.step(action)
+        base, state = ours.unwrapped, ours.unwrapped._state
+        codes = np.asarray(base._observe(state).codes)
+        np.testing.assert_array_equal(base.get_frame(tile_size=8, agent_pov=True), obs.render_host(codes))
+        np.testing.assert_array_equal(base.gen_obs()["image"], SYMBOLS[codes])
+        assert ours.render().shape == (16 * base.height, 16 * base.width, 3)
+        assert base.mission == base.level.missions[int(state.mission)]
+        assert (base.agent_pos, base.agent_dir) == ((int(state.x), int(state.y)), int(state.direction))
+    farama = make_farama(id)
+    farama.reset(seed=0)
+    assert base.max_steps == farama.unwrapped.max_steps
+    with pytest.raises(AttributeError):
+        base.no_such_thing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "wrapper", [wrappers.RGBImgObsWrapper, wrappers.FullyObsWrapper, wrappers.ActionBonus, wrappers.SymbolicObsWrapper]
+)
+def test_minigrids_wrappers_work(wrapper) -> None:
+    env = wrapper(gymnasium.make(f"metarims/{ID}"))
+    env.reset(seed=0)
+    observation, *_ = env.step(2)
+    assert np.asarray(observation["image"]).shape == env.observation_space["image"].shape
+
+
+def test_make_vec_takes_gymnasiums_arguments() -> None:
+    envs = gymnasium.make_vec(f"metarims/{ID}", 3, max_episode_steps=5, render_mode="rgb_array", tile_size=4)
+    envs.reset(seed=0)
+    for count in range(1, 12):
+        *_, truncated, _ = envs.step([1, 1, 1])
+        assert (truncated == (count % 5 == 0)).all()
+    pictures = envs.render()
+    assert [picture.shape for picture in pictures] == [(16, 16, 3)] * 3
+    assert GymVectorEnv(ID, 2).vector.max_steps == make(ID).max_steps
+    assert GymVectorEnv(ID, 2, max_episode_steps=10**6).vector.max_steps == make(ID).max_steps
+    with pytest.raises(UserError):
+        GymVectorEnv(ID, 2, max_episode_steps=0)
+
+
+@pytest.mark.process
+def test_processes_forked_after_jax_ran_are_refused() -> None:
+    """A child that would hang says so instead; one that is spawned works."""
+    code = """
+import gymnasium, jax.numpy as jnp, metarims.gridworld.gym, sys
+print(jnp.ones(3).sum())
+if __name__ == "__main__":
+    kwargs = {"context": sys.argv[1]}
+    envs = gymnasium.make_vec("metarims/MiniGrid-Empty-5x5-v0", 2, vectorization_mode="async", vector_kwargs=kwargs)
+    print(envs.reset(seed=0)[0]["image"].shape)
+    envs.close()
+"""
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
+        file.write(code)
+        file.flush()
+        runs = [
+            subprocess.run(
+                [sys.executable, file.name, context], capture_output=True, text=True, timeout=200, check=False
+            )
+            for context in ("fork", "spawn")
+        ]
+    assert "forked after JAX had started" in runs[0].stderr
+    assert runs[0].returncode
+    assert runs[1].stdout.splitlines()[-1] == "(2, 7, 7, 3)", runs[1].stderr
 
 
 def test_wrong_actions_and_seeds_are_user_errors(envs) -> None:

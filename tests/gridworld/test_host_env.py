@@ -1,5 +1,7 @@
 """Environments on the host: the same episodes behind a compiled interface, and errors that surface from there."""
 
+import sys
+
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -229,6 +231,37 @@ def test_what_cannot_be_played_is_a_user_error(id: str, settings: dict) -> None:
 
     with pytest.raises(UserError):
         play()
+
+
+SCRIPTS = {
+    "asks": "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--size', required=True)\n"
+    "parser.parse_args()",
+    "ends": "import sys\nsys.exit('no display')",
+    "breaks": "import nothing_of_that_name",
+    "wrong": "def (",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_module_that_runs_as_a_script_is_named(script: str, tmp_path, monkeypatch, capsys) -> None:
+    """What it prints of its own usage is not taken for ours."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["metarims", "train", "--env", "x"])
+    (tmp_path / f"task_{script}.py").write_text(SCRIPTS[script])
+    with pytest.raises(UserError, match=f"The module task_{script} ") as error:
+        resolve(f"task_{script}:X-v0")
+    assert (error.value.field, error.value.value) == ("env", f"task_{script}")
+    assert sys.argv[0] == "metarims"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_module_may_read_arguments_and_speak(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["metarims", "train", "--env", "x"])
+    code = "import argparse, sys, tests.gridworld.user_tasks\nargparse.ArgumentParser().parse_args()\n"
+    (tmp_path / "task_good.py").write_text(code + "print('welcome', file=sys.stderr)")
+    assert resolve("task_good:Users-Room-v0") == "host"
+    assert capsys.readouterr().err == "welcome\n"
 
 
 def test_an_id_is_resolved_once_with_the_nearest_names_for_an_unknown_one() -> None:

@@ -1,9 +1,12 @@
 """Lines that a run would not write raise ``UserError``, or are left out."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 
+import metarims
 from metarims.errors import UserError
 from metarims.runs.metrics_log import read_chunks, read_metrics
 from metarims.views.plots import figure_bytes, learning_curves
@@ -27,6 +30,14 @@ def write(path, *rows):
         ({"success": 10**400}, "success is 1000"),
     ],
 )
+def test_metrics_are_a_frame_where_pandas_is_installed(trained_run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UserError, match="pip install pandas"):
+        metarims.metrics(trained_run)
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=list))
+    assert metarims.metrics(trained_run) == read_metrics(trained_run)
+
+
 def test_a_row_of_another_form(tmp_path, change, sentence):
     with pytest.raises(UserError, match=sentence):
         read_metrics(write(tmp_path / "metrics.jsonl", ROW, ROW | change))

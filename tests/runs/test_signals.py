@@ -133,3 +133,19 @@ def test_a_signal_during_a_workers_imports_reaches_its_request(tmp_path):
     program.write_text(STARTS)
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr) == ("7\n", "")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="terminals do not hang up here")
+def test_a_closed_terminal_stops_a_training_unless_it_is_to_be_ignored(capsys):
+    with StopRequest() as stop:
+        signal.raise_signal(signal.SIGHUP)
+        while not stop.requested:
+            time.sleep(0.01)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # As nohup does.
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            time.sleep(0.05)
+            assert not stop.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -136,6 +136,55 @@ def test_a_folder_that_was_only_claimed_takes_other_agents_to_begin_with(tmp_pat
     np.testing.assert_equal(weights(run)[3], weights(trained)[5])
 
 
+class OtherWords(AddingTrainer):
+    """Its task has other words; begins with the weights as they are."""
+
+    step, words = 0.0, ("gem", *reversed(VOCABULARY[:5]), "shiny")
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.envs.vocabulary = self.words
+
+
+class Notes:
+    """Keeps what a run reports at its beginning."""
+
+    found = ()
+
+    def begin(self, config, env_steps, problems):
+        self.found = problems
+
+    def chunk(self, report):
+        pass
+
+
+def test_shared_words_keep_what_was_learned_of_them(tmp_path, trained):
+    config, notes = dataclasses.replace(SMALL, init_from=str(trained)), Notes()
+    training.train(config, tmp_path / "run", notes, OtherWords)
+    assert any("7 words" in note and "know 5; 2 begin fresh: gem shiny" in note for note in notes.found)
+    name = "encoder.mission.words"
+    for seed, found in weights(tmp_path / "run").items():
+        before = weights(trained)[seed]
+        assert found[name].shape == (8, 4)
+        np.testing.assert_array_equal(found[name][0], before[name][0])
+        np.testing.assert_array_equal(found[name][2:7], before[name][5:0:-1])
+        assert (np.abs(found[name][[1, 7]]).sum(1) > 0).all()
+        for other in before.keys() - {name}:
+            np.testing.assert_array_equal(found[other], before[other])
+    training.train(dataclasses.replace(config, frames=256), tmp_path / "run", notes, OtherWords)
+    assert not any("begin fresh" in note for note in notes.found)
+
+
+def test_agents_without_missions_begin_any_task(tmp_path):
+    silent = dataclasses.replace(SMALL, network=dataclasses.replace(SMALL.network, mission_dim=0))
+    train(silent, tmp_path / "first")
+    config, notes = dataclasses.replace(silent, init_from=str(tmp_path / "first")), Notes()
+    training.train(config, tmp_path / "run", notes, OtherWords)
+    for seed, found in weights(tmp_path / "run").items():
+        np.testing.assert_equal(found, weights(tmp_path / "first")[seed])
+    assert notes.found == ()
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

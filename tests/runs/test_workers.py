@@ -1,7 +1,11 @@
+import contextlib
 import io
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +16,7 @@ from metarims.errors import UserError
 from metarims.runs import workers
 from metarims.runs.progress import JobTable
 from metarims.runs.signals import StopRequest
-from metarims.runs.workers import Processes, _RayTask, count_workers, run_jobs  # pyright: ignore[reportPrivateUsage]
+from metarims.runs.workers import Processes, _RayTask, check_answers, count_workers, ray_address, run_jobs  # pyright: ignore[reportPrivateUsage]
 from metarims.runtime import usable_cores
 
 
@@ -113,6 +117,55 @@ class _RayError(Exception):
 
 class _RayTaskError(_RayError):
     pass
+
+
+@pytest.fixture
+def listener():
+    """A server that accepts connections, with the answer that it gives to each."""
+    answers = []
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                connection.sendall(answers[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}", answers
+
+
+SETTINGS = bytes(3) + b"\x04" + bytes(5)
+"""A frame of HTTP/2, as gRPC's servers send it first."""
+
+
+def test_a_ray_address_that_does_not_answer_is_known_at_once(listener, monkeypatch):
+    monkeypatch.setattr(workers, "ANSWER_SECONDS", 0.3)
+    address, answers = listener
+    for answer in (b"HTTP/1.1 400 Bad Request\r\n", b""):
+        answers[:] = [answer]
+        with pytest.raises(OSError, match="not Ray"):
+            check_answers(address)
+    answers[:] = [SETTINGS]
+    check_answers(address)
+    for dead in ("127.0.0.1:1", "nowhere.invalid:6379", "127.0.0.1", "127.0.0.1:port", ""):
+        with pytest.raises(OSError, match=r"."):
+            check_answers(dead)
+
+
+def test_which_address_ray_would_use(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    assert [ray_address(asked) for asked in ("auto", "ray://a:2", "a:2")] == ["127.0.0.1:1", "a:2", "a:2"]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "auto"])
+def test_a_dead_ray_cluster_is_a_sentence(address, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    start = time.monotonic()
+    with pytest.raises(UserError, match=f"No Ray cluster answers at {address}: connection refused"):
+        workers.RayCluster(address, 1, 1, 0).__enter__()
+    assert time.monotonic() - start < 30, "most of it Ray's import"
 
 
 @pytest.mark.parametrize(

@@ -57,14 +57,15 @@ class AgentFlags:
             raise UserError(f"No agent is given: name a run, or --agent {known}{alternative}.", field="--agent")
         return list(paths) or [pretrained.find(self.agent)]
 
-    def load(self, paths: Sequence[Path]) -> "list[SavedAgent]":
-        """The agents there; prints from which step the best ones are."""
-        from metarims.evaluation.tables import load_seeds
+    def load(self, paths: Sequence[Path]) -> "dict[str, list[SavedAgent]]":
+        """The agents there, by experiment; prints from which step the best ones are."""
+        from metarims.evaluation.tables import load_experiments
 
-        agents = load_seeds(paths, best=self.best)
-        if self.best:
-            print(f"Best agents: {', '.join(f'seed {s.seed} at step {s.env_steps:,}' for s in agents)}.")
-        return agents
+        experiments = load_experiments(paths, best=self.best)
+        for label, agents in experiments.items() if self.best else ():
+            whose = f" of {label}" * (len(experiments) > 1)
+            print(f"Best agents{whose}: {', '.join(f'seed {s.seed} at step {s.env_steps:,}' for s in agents)}.")
+        return experiments
 
     @property
     def of_agents(self) -> Mapping[str, object]:
@@ -93,7 +94,8 @@ class EvaluateCommand(AgentFlags):
     """Measure success, return and episode length of trained agents, with greedy and sampled actions."""
 
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional, flag("[RUN ...]")] = ()
-    """Folders of runs, or .safetensors files of agents. Several with equal settings but other seeds are one run."""
+    """Folders of runs, or .safetensors files of agents. Several with equal settings but other seeds are one run,
+    others are compared."""
     episodes: int = 200
     """Episodes per agent and policy; exactly this many are played, each to its end."""
     backend: Backend = "farama"
@@ -103,28 +105,33 @@ class EvaluateCommand(AgentFlags):
     seed: int = 0
     """Seed of the evaluation levels, which training never uses, and of sampled actions."""
     json: Annotated[Path | None, flag("FILE")] = None
-    """Also write the results to this file."""
+    """Also write the results to this file: a summary for each seed, and for all together."""
+    json_episodes: Switch = False
+    """In this file, also write every episode."""
 
     def run(self, command: str) -> int:
         check_file(self.json, "--json")
-        from metarims.evaluation.tables import POLICIES, evaluate_agents, print_table, write_json
+        if self.json_episodes and not self.json:
+            raise UserError("--json-episodes needs a file: add --json FILE.", field="--json-episodes")
+        from metarims.evaluation.tables import POLICIES, evaluate_experiments, print_table, write_json
 
         alone = self.agent == EXPERT and not self.paths
         paths = [] if alone else self.locate(self.paths)
         if alone:
             self._check_expert()
         prepare_jax()
-        agents = [] if alone else self.load(paths)
+        experiments = {} if alone else self.load(paths)
         policies = POLICIES if self.policy == "both" else (self.policy,)
-        asked = agents, self.env, self.backend, self.episodes, policies, self.seed
+        asked = experiments, self.env, self.backend, self.episodes, policies, self.seed
         with status("Playing") as on_progress:
-            results = evaluate_agents(*asked, ablation=self.ablation, on_progress=on_progress)
+            results = evaluate_experiments(*asked, ablation=self.ablation, on_progress=on_progress)
         if results:
             print_table(results)
         if self.agent == EXPERT:
-            results += self._play_expert(self.env or agents[0].config.env)
+            first = next(iter(experiments.values()), [])
+            results += self._play_expert(self.env or first[0].config.env)
         if self.json:
-            write_json(self.json, results, paths, self.best, self.seed)
+            write_json(self.json, results, paths, self.best, self.seed, episodes=self.json_episodes)
         return 0
 
     def _check_expert(self) -> None:
@@ -152,8 +159,8 @@ class EvaluateCommand(AgentFlags):
 class ViewCommand(AgentFlags):
     """Write an HTML page that shows episodes step by step: environment, view, policy, modules."""
 
-    path: Annotated[Path | None, tyro.conf.Positional, flag("[RUN]")] = None
-    """Folder of a run, or an agent's .safetensors file."""
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, flag("[RUN ...]")] = ()
+    """Folders of runs, or .safetensors files of agents; all play the same levels."""
     random: Switch = False
     """Show an agent with uniformly random actions; needs no run, only --env."""
     episodes: int = 6
@@ -166,27 +173,44 @@ class ViewCommand(AgentFlags):
     """Seed of the levels and of sampled actions."""
     out: Annotated[Path | None, flag("FILE")] = None
     """Write the page here (default: episodes.html in the run's folder or beside the agent; --agent: runs/NAME.html)."""
+    gif: Annotated[Path | None, flag("FILE")] = None
+    """Write the episodes as an animated picture; no page is written then, unless --out names one."""
+    mp4: Annotated[Path | None, flag("FILE")] = None
+    """The same as a film, which needs ffmpeg."""
+    tile: int = 32
+    """Pixels of a cell in --gif and --mp4."""
+    fps: float = 5.0
+    """Steps per second in --gif and --mp4."""
 
     def run(self, command: str) -> int:
-        check_file(self.out, "--out")
+        for name, path in (("--out", self.out), ("--gif", self.gif), ("--mp4", self.mp4)):
+            check_file(path, name)
+        if self.gif or self.mp4:
+            from metarims.views.animation import check_request
+
+            check_request(self.tile, self.fps, film=self.mp4 is not None)
         return self._view_random() if self.random else self._view_agents()
 
     def _view_agents(self) -> int:
         from metarims.evaluation.recording import record_agents
 
-        named = [self.path] if self.path else []
-        (path,) = self.locate(named, alternative="; or --random --env ID for a random agent")
+        paths = self.locate(self.paths, alternative="; or --random --env ID for a random agent")
         prepare_jax()
-        agents = self.load([path])
-        env = self.env or agents[0].config.env
-        asked = self.env, self._backend(env), self.episodes, self.policy == "greedy", self.seed
-        with status(f"Playing {env}"):
-            episodes = record_agents(agents, *asked, ablation=self.ablation)
+        experiments = self.load(paths)
         how = ", ".join(self.ablation.describe(self.policy))
-        labels = [f"{s.config.agent}, seed {s.seed}, {how}" for s in agents for _ in range(self.episodes)]
-        default = (path if path.is_dir() else path.parent) / "episodes.html"
+        episodes, labels, envs = [], [], []
+        for label, agents in experiments.items():
+            env = self.env or agents[0].config.env
+            asked = self.env, self._backend(env), self.episodes, self.policy == "greedy", self.seed
+            with status(f"Playing {env}: {label}"):
+                episodes += record_agents(agents, *asked, ablation=self.ablation)
+            labels += [f"{label}, seed {saved.seed}, {how}" for saved in agents for _ in range(self.episodes)]
+            envs.append(env)
+        folder = paths[0] if paths[0].is_dir() else paths[0].parent
+        default = (folder.parent if len(paths) > 1 else folder) / "episodes.html"
         out = Path("runs") / f"{self.agent}.html" if self.agent else default
-        return self._write(out, episodes, f"{agents[0].config.agent} on {env}", labels)
+        title = f"{' and '.join(experiments)} on {' and '.join(dict.fromkeys(envs))}"
+        return self._write(out, episodes, title, labels)
 
     def _view_random(self) -> int:
         from metarims.evaluation.recording import record_random
@@ -194,7 +218,8 @@ class ViewCommand(AgentFlags):
         if self.env is None:
             raise UserError("--random needs an environment: add --env (metarims envs lists them).", field="--env")
         flags = {**self.of_agents, "--policy greedy": self.policy == "greedy"}
-        given = self.path or self.agent or next((flag for flag, given in flags.items() if given), None)
+        named = next(iter(self.paths), None) or self.agent
+        given = named or next((flag for flag, given in flags.items() if given), None)
         if given:
             raise UserError(f"--random plays without an agent: remove {given}, or --random.", field="--random")
         prepare_jax()
@@ -209,6 +234,15 @@ class ViewCommand(AgentFlags):
         return self.backend or ("jax" if is_native(env) else "farama")
 
     def _write(self, default: Path, episodes: Any, title: str, labels: Sequence[str]) -> int:
+        if self.gif or self.mp4:
+            from metarims.views.animation import write_gif, write_mp4
+
+            for file, write in ((self.gif, write_gif), (self.mp4, write_mp4)):
+                if file:
+                    with output("the episodes", file, "."):
+                        write(file, episodes, labels, self.tile, self.fps)
+            if not self.out:
+                return 0
         from metarims.views.episode_page import write_episode_page
 
         with output("the page", self.out or default, ": open it in a browser."):

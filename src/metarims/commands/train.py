@@ -13,6 +13,7 @@ from metarims.commands.common import conflict, file_name, flag, prepare_jax, pro
 from metarims.commands.study import StudyRunCommand
 from metarims.config import Config, for_agent, unused_settings
 from metarims.presets import PRESETS, preset
+from metarims.runs.files import check_folder_name
 from metarims.runtime import share_processor
 
 SEED_FAILED = 3
@@ -45,6 +46,7 @@ class TrainCommand:
         from metarims.runs.signals import StopRequest
 
         out = self.out or Path("runs") / f"{self.config.agent}-{file_name(self.config.env)}"
+        check_folder_name(out)
         with StopRequest() as stop:  # Before the slow imports, so that an early Ctrl-C is handled too.
             from metarims.learning.trainer import make_trainer
             from metarims.runs.callbacks import Callbacks

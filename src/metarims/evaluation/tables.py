@@ -1,13 +1,15 @@
 """Evaluations of a run's agents, as a table on the terminal and as JSON."""
 
+import dataclasses
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from metarims import __version__
@@ -31,7 +33,8 @@ from metarims.gridworld.missions import LONGEST_MISSION, MissionFormat
 from metarims.gridworld.registry import is_native, tasks
 from metarims.runs.export import SavedAgent
 from metarims.runs.files import write_atomic, writing
-from metarims.runs.folder import TRAINED_APART, VERSION, contrast, differences, load_agents
+from metarims.runs.folder import VERSION, load_agents
+from metarims.runs.grouping import label_runs
 from metarims.terminal import Terminal
 
 POLICIES = ("greedy", "sampled")
@@ -62,32 +65,30 @@ class Result(NamedTuple):
         return self.ablation.describe(self.policy)
 
 
-def load_seeds(paths: Sequence[Path], *, best: bool = False) -> list[SavedAgent]:
-    """The agents in run folders or agent files that are seeds of one experiment.
+def load_experiments(paths: Sequence[Path], *, best: bool = False) -> dict[str, list[SavedAgent]]:
+    """The agents in run folders or agent files, by a label for each experiment: seeds of one experiment are together.
 
-    Runs that differ in more than their seeds, and a seed that occurs twice, raise ``UserError``. ``best``: the agents
-    with the highest return during training.
+    Raises ``UserError`` for a path that is named twice.
     """
-    found: dict[int, Path] = {}
-    agents: list[SavedAgent] = []
+    agents: dict[Path, list[SavedAgent]] = {}
     for path in paths:
-        for saved in load_agents(path, best=best):
-            first = (agents or [saved])[0].config
-            if names := differences(first, saved.config, TRAINED_APART):
-                raise UserError(
-                    f"{paths[0]} and {path} are not seeds of one experiment: the first has "
-                    f"{contrast(first, saved.config, names)}. Evaluate them one by one.",
-                    field=names[0],
-                )
-            if saved.seed in found:
-                raise UserError(
-                    f"{found[saved.seed]} and {path} both hold seed {saved.seed}: leave one out.",
-                    field="seed",
-                    value=saved.seed,
-                )
-            found[saved.seed] = path
-            agents.append(saved)
-    return agents
+        if path.resolve() in map(Path.resolve, agents):
+            raise UserError(f"{path} is named twice: leave one out.", field="runs", value=path)
+        agents[path] = load_agents(path, best=best)
+    configs = {
+        path: dataclasses.replace(found[0].config, seeds=tuple(saved.seed for saved in found))
+        for path, found in agents.items()
+    }
+    experiments: dict[str, list[SavedAgent]] = {}
+    for path, label in label_runs(configs, by_task=False).items():
+        experiments.setdefault(label, []).extend(agents[path])
+    return experiments
+
+
+def evaluate_experiments(experiments: Mapping[str, Sequence[SavedAgent]], *asked: Any, **how: Any) -> list[Result]:
+    """``evaluate_agents`` for each experiment, under its label. Agents of one seed play the same levels."""
+    found = {label: evaluate_agents(agents, *asked, **how) for label, agents in experiments.items()}
+    return [result._replace(agent=label) for label, results in found.items() for result in results]
 
 
 def evaluate_agents(
@@ -231,10 +232,10 @@ class EvaluationRow(NamedTuple):
 
 
 def make_rows(results: Sequence[Result]) -> list[EvaluationRow]:
-    """A row per task, policy and seed; and of several seeds one for all episodes, and one over seeds."""
+    """A row per task, policy, agent and seed; and of several seeds one for all episodes, and one over seeds."""
     rows = []
-    for env, policy in dict.fromkeys((result.env, result.policy) for result in results):
-        alike = [result for result in results if (result.env, result.policy) == (env, policy)]
+    for kind in dict.fromkeys((result.env, result.policy, result.agent) for result in results):
+        alike = [result for result in results if (result.env, result.policy, result.agent) == kind]
         rows += [EvaluationRow(result.seed, result.success, [result]) for result in alike]
         if len(alike) > 1:
             rows.append(EvaluationRow("all", pooled(alike), alike))
@@ -254,15 +255,18 @@ def print_table(results: Sequence[Result], console: Console | None = None) -> No
 def _print_task(results: Sequence[Result], console: Console) -> None:
     first = results[0]
     num_episodes = len(first.evaluation.success)
+    agents = list(dict.fromkeys(result.agent for result in results))
     table = Table()
-    for name in ("policy", "seed", "success", "return", "length"):
-        table.add_column(name, justify="left" if name == "policy" else "right")
+    for name in ("policy", *["agent"] * (len(agents) > 1), "seed", "success", "return", "length"):
+        table.add_column(name, justify="left" if name in ("policy", "agent") else "right")
     for policy in dict.fromkeys(result.policy for result in results):
         for row in make_rows([result for result in results if result.policy == policy]):
             means = f"{row.mean_return:.3f}", f"{row.mean_length:.1f}"
-            table.add_row(policy, str(row.seed), interval_text(row.success), *means)
+            name = [escape(row.results[0].agent)] * (len(agents) > 1)
+            table.add_row(policy, *name, str(row.seed), interval_text(row.success), *means)
         table.add_section()
-    title = f"{first.agent} on {first.env} ({BACKENDS[first.backend]}), {num_episodes} episodes per seed and policy"
+    title = f"{' and '.join(agents)} on {first.env} ({BACKENDS[first.backend]})"
+    title += f", {num_episodes} episodes per seed and policy"
     how = dict.fromkeys(words for result in results for words in result.how)
     lines = [title + "".join(f", {words}" for words in how if words not in POLICIES)]
     steps = [result.env_steps for result in results]
@@ -310,13 +314,16 @@ class Summary(TypedDict):
     mean_length: float
 
 
-def write_json(path: Path, results: Sequence[Result], runs: Sequence[Path], best: bool, seed: int) -> None:
-    """Write every row, every episode, and the request (fields: ``docs/metrics.md``).
+def write_json(
+    path: Path, results: Sequence[Result], runs: Sequence[Path], best: bool, seed: int, *, episodes: bool = False
+) -> None:
+    """Write every row and the request (fields: ``docs/metrics.md``).
 
-    ``runs``: folders or files of the agents; ``best``: whether their best agents; ``seed``: of the evaluation.
+    ``runs``: folders or files of the agents; ``best``: whether their best agents; ``seed``: of the evaluation;
+    ``episodes``: also write each episode of each seed.
     """
     request = {VERSION: __version__, "runs": [str(run) for run in runs], "best": best, "seed": seed}
-    found = request | {"rows": [as_dict(row) for row in make_rows(results)]}
+    found = request | {"rows": [as_dict(row, episodes=episodes) for row in make_rows(results)]}
     with writing("the results", path.parent, advice="Name another file."):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, (json.dumps(found, indent=1) + "\n").encode())
@@ -347,14 +354,16 @@ def summarize(row: EvaluationRow) -> Summary:
     }
 
 
-def as_dict(row: EvaluationRow) -> dict[str, Any]:
-    """The same, and of a single seed every episode."""
+def as_dict(row: EvaluationRow, *, episodes: bool = True) -> dict[str, Any]:
+    """The same, and of a single seed the steps of its training and (``episodes``) every episode."""
     found: dict[str, Any] = {**summarize(row)}
     if isinstance(row.seed, str):
         return found
     (result,) = row.results
+    found["env_steps"] = result.env_steps
+    if not episodes:
+        return found
     return found | {
-        "env_steps": result.env_steps,
         "episode_success": result.evaluation.success.astype(int).tolist(),
         "episode_return": [round(float(value), 6) for value in result.evaluation.returns],
         "episode_length": result.evaluation.lengths.tolist(),

@@ -218,7 +218,7 @@ def naming_failures(env_id: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"The environment {env_id} failed: {describe_failure(error)}.") from error
 
 
@@ -246,5 +246,5 @@ def make_farama(env_id: str) -> gymnasium.Env:
     check_registered(env_id)
     try:
         return gymnasium.make(env_id, disable_env_checker=True)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{env_id} cannot be made: {describe_failure(error)}.", field="env", value=env_id) from error

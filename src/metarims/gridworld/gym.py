@@ -12,10 +12,14 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+from minigrid.core.actions import Actions
+from minigrid.core.constants import TILE_PIXELS
 
 from metarims.errors import UserError
 from metarims.gridworld import observation as obs
 from metarims.gridworld import task_rules
+from metarims.gridworld.farama_copy import ATTRIBUTES, FaramaCopy
+from metarims.gridworld.forked import check_not_forked
 from metarims.gridworld.levels.base import Level
 from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.registry import ids, make
@@ -30,13 +34,29 @@ NAMESPACE = "metarims"
 class GymEnv(gymnasium.Env):
     """One environment, as Farama's with ``RGBImgPartialObsWrapper`` (``rgb=True``) or its symbolic image.
 
-    ``render_mode``: ``rgb_array``, or ``human`` for a window, which shows every step.
+    It has the attributes of Farama's ``MiniGridEnv`` that wrappers ask for, such as ``mission``, ``max_steps``,
+    ``grid`` (a copy: changing it changes nothing), ``agent_pos`` and ``get_frame``. ``render`` shows the whole grid, as
+    Farama's does with the same ``tile_size``, ``agent_pov`` and ``highlight``; ``render_mode`` is ``rgb_array``, or
+    ``human`` for a window, which shows every step.
     """
 
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 10}  # noqa: RUF012
 
-    def __init__(self, level: str, rgb: bool = False, render_mode: str | None = None):
+    def __init__(
+        self,
+        level: str,
+        rgb: bool = False,
+        render_mode: str | None = None,
+        tile_size: int = TILE_PIXELS,
+        agent_pov: bool = False,
+        highlight: bool = True,
+    ):
         self.level, self.rgb, self.render_mode = make(level), rgb, render_mode
+        self.tile_size, self.agent_pov, self.highlight = tile_size, agent_pov, highlight
+        self.max_steps, self.width, self.height = self.level.max_steps, self.level.width, self.level.height
+        self.agent_view_size, self.actions = VIEW, Actions
+        self._copy: FaramaCopy | None = None
+        """Of the present state."""
         self.observation_space, self.action_space = _spaces(self.level, rgb)
         self._observe = jax.jit(lambda state: obs.observe(self.level, state))
         self._step = jax.jit(self._step_with_key)
@@ -46,14 +66,17 @@ class GymEnv(gymnasium.Env):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """A new level; ``seed`` begins a new stream of random numbers."""
+        check_not_forked()
         super().reset(seed=seed, options=options)
-        self._state = self._reset(self._key())
+        self._state, self._copy = self._reset(self._key()), None
         self._show()
         return self._observation(), {}
 
     def step(self, action: Any):
-        """One step."""
-        if not self.action_space.contains(action):
+        """One step; ``action``: a whole number of Python, NumPy or JAX."""
+        number = np.asarray(action)
+        whole = np.issubdtype(number.dtype, np.integer) and number.shape == ()
+        if not whole or not 0 <= number < self.level.num_actions:
             raise UserError(
                 f"Action {action} is not one of the {self.level.num_actions} of {self.level.id}.",
                 field="action",
@@ -61,8 +84,9 @@ class GymEnv(gymnasium.Env):
             )
         if self._state is None:
             raise UserError("step was called before reset: call reset first.")
-        result = self._step(self._state, jnp.int32(action), self._key())
-        self._state = result.state
+        check_not_forked()
+        result = self._step(self._state, jnp.int32(int(number)), self._key())
+        self._state, self._copy = result.state, None
         self._show()
         ended = bool(result.terminated), bool(result.truncated)
         return self._observation(), float(result.reward), *ended, {}
@@ -75,7 +99,7 @@ class GymEnv(gymnasium.Env):
         return jax.tree.map(np.asarray, self._state)
 
     def render(self):
-        """The whole world as Farama draws it, 32 pixels per cell; what the agent sees is lit."""
+        """The whole grid as pixels, what the agent sees lit; with ``agent_pov`` the agent's view."""
         if self.render_mode is None or self._state is None:
             return None
         self._show()
@@ -90,9 +114,7 @@ class GymEnv(gymnasium.Env):
             self._window = None
 
     def _picture(self) -> np.ndarray:
-        from metarims.gridworld.bridge import draw_world
-
-        return draw_world(self.state, np.asarray(self._observe(self._state).codes))
+        return self._farama().get_frame(self.highlight, self.tile_size, self.agent_pov)
 
     def _show(self) -> None:
         """Draw the world in the window, if there is one."""
@@ -104,11 +126,28 @@ class GymEnv(gymnasium.Env):
         if self._window is None:
             pygame.display.init()
             self._window = pygame.display.set_mode((picture.shape[1], picture.shape[0]))
-        pygame.display.set_caption(self.level.text(self.state) or self.level.id)
+        pygame.display.set_caption(self.mission or self.level.id)
         self._window.blit(pygame.surfarray.make_surface(np.swapaxes(picture, 0, 1)), (0, 0))
         pygame.event.pump()
         pygame.time.wait(1000 // self.metadata["render_fps"])
         pygame.display.flip()
+
+    @property
+    def mission(self) -> str:
+        """The text of the mission."""
+        return self._farama().mission
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ATTRIBUTES:
+            return getattr(self._farama(), name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def _farama(self) -> FaramaCopy:
+        if self._state is None:
+            raise UserError("There is no level yet: call reset first.")
+        if self._copy is None:
+            self._copy = FaramaCopy(self.level, jax.tree.map(np.asarray, self._state))
+        return self._copy
 
     @in_32_bits
     def _step_with_key(self, state: EnvState, action: Any, key: jax.Array) -> task_rules.StepResult:
@@ -127,13 +166,25 @@ class GymVectorEnv(VectorEnv):
     """Many environments; an ended one begins its next level within the same step, and ``info`` keeps the final view.
 
     As in Gymnasium's own vector environments in this mode, there is a final info, too; it holds nothing.
+    ``max_episode_steps`` truncates earlier than the level does; ``render`` gives the picture of each, as ``GymEnv``'s.
     """
 
-    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": ["rgb_array"]}  # noqa: RUF012
 
-    def __init__(self, level: str, num_envs: int = 1, rgb: bool = False):
-        self.level, self.num_envs, self.rgb = make(level), num_envs, rgb
-        self.vector = VecEnv(self.level, num_envs)
+    def __init__(
+        self,
+        level: str,
+        num_envs: int = 1,
+        rgb: bool = False,
+        render_mode: str | None = None,
+        max_episode_steps: int | None = None,
+        tile_size: int = TILE_PIXELS,
+        agent_pov: bool = False,
+        highlight: bool = True,
+    ):
+        self.level, self.num_envs, self.rgb, self.render_mode = make(level), num_envs, rgb, render_mode
+        self.tile_size, self.agent_pov, self.highlight = tile_size, agent_pov, highlight
+        self.vector = VecEnv(self.level, num_envs, max_episode_steps=max_episode_steps)
         self.single_observation_space, self.single_action_space = _spaces(self.level, rgb)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -144,6 +195,7 @@ class GymVectorEnv(VectorEnv):
         """New levels for all."""
         if isinstance(seed, list | tuple):
             raise UserError("One seed serves the whole batch: give a number, not a list.", field="seed", value=seed)
+        check_not_forked()
         super().reset(seed=seed, options=options)
         key = jax.random.key(int(self.np_random.integers(2**31)))
         self._state, observation = self._jit_reset(key)
@@ -172,6 +224,15 @@ class GymVectorEnv(VectorEnv):
                 rows[index] = {name: values[index] for name, values in final.items()}
             info = {"final_obs": rows, "_final_obs": ended, "final_info": {}, "_final_info": ended.copy()}
         return self._present(step.observation), np.asarray(step.reward, np.float64), terminated, truncated, info
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """A picture of each environment."""
+        if self.render_mode != "rgb_array" or self._state is None:
+            return None
+        states = jax.tree.map(np.asarray, self._state.env)
+        alone = [jax.tree.map(lambda leaf, i=index: leaf[i], states) for index in range(self.num_envs)]
+        look = self.highlight, self.tile_size, self.agent_pov
+        return tuple(FaramaCopy(self.level, state).get_frame(*look) for state in alone)
 
     def _present(self, observation: Observation) -> dict[str, Any]:
         return _present(self.level, jax.tree.map(np.asarray, observation), self.rgb)

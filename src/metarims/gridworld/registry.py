@@ -1,6 +1,8 @@
 """What each id names: our own levels, mixtures of them, and Gymnasium's other tasks, which are stepped on the host."""
 
+import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -174,7 +176,7 @@ def check_registered(id: str) -> None:
     raise unknown_name("environment", id, dict.fromkeys([*LEVELS, *farama]), "metarims envs")
 
 
-def describe_failure(error: Exception) -> str:
+def describe_failure(error: BaseException) -> str:
     """The type of an error, and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0].rstrip('.')}"
 
@@ -215,9 +217,24 @@ def _gymnasium_registry() -> dict[str, Any]:
 def _import_module(module: str) -> None:
     if (here := os.getcwd()) not in sys.path:
         sys.path.append(here)
+    # One that parses arguments shall not read ours, nor speak in our name.
+    arguments, sys.argv, printed = sys.argv, [module], io.StringIO()
     try:
-        importlib.import_module(module)
+        with contextlib.redirect_stderr(printed):
+            importlib.import_module(module)
+    except SystemExit as error:
+        said = (printed.getvalue().strip().splitlines() or [f"status {error.code}"])[-1]
+        raise UserError(
+            f"The module {module} ends the program when it is imported ({said}), as a script does: put what it runs, "
+            "such as parsing arguments, behind: if __name__ == '__main__'.",
+            field="env",
+            value=module,
+        ) from error
     except Exception as error:
         raise UserError(
             f"The module {module} cannot be imported: {describe_failure(error)}.", field="env", value=module
         ) from error
+    finally:
+        sys.argv = arguments
+        if not isinstance(sys.exception(), UserError):
+            sys.stderr.write(printed.getvalue())

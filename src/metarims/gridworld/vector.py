@@ -37,12 +37,14 @@ class VecEnv(VectorEnv):
     task of each environment is then ``state.env.task``.
     """
 
-    def __init__(self, level: Level, num_envs: int, batch: int | None = None):
-        """``batch``: how many levels are drawn at a time (default: a quarter of the environments, at least 4)."""
+    def __init__(self, level: Level, num_envs: int, batch: int | None = None, *, max_episode_steps: int | None = None):
+        """``batch``: how many levels are drawn at a time (default: a quarter of the environments, at least 4).
+        ``max_episode_steps`` truncates earlier than the level does, as Gymnasium's ``TimeLimit``."""
         check_positive("num_envs", num_envs)
         check_positive("batch", 1 if batch is None else batch)
+        check_positive("max_episode_steps", 1 if max_episode_steps is None else max_episode_steps)
         self.level, self.num_envs = level, num_envs
-        self.num_actions, self.max_steps = level.num_actions, level.max_steps
+        self.num_actions, self.max_steps = level.num_actions, min(level.max_steps, max_episode_steps or level.max_steps)
         self.vocabulary = level.vocabulary
         self.tasks = tuple(source.id for source in level.sources)
         total, share = sum(level.weights), batch or -(-num_envs // 4)
@@ -68,6 +70,8 @@ class VecEnv(VectorEnv):
         if self.level.num_obstacles:  # In one call for all.
             bits = random_bits(state.seed, state.moves, (self.num_envs, self.level.num_obstacles))
         result = jax.vmap(partial(task_rules.step, self.level))(state.env, actions, bits)
+        if self.max_steps < self.level.max_steps:
+            result = result._replace(truncated=result.truncated | (result.state.step_count >= self.max_steps))
         final = obs.observe(self.level, result.state)
         ended = result.terminated | result.truncated
         buffer, playing = self._buffer.take(

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import glob
 import os
+import re
 import secrets
 import shutil
 import time
@@ -101,6 +102,20 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return (text.strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+
+
+def check_folder_name(path: Path) -> None:
+    """Raise ``UserError`` for the name of a run's folder that is a URL, or no text."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise UserError(
+            f"out is {path}, a URL: name a folder of this machine, and copy it when training has ended.",
+            field="out",
+            value=path,
+        )
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"out is {path!r}, which is no text: name another folder.", field="out", value=path) from error
 
 
 def check_file(path: Path | None, flag: str) -> None:

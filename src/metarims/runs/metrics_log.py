@@ -111,6 +111,16 @@ def read_metrics(path: str | Path, agent: str | None = None) -> list[dict[str, A
     return [{"agent": name, **_row(value, where)} for where, value in _read_lines(file)]
 
 
+def metrics(run: str | Path) -> Any:
+    """The metrics of a run's folder as a pandas frame: a row for each seed and chunk. ``UserError`` without pandas."""
+    rows = read_metrics(run)
+    try:
+        import pandas  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise UserError("metrics needs pandas: pip install pandas.", field="run", value=run) from error
+    return pandas.DataFrame(rows)
+
+
 def read_chunks(run: Path) -> list[Speed]:
     """The valid lines of a run's ``speed.jsonl``."""
     try:

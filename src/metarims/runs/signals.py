@@ -1,4 +1,4 @@
-"""Stopping on request: SIGTERM and Ctrl-C let the running chunk end first."""
+"""Stopping on request: SIGTERM, SIGHUP (its terminal was closed) and Ctrl-C let the running chunk end first."""
 
 import contextlib
 import multiprocessing
@@ -12,7 +12,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 INTERRUPTED = 130
 """Exit code after a second Ctrl-C."""
 JOIN_SECONDS = 0.2
@@ -21,7 +21,8 @@ SHOW_CURSOR = b"\x1b[?25h"
 
 
 class StopRequest:
-    """A context in which the first SIGTERM or Ctrl-C sets ``requested``, and a second Ctrl-C ends the process at once.
+    """A context in which the first SIGTERM, SIGHUP or Ctrl-C sets ``requested``, and a second Ctrl-C ends the process
+    at once.
 
     Python calls signal handlers in the main thread, which a compiled program blocks for minutes, and an exception
     raised while compiling can crash it. So a thread receives every signal (``signal.set_wakeup_fd``), reports it, and
@@ -44,7 +45,8 @@ class StopRequest:
             self._listener = threading.Thread(target=self._listen, args=(reader,), daemon=True)
             self._listener.start()
             self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-            self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+            heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # As nohup wants it.
+            self._before = {number: signal.signal(number, self._receive) for number in heard}
             if self.worker and hasattr(signal, "pthread_sigmask"):
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return self

@@ -29,7 +29,7 @@ from metarims.runs.hosts import SingleProcess, process_group
 from metarims.runs.schema import check_schema
 from metarims.runs.signals import StopRequest
 from metarims.runs.trainer_protocol import TrainerProtocol
-from metarims.runs.warm_start import check_fit, copy_initial_agents, initial_agents
+from metarims.runs.warm_start import carry_words, check_fit, copy_initial_agents, initial_agents
 from metarims.runtime import release_memory
 
 EPISODE_MEANS = {"return", "success", "episode_length"}
@@ -81,11 +81,13 @@ def train(
     with stop or StopRequest() as stop:
         trainer = make_trainer(config)  # Raises what it cannot build before anything is written.
         agents = agents or initial_agents(config, out)
+        note = ""
         if agents:
+            agents, note = carry_words(agents, trainer.envs.vocabulary)
             check_fit(agents, config, trainer.envs.num_actions, trainer.envs.vocabulary)
         processes = process_group()
         with processes.open_folder(out, config) as folder, CompileClock() as clock:
-            return _Run(config, folder, trainer, callback, stop, clock, agents, processes).train()
+            return _Run(config, folder, trainer, callback, stop, clock, agents, processes, note).train()
 
 
 class _Run:
@@ -101,10 +103,13 @@ class _Run:
         clock: CompileClock,
         initial_agents: Sequence[SavedAgent] | None,
         processes: SingleProcess,
+        note: str = "",
     ):
+        """``note``: on the initial weights."""
         self.config, self.folder, self.trainer = config, folder, trainer
         self.callbacks = Callbacks(*([callback] if callback else []))
         self.stop, self.clock, self.initial_agents, self.processes = stop, clock, initial_agents, processes
+        self.note = note
         self.compile_start: tuple[float, float] | None = None
         """When compiling for the next chunk started: wall clock, and compile time so far."""
         self.chunk, self.env_steps, self.saved_steps = 0, 0, 0
@@ -178,7 +183,8 @@ class _Run:
             self.metrics.truncate(notes["metrics"]["bytes"] if notes else 0)
             self.speed.truncate(notes.get("speed_bytes", 0))
             self.events.truncate(notes.get("events_bytes", 0))
-        self.callbacks.begin(self.config, self.env_steps, problems)
+        notes = (self.note,) * bool(self.note and not self.chunk)
+        self.callbacks.begin(self.config, self.env_steps, notes + problems)
 
     def _initial_state(self) -> Any:
         """The state before the first chunk."""

@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
 from metarims import pretrained
 from metarims.config import Config
 from metarims.errors import UserError
+from metarims.gridworld.missions import VOCABULARY
 from metarims.rules import RULES
 from metarims.runs.export import SavedAgent, load_agent, named_arrays, save_agent, shapes_of
 from metarims.runs.files import writing
@@ -40,6 +45,32 @@ def initial_agents(config: Config, out: str | Path) -> list[SavedAgent] | None:
     return [by_seed[seed] for seed in config.seeds]
 
 
+def carry_words(agents: Sequence[SavedAgent], words: tuple[str, ...]) -> tuple[list[SavedAgent], str]:
+    """The agents with the vocabulary of another task, and a note if it is another: what they learned of words that both
+    have is kept, other words begin fresh."""
+    found = [_with_words(saved, words) for saved in agents]
+    known = set(agents[0].vocabulary)
+    fresh = [word for word in words if word not in known]
+    if all(saved.vocabulary == words for saved in agents) or agents[0].agent.encoder.mission is None:
+        return found, ""
+    note = f"Of the {len(words)} words of this task, the initial weights know {len(words) - len(fresh)}"
+    return found, f"{note}; {len(fresh)} begin fresh{': ' if fresh else ''}{' '.join(fresh)}."
+
+
+def _with_words(saved: SavedAgent, words: tuple[str, ...]) -> SavedAgent:
+    if saved.vocabulary == words:
+        return saved
+    renamed = saved._replace(num_words=len(words), words=() if words == VOCABULARY else words)
+    if saved.agent.encoder.mission is None:
+        return renamed
+    old = saved.agent.encoder.mission.words
+    row = {word: 1 + index for index, word in enumerate(saved.vocabulary)}
+    fresh = jax.random.normal(jax.random.key(saved.seed), (1 + len(words), old.shape[1]))
+    rows = jnp.array([0, *(row.get(word, -1) for word in words)])
+    new = jnp.where(rows[:, None] < 0, fresh, old[rows])
+    return renamed._replace(agent=eqx.tree_at(lambda agent: agent.encoder.mission.words, saved.agent, new))
+
+
 def check_fit(agents: Sequence[SavedAgent], config: Config, num_actions: int, words: tuple[str, ...]) -> None:
     """Raise ``UserError`` unless these agents can continue training with these settings, actions and words."""
     shapes = shapes_of(config, num_actions, len(words))
@@ -49,8 +80,6 @@ def check_fit(agents: Sequence[SavedAgent], config: Config, num_actions: int, wo
             raise _unfit(config, f"its core is {cores[0]} ({saved.config.agent}), not {cores[1]} ({config.agent})")
         if saved.num_actions != num_actions:
             raise _unfit(config, f"it has {saved.num_actions} actions, and {config.env} {num_actions}")
-        if saved.vocabulary != words:
-            raise _unfit(config, "it knows other words (--words) than this task needs")
         if {name: leaf.shape for name, leaf in named_arrays(saved.agent).items()} != shapes:
             sizes = [name for name in differences(saved.config, config) if name.startswith(("network.", "core."))]
             raise _unfit(config, contrast(saved.config, config, sizes))

@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,8 @@ from metarims.runs.signals import StopRequest, signals_held, stop_workers
 from metarims.runtime import share_cores, unusable_platform, usable_cores
 
 POLL_SECONDS = 0.2
+ANSWER_SECONDS = 4.0
+"""How long a Ray cluster may take to answer."""
 
 End = Literal["ended", "failed", "died"]
 """How a job ended: by itself (also after a stop), with an error, or because its process was killed."""
@@ -216,8 +219,12 @@ class RayCluster:
             import ray
         except ImportError as error:
             raise UserError('--on ray needs Ray: pip install "metarims[ray]".', field="on", value="ray") from error
-        settings: dict[str, Any] = {"address": self.address} if self.address else {"include_dashboard": False}
+        settings: dict[str, Any] = {"address": self.address or "local"}
         try:
+            if self.address:
+                check_answers(ray_address(self.address))
+            else:
+                settings["include_dashboard"] = False
             ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:
             where = f"No Ray cluster answers at {self.address}" if self.address else "Ray cannot be started here"
@@ -242,6 +249,31 @@ class RayCluster:
     def start(self, job: Job, at_once: int) -> RunningJob:
         """Start a task; Ray assigns the cores."""
         return _RayTask(self._ray, self._task.options(name=job.name).remote(job))
+
+
+def ray_address(address: str) -> str:
+    """``HOST:PORT`` of the cluster that Ray would use. That of ``auto`` is in ``RAY_ADDRESS``, or Ray finds it."""
+    if address == "auto":
+        from ray._private.services import canonicalize_bootstrap_address
+
+        address = os.environ.get("RAY_ADDRESS") or canonicalize_bootstrap_address(address) or ""
+    return address.removeprefix("ray://")
+
+
+def check_answers(address: str) -> None:
+    """Raise ``OSError`` unless a gRPC server, as Ray's are, answers at ``HOST:PORT``. Ray itself would wait for ten
+    minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        raise OSError(f"{address} is not HOST:PORT")
+    with socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") != "0":
+            return
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
+        with contextlib.suppress(TimeoutError):
+            if connection.recv(9)[3:4] == b"\x04":  # Both sides begin with their settings.
+                return
+    raise OSError("what listens there is not Ray")
 
 
 def _call(job: Job) -> str | None:

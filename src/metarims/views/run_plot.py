@@ -1,8 +1,7 @@
 """Learning curves of several runs: a panel per task and measure, a colour per agent or run."""
 
 import textwrap
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,9 +9,9 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from metarims.config import Config
 from metarims.errors import UserError, one_line, unknown_name
-from metarims.runs.folder import TRAINED_APART, differences, read_config
+from metarims.runs.folder import read_config
+from metarims.runs.grouping import label_runs
 from metarims.runs.metrics_log import read_metrics
 from metarims.views.plots import PANEL, PLAIN, SeedCurves, curves, draw_panel
 
@@ -40,7 +39,7 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
         raise UserError("No run: name at least one run's folder, as in metarims plot runs/x.")
     configs = {path: read_config(path) for path in paths}
     runs = []
-    for path, label in _labels(configs).items():
+    for path, label in label_runs(configs, by_task=True).items():
         rows = read_metrics(path, label) if (path / "metrics.jsonl").exists() else []
         runs.append(Run(path, label, configs[path].env, rows))
     if not any(run.rows for run in runs):
@@ -100,32 +99,3 @@ def left_out(runs: Sequence[Run], metric: str) -> list[Path]:
     """The runs that ``plot_runs`` leaves out."""
     measures = (metric,) if metric else MEASURES
     return [run.path for run in runs if not any(curves(run.rows, measure) for measure in measures)]
-
-
-def _labels(configs: Mapping[Path, Config]) -> dict[Path, str]:
-    experiments = _experiments(configs)
-    tasks = Counter((configs[paths[0]].agent, configs[paths[0]].env) for paths in experiments)
-    twice = {agent for (agent, _), number in tasks.items() if number > 1}
-    names = Counter(paths[0].resolve().name for paths in experiments if configs[paths[0]].agent in twice)
-    labels = {}
-    for paths in experiments:
-        agent, first = configs[paths[0]].agent, paths[0]
-        name = first.resolve().name if names[first.resolve().name] == 1 else str(first)
-        more = f" and {len(paths) - 1} more" * (len(paths) > 1)
-        label = one_line(f"{agent}, {name}{more}" if agent in twice else agent)
-        labels |= dict.fromkeys(paths, label)
-    return {path: labels[path] for path in configs}
-
-
-def _experiments(configs: Mapping[Path, Config]) -> list[list[Path]]:
-    """Folders grouped by experiment: equal settings, other seeds."""
-    found: list[list[Path]] = []
-    for path, config in configs.items():
-        for paths in found:
-            seeds = {seed for other in paths for seed in configs[other].seeds}
-            if seeds.isdisjoint(config.seeds) and not differences(configs[paths[0]], config, TRAINED_APART):
-                paths.append(path)
-                break
-        else:
-            found.append([path])
-    return found
