@@ -122,17 +122,22 @@ class _RayTaskError(_RayError):
 @pytest.fixture
 def listener():
     """A server that accepts connections, with the answer that it gives to each."""
-    answers = []
+    answers, ended = [], threading.Event()
 
     def serve():
-        with contextlib.suppress(OSError):
-            while True:
+        while not ended.is_set():
+            with contextlib.suppress(TimeoutError):
                 connection, _ = server.accept()
-                connection.sendall(answers[0])
+                with connection:
+                    connection.sendall(answers[0])
 
     with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=serve, daemon=True).start()
+        server.settimeout(0.05)
+        thread = threading.Thread(target=serve)
+        thread.start()
         yield f"127.0.0.1:{server.getsockname()[1]}", answers
+        ended.set()
+        thread.join()
 
 
 SETTINGS = bytes(3) + b"\x04" + bytes(5)
