@@ -1,10 +1,11 @@
 """Where tables and progress are printed."""
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console
 
@@ -21,7 +22,7 @@ class Terminal(Console):
 class LossyStream:
     """A text stream that drops what cannot be written: its reader left, its disk is full, its terminal is gone."""
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: Any):
         self._stream = stream
         self.problem: OSError | None = None
         """Why the first text was lost."""
@@ -55,7 +56,7 @@ def lossy_output() -> Iterator[tuple[LossyStream, LossyStream]]:
         pass
     os.close(number)
     before = sys.stdout, sys.stderr
-    out, err = (LossyStream(stream or open(os.devnull, "w")) for stream in before)  # noqa: SIM115
+    out, err = (LossyStream(stream or io.StringIO()) for stream in before)
     for stream in (out, err):
         if hasattr(stream, "reconfigure"):  # A name may have letters that the terminal's encoding has not.
             stream.reconfigure(errors="backslashreplace")
