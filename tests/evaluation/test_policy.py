@@ -3,33 +3,27 @@
 import dataclasses
 
 import gymnasium
-import jax
 import numpy as np
 import pytest
 from minigrid.wrappers import RGBImgPartialObsWrapper
 
 import metarims
 import metarims.gridworld.gym
-from metarims.agents.agent import make_agent
-from metarims.core_settings import RIMSettings
+from metarims import pretrained
 from metarims.errors import UserError
 from metarims.evaluation.policy import Policy
 from metarims.evaluation.recording import record_episodes
 from metarims.gridworld import VOCABULARY
-from metarims.presets import PRESETS
-from metarims.runs.export import SavedAgent
+from metarims.runs.folder import load_agents
 
 pytestmark = pytest.mark.usefixtures("quick_module")
 
-ID = "BabyAI-GoToObjS4-v0"
+ID = "MiniGrid-DoorKey-5x5-v0"
 
 
 @pytest.fixture(scope="module")
 def saved():
-    sizes = {"num_actions": 7, "num_words": len(VOCABULARY)}
-    agent = make_agent(PRESETS["debug"].network, RIMSettings(), **sizes, key=jax.random.key(3))
-    agent = jax.tree.map(lambda leaf: 2 * leaf, agent)  # So that its choices depend on what it sees.
-    return SavedAgent(agent, dataclasses.replace(PRESETS["debug"], env=ID), 0, 0, 7, len(VOCABULARY))
+    return load_agents(pretrained.find("doorkey"))[0]
 
 
 @pytest.fixture
