@@ -59,7 +59,7 @@ def draw_frames(episodes: Sequence[EpisodeRecord], labels: Sequence[str], tile: 
     columns, rows = (max(episode.grid.shape[axis] for episode in episodes) for axis in (1, 2))
     text = max(10, min(20, tile // 2))
     font = ImageFont.load_default(text)
-    width = max(columns * tile, 12 * text)
+    width = max(columns * tile, 20 * text)
     size = width + width % 2, rows * tile + LINES * (text + 4) + 8
     for episode, label in zip(episodes, labels, strict=True):
         missions = {0: episode.mission, **dict(episode.mission_changes)}
@@ -68,7 +68,8 @@ def draw_frames(episodes: Sequence[EpisodeRecord], labels: Sequence[str], tile: 
             mission = missions.get(t, mission)
             paid += float(episode.rewards[t - 1]) if t else 0.0
             page = Image.new("RGB", (size[0], size[1] + size[1] % 2), "white")
-            page.paste(Image.fromarray(draw_grid(episode, t, tile)), (0, 0))
+            grid = Image.fromarray(draw_grid(episode, t, tile))
+            page.paste(grid, ((size[0] - grid.width) // 2, 0))
             draw, top = ImageDraw.Draw(page), rows * tile + 4
             ended = ", success" if t == length and episode.success else ""
             for line in (mission, f"step {t} of {length}, return {paid:.2f}{ended}", label):
