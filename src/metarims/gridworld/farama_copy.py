@@ -24,7 +24,7 @@ class FaramaCopy(MiniGridEnv):
 
     def __init__(self, level: Any, state: EnvState):
         width, height = np.shape(state.grid)
-        mission = mission_text(level, state)
+        mission = level.text(state)
         space, limit = MissionSpace(mission_func=lambda: mission), int(level.max_steps)
         see_through = bool(np.asarray(level.rules_of(state).see_through))
         super().__init__(
@@ -41,13 +41,6 @@ class FaramaCopy(MiniGridEnv):
 
     def _gen_grid(self, width: int, height: int) -> None:
         raise NotImplementedError("a copy of one state has no other levels")
-
-
-def mission_text(level: Any, state: EnvState) -> str:
-    """The mission of a state."""
-    if state.tokens is not None:
-        return " ".join(level.vocabulary[token - 1] for token in np.asarray(state.tokens) if token)
-    return level.missions[int(state.mission)]
 
 
 def _thing(cell: Any) -> WorldObj | None:
