@@ -1,11 +1,7 @@
 """Modular recurrent agents that learn at two speeds."""
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from metarims.evaluation.policy import Policy as Policy
-    from metarims.runs.metrics_log import metrics as metrics
+from typing import Any
 
 __version__ = "0.1.0"
 

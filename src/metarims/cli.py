@@ -15,11 +15,11 @@ from tyro.conf import subcommand
 
 from metarims import __version__
 from metarims.commands.common import program
+from metarims.commands.compare import ReportCommand
 from metarims.commands.info import DoctorCommand, EnvsCommand, ParamsCommand
 from metarims.commands.keyboard import PlayCommand
 from metarims.commands.play import EvaluateCommand, ViewCommand
 from metarims.commands.plot import PlotCommand
-from metarims.commands.report import ReportCommand
 from metarims.commands.study import StudyListCommand, StudyReportCommand, StudyRunCommand
 from metarims.commands.train import DemoCommand, TrainCommand, starting_point
 from metarims.config import Config
