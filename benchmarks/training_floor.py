@@ -28,7 +28,7 @@ from metarims.agents.fast_gradients import fast_gradients
 from metarims.agents.lstm import LSTMCore
 from metarims.agents.rims import RIMCore
 from metarims.config import Config
-from metarims.core_settings import RIMSettings
+from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.learning.rollout import collect_rollout
 from metarims.learning.trainer import Trainer, make_trainer
 from metarims.runtime import enable_compile_cache, prevent_deadlock
@@ -144,7 +144,7 @@ def compare_with_lstm(settings: RIMSettings) -> dict[str, Any]:
     rim = RIMCore(FEATURES, settings, key=jax.random.key(0))
     step, args, flops = train_steps(rim)
     width = min(range(16, 1024), key=lambda width: abs(8 * width * (FEATURES + width) - flops))
-    plain, plain_args, plain_flops = train_steps(LSTMCore(FEATURES, width, key=jax.random.key(1)))
+    plain, plain_args, plain_flops = train_steps(LSTMCore(FEATURES, LSTMSettings(width), key=jax.random.key(1)))
     times = [(seconds_of(step, *args), seconds_of(plain, *plain_args)) for _ in range(5)]
     ratios = sorted(rim / lstm for rim, lstm in times)
     return {

@@ -34,7 +34,7 @@ from metarims.agents.agent import Head
 from metarims.agents.core import Core, unroll
 from metarims.agents.lstm import LSTMCore
 from metarims.agents.rims import RIMCore
-from metarims.core_settings import RIMSettings
+from metarims.core_settings import LSTMSettings, RIMSettings
 
 NUM_RECALLED = 10
 BLANK, MARKER, NUM_SYMBOLS = 0, 9, 10
@@ -119,7 +119,7 @@ def make_copiers(settings: Settings) -> dict[str, Copier]:
         return abs(own - count_parameters(rim.core) - rim.core.output_dim * NUM_SYMBOLS)
 
     dim = min(range(1, 4096), key=mismatch)
-    return {"RIM": rim, "LSTM": make_copier(LSTMCore(INPUT_DIM, dim, key=key_lstm), key_other)}
+    return {"RIM": rim, "LSTM": make_copier(LSTMCore(INPUT_DIM, LSTMSettings(dim), key=key_lstm), key_other)}
 
 
 def draw_batch(key: PRNGKeyArray, batch: int, blanks: int) -> tuple[Int[Array, "T B"], Int[Array, "T B"]]:

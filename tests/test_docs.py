@@ -248,7 +248,7 @@ def general(metric):
 
 def test_every_metric_is_explained_and_no_other(trained_run):
     """The names are those that a run writes, and those of a mixture."""
-    of_tasks = summarize(Episodes(*(jax.numpy.zeros(2),) * 4), ("one task", "another"))
+    of_tasks = summarize(Episodes(*(jax.numpy.zeros(2),) * 5), ("one task", "another"))
     written = {general(metric) for metric in names_in(trained_run / "metrics.jsonl") | of_tasks.keys()}
     names = explained("metrics.jsonl")
     assert set(names) == written

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from examples import minimal
 
-from metarims.config import Config, Loop
+from metarims.config import PPO, Config, Loop
 from metarims.learning.trainer import make_trainer
 
 
@@ -15,7 +15,8 @@ def test_one_chunk_gives_the_parameters_that_the_trainer_gives(monkeypatch):
     for name in ("FAST", "SLOW"):
         monkeypatch.setattr(minimal, name, getattr(minimal, name)._replace(epochs=2))
     loops = {"fast": Loop(span=20, rollout=40, epochs=2), "slow": Loop(span=80, rollout=80, epochs=2)}
-    trainer = make_trainer(Config(agent="metarims", env=minimal.ENV, frames=640, record_every=640, **loops))
+    ppo = PPO(discount="constant")
+    trainer = make_trainer(Config(agent="metarims", env=minimal.ENV, frames=640, record_every=640, ppo=ppo, **loops))
     fresh = trainer.init()
     before = [np.asarray(leaf) for leaf in jax.tree.leaves(trainer.agent(fresh, 0))]
     state, metrics = trainer.run_chunk(fresh)

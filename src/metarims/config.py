@@ -19,6 +19,8 @@ from metarims.rules import RULES
 class Network:
     """Sizes of the encoder and of the heads."""
 
+    input: Literal["vector", "set"] = "vector"
+    """What the core reads: one vector of features, or the set of the 49 cells and the mission, by attention."""
     image_dim: int = 16
     """Channels per tile after the first convolution (8x8 pixels, stride 8)."""
     word_dim: int = 32
@@ -27,6 +29,8 @@ class Network:
     """Width of the GRU that reads the mission (0: the agent does not read missions)."""
     fusion: Literal["film", "concat"] = "film"
     """film: the mission scales and shifts the tile features (FiLM). concat: it only enters the dense layer."""
+    film_layers: int = 2
+    """How often it does so; before each time but the first the features of a tile are mixed (a 1x1 convolution)."""
     feature_dim: int = 64
     """Width of the core's input."""
     feature_rms_limit: float = 1.0
@@ -48,6 +52,9 @@ class PPO:
     Results depend on the number of groups, not of devices: each draws its own levels and minibatches."""
     gamma: float = 0.99
     """Discount (paper: 0.99)."""
+    discount: Literal["constant", "success_length"] = "success_length"
+    """constant: gamma. success_length: at most gamma, and such that a reward at the end of a successful episode of the
+    agent's (by their mean length of late) counts a quarter at its beginning."""
     gae_lambda: float = 0.95
     """GAE's lambda (paper: 0.99)."""
     clip: float = 0.2
@@ -223,7 +230,7 @@ def check(config: Config) -> None:
         )
     net, ppo = config.network, config.ppo
     require_positive("", config, ("frames", "record_every", "checkpoint_every"))
-    require_positive("network", net, ("image_dim", "word_dim", "feature_dim"))
+    require_positive("network", net, ("image_dim", "word_dim", "feature_dim", "film_layers"))
     require_positive("ppo", ppo, ("num_envs", "shards", "reward_scale", "adam_eps", "clip", "lr_decay_steps"))
     for name, loop in loops(config):
         require_positive(name, loop, [f.name for f in dataclasses.fields(Loop)])
@@ -237,6 +244,19 @@ def check(config: Config) -> None:
     require_not_negative("network", net, ("mission_dim", "head_dim", "mission_init_scale", "feature_rms_limit"))
     _check_words(config.words)
     config.core.check()
+    if net.input == "set" and getattr(config.core, "value_dim", 1) == 0:
+        raise UserError(
+            "core.value_dim is 0, but network.input is set: elements are read by values. Set --core.value_dim 64.",
+            field="core.value_dim",
+            value=0,
+        )
+    if net.input == "set" and not config.core.reads_sets:
+        raise UserError(
+            f"network.input is set, but the core of {config.agent} ({type(config.core).__name__}) reads vectors only: "
+            "use --network.input vector.",
+            field="network.input",
+            value=net.input,
+        )
     if ppo.num_envs % ppo.shards:
         raise UserError(
             f"ppo.shards ({ppo.shards}) does not divide ppo.num_envs ({ppo.num_envs}).",

@@ -18,6 +18,8 @@ class CoreSettings:
 
     groups: ClassVar[tuple[str, ...]] = ("modules",)
     """The parameter groups of the core: ``modules``, ``attention`` or both."""
+    reads_sets: ClassVar[bool] = False
+    """Whether the core can read the input as a set (``network.input``)."""
 
     def check(self) -> None:
         """Raise ``UserError`` for a setting that cannot work."""
@@ -44,7 +46,10 @@ class RIMSettings(CoreSettings):
     key_dim: int = 32
     """Width of the input attention's queries and keys, per head."""
     value_dim: int = 64
-    """Width of the input attention's values, per head."""
+    """Width of the input attention's values, per head (0: each module reads the input itself)."""
+    input_gate: Literal["null_slot", "modules", "none"] = "null_slot"
+    """How strongly a module reads: by its attention to the input rather than to a null slot, by a softmax of the
+    modules' scores, or fully (scores then only select the active modules)."""
     communication_heads: int = 4
     """Heads of the communication attention (0: no communication)."""
     communication_dim: int = 32
@@ -63,12 +68,13 @@ class RIMSettings(CoreSettings):
     """Initial temperature, learnt per head, that divides the products of these queries and keys."""
 
     groups: ClassVar[tuple[str, ...]] = ("modules", "attention")
+    reads_sets: ClassVar[bool] = True
 
     def check(self) -> None:
-        sizes = ("num_modules", "num_active", "module_dim", "input_heads", "key_dim", "value_dim", "communication_dim")
+        sizes = ("num_modules", "num_active", "module_dim", "input_heads", "key_dim", "communication_dim")
         require_positive("core", self, sizes)
         require_positive("core", self, ("communication_temperature",))
-        require_not_negative("core", self, ("communication_heads", "key_init_scale", "message_init_scale"))
+        require_not_negative("core", self, ("value_dim", "communication_heads", "key_init_scale", "message_init_scale"))
         if self.num_active > self.num_modules:
             raise UserError(
                 f"core.num_active is {self.num_active}, but there are only {self.num_modules} modules "
@@ -99,9 +105,17 @@ class LSTMSettings(CoreSettings):
 
     hidden_dim: int = 128
     """Width of the state."""
+    input_heads: int = 5
+    """Queries to the elements, where the input is a set."""
+    key_dim: int = 32
+    """Width of these queries and of the elements' keys."""
+    value_dim: int = 32
+    """Width of the elements' values."""
+
+    reads_sets: ClassVar[bool] = True
 
     def check(self) -> None:
-        require_positive("core", self, ("hidden_dim",))
+        require_positive("core", self, ("hidden_dim", "input_heads", "key_dim", "value_dim"))
 
 
 CORES: dict[str, type[CoreSettings]] = {"rim": RIMSettings, "lstm": LSTMSettings}

@@ -49,6 +49,10 @@ CROPPED = "training.actor.env.buffer.bits."
 """Arrays of this name had unused columns at the end."""
 
 
+ADDED_SETTINGS = {"network": {"film_layers": 1}, "ppo": {"discount": "constant"}}
+"""Settings of sections that came later, and what agents without them did."""
+
+
 def upgrade_array_name(name: str) -> str:
     """Today's name of an array in a checkpoint."""
     for pattern, today in ARRAYS:
@@ -69,10 +73,14 @@ def upgrade_config(values: Any) -> Any:
         network = {NETWORK.get(name, name): value for name, value in values["network"].items()}
         values["network"] = {name: value for name, value in network.items() if name not in OF_CORES}
         if rule is not None and rule.core in CORES and "core" not in values:
-            names = [f.name for f in dataclasses.fields(CORES[rule.core])]
+            fields = dataclasses.fields(CORES[rule.core])
+            names = ["hidden_dim"] if rule.core == "lstm" else [f.name for f in fields]
             values["core"] = {name: network[name] for name in names if name in network}
     if rule is not None and isinstance(values.get("core"), dict):
         values["core"] = ADDED.get(rule.core, {}) | values["core"]
+    for section, added in ADDED_SETTINGS.items():
+        if isinstance(values.get(section), dict):
+            values[section] = added | values[section]
     if isinstance(values.get("ppo"), dict) and "rate_horizon" in values["ppo"]:
         ppo = dict(values["ppo"])
         steps = ppo.pop("rate_horizon")

@@ -159,7 +159,7 @@ def test_a_head_is_a_perceptron_or_a_linear_map():
 
 def test_the_lstm_cell_equals_the_textbook():
     """Hochreiter & Schmidhuber, 1997, with a forget gate: numpy, gates input, forget, candidate, output."""
-    core = jax.eval_shape(lambda key: LSTMCore(4, 3, key=key), jax.random.key(0))
+    core = jax.eval_shape(lambda key: LSTMCore(4, LSTMSettings(3), key=key), jax.random.key(0))
     draw = np.random.default_rng(2)
     core = jax.tree.map(lambda leaf: jnp.asarray(draw.normal(size=leaf.shape), jnp.float32), core)
     x, h, c = (draw.normal(size=(2, size)).astype(np.float32) for size in (4, 3, 3))
@@ -177,7 +177,9 @@ def test_the_lstm_cell_equals_the_textbook():
 
 
 def test_the_lstms_forget_gate_begins_open():
-    enter, forget, candidate, output = np.split(np.asarray(LSTMCore(4, 3, key=jax.random.key(0)).modules.bias), 4)
+    enter, forget, candidate, output = np.split(
+        np.asarray(LSTMCore(4, LSTMSettings(3), key=jax.random.key(0)).modules.bias), 4
+    )
     np.testing.assert_array_equal(forget, 1)
     for gate in (enter, candidate, output):
         np.testing.assert_array_equal(gate, 0)

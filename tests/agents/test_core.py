@@ -9,7 +9,7 @@ from metarims.agents.core import unroll, zero_where
 from metarims.agents.fast_gradients import fast_gradients
 from metarims.agents.lstm import LSTMCore
 from metarims.agents.rims import RIMCore
-from metarims.core_settings import RIMSettings
+from metarims.core_settings import LSTMSettings, RIMSettings
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -22,7 +22,7 @@ def make(**options):
 
 
 CORES = {
-    "lstm": lambda key: LSTMCore(FEATURES, 8, key=key),
+    "lstm": lambda key: LSTMCore(FEATURES, LSTMSettings(8), key=key),
     "rim": make(input_heads=2, communication_gate=True),
     "gru, silent": make(cell="gru", communication_heads=0),
     "random": make(router="random"),

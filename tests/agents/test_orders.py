@@ -10,7 +10,7 @@ from metarims.agents.core import unroll
 from metarims.agents.fast_gradients import fast_gradients, multiply
 from metarims.agents.lstm import LSTMCore
 from metarims.agents.rims import RIMCore
-from metarims.core_settings import RIMSettings
+from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.errors import UserError
 
 STEPS, ENVS, FEATURES = 3, 2, 3
@@ -22,7 +22,7 @@ def settings(**changes):
 
 
 CORES = {
-    "lstm": lambda key: LSTMCore(FEATURES, 4, key=key),
+    "lstm": lambda key: LSTMCore(FEATURES, LSTMSettings(4), key=key),
     "rim, all active": lambda key: RIMCore(FEATURES, settings(), key=key),
     "rim, no communication": lambda key: RIMCore(FEATURES, settings(num_active=1, communication_heads=0), key=key),
 }

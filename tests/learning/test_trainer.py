@@ -193,10 +193,10 @@ def test_an_unknown_environment_is_bad_input(small):
 
 
 def test_a_line_of_metrics_by_hand():
-    sums = Episodes(*map(jnp.asarray, (4, 2.0, 3, 100)))
+    sums = Episodes(*map(jnp.asarray, (4, 2.0, 3, 100, 60)))
     line = {name: float(value) for name, value in summarize(sums).items()}
     assert line == {"episodes": 4, "return": 0.5, "success": 0.75, "episode_length": 25}
-    none = Episodes(*map(jnp.asarray, (0, 0.0, 0, 0)))
+    none = Episodes(*map(jnp.asarray, (0, 0.0, 0, 0, 0)))
     assert set(map(float, summarize(none).values())) == {0.0}
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from metarims.agents.core import Core, Metrics, State, unroll
+from metarims.agents.elements import Elements, ElementSizes
 from metarims.agents.encoder import EmbeddingTables, Encoder
 from metarims.agents.fast_gradients import project
 from metarims.agents.init import init_fan_in
@@ -80,8 +81,8 @@ class Agent(eqx.Module):
         return self.core.reset(state, done)
 
     @in_32_bits
-    def encode(self, tables: EmbeddingTables, observation: Observation | Pixels) -> Float[Array, "*B D"]:
-        """Features of observations: the input of the core."""
+    def encode(self, tables: EmbeddingTables, observation: Observation | Pixels) -> Float[Array, "*B D"] | Elements:
+        """Features of observations (or their elements): the input of the core."""
         return self.encoder(tables, observation)
 
     @in_32_bits
@@ -89,8 +90,8 @@ class Agent(eqx.Module):
         self, tables: EmbeddingTables, observation: Observation | Pixels, state: State
     ) -> tuple[State, AgentOutput]:
         """One step of a batch of environments."""
-        inputs = self.core.project_inputs(self.encode(tables, observation))
-        state, (x, metrics) = self.core.step(inputs, state)
+        core = self._with_tiles(tables)
+        state, (x, metrics) = core.step(core.project_inputs(self.encode(tables, observation)), state)
         return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
 
     @in_32_bits
@@ -98,8 +99,23 @@ class Agent(eqx.Module):
         self, tables: EmbeddingTables, observation: Observation, state: State, is_first: Bool[Array, "T B"]
     ) -> tuple[State, AgentOutput]:
         """A span of steps (leading axes T B); where ``is_first``, the state is reset before the step."""
-        state, (x, metrics) = unroll(self.core, self.encode(tables, observation), state, is_first)
+        state, (x, metrics) = self.unroll_core(tables, self.encode(tables, observation), state, is_first)
         return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
+
+    def unroll_core(
+        self,
+        tables: EmbeddingTables,
+        features: Float[Array, "T B D"] | Elements,
+        state: State,
+        is_first: Bool[Array, "T B"],
+    ) -> tuple[State, tuple[Float[Array, "T B O"], Metrics]]:
+        """The core's part of ``unroll``, from what ``encode`` returned."""
+        return unroll(self._with_tiles(tables), features, state, is_first)
+
+    def _with_tiles(self, tables: EmbeddingTables) -> Any:
+        """The core; one that reads sets with what it looks up of tiles."""
+        core: Any = self.core
+        return core.with_tiles(tables.tiles) if self.encoder.lists_elements else core
 
 
 @in_32_bits
@@ -109,12 +125,12 @@ def policy_entropy(logits: Float[Array, "*B A"]) -> Float[Array, "*B"]:
     return -(jnp.exp(log_probs) * log_probs).sum(-1)
 
 
-MakeCore = Callable[[Any, int, PRNGKeyArray], Core]
-"""(settings, width of the features, key) -> core."""
+MakeCore = Callable[[Any, Any, PRNGKeyArray], Core]
+"""(settings, width of the features, key) -> core; of a set its ``ElementSizes``."""
 
 _MAKE: dict[type[CoreSettings], MakeCore] = {
     RIMSettings: lambda settings, input_dim, key: RIMCore(input_dim, settings, key=key),
-    LSTMSettings: lambda settings, input_dim, key: LSTMCore(input_dim, settings.hidden_dim, key=key),
+    LSTMSettings: lambda settings, input_dim, key: LSTMCore(input_dim, settings, key=key),
 }
 
 
@@ -140,16 +156,19 @@ def make_agent(network: Network, core: CoreSettings, *, num_actions: int, num_wo
     net = network
     encoder = Encoder(
         num_words,
+        kind=net.input,
         image_dim=net.image_dim,
         word_dim=net.word_dim,
         mission_dim=net.mission_dim,
         feature_dim=net.feature_dim,
         fusion=net.fusion,
+        film_layers=net.film_layers,
         mission_init_scale=net.mission_init_scale,
         feature_rms_limit=net.feature_rms_limit,
         key=key_encoder,
     )
-    recurrent = _MAKE[type(core)](core, net.feature_dim, key_core)
+    sizes = net.feature_dim if net.input == "vector" else ElementSizes(net.image_dim, net.mission_dim)
+    recurrent = _MAKE[type(core)](core, sizes, key_core)
     _check_groups(recurrent, core)
     return Agent(
         encoder=encoder,

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from metarims.agents.elements import ElementInputs, ElementSizes, ElementTable
 from metarims.agents.fast_gradients import multiply, with_fast_gradient
 from metarims.agents.init import init_fan_in
 from metarims.core_settings import RIMSettings
@@ -28,7 +29,7 @@ class InputAttention(eqx.Module):
     """Without it all queries are zero when an episode begins, all scores are equal, and the first k modules are active
     whatever the input."""
     key: Float[Array, "D hk"]
-    value: Float[Array, "D hv"]
+    value: Float[Array, "D hv"] | None
     num_heads: int = eqx.field(static=True)
 
     def __init__(self, input_dim: int, settings: RIMSettings, *, key: PRNGKeyArray):
@@ -37,7 +38,8 @@ class InputAttention(eqx.Module):
         self.query = init_fan_in(key_q, (num_modules, settings.module_dim, num_heads * key_dim))
         self.query_bias = jax.random.normal(key_b, (num_modules, num_heads * key_dim))
         self.key = init_fan_in(key_k, (input_dim, num_heads * key_dim), settings.key_init_scale)
-        self.value = init_fan_in(key_v, (input_dim, num_heads * settings.value_dim))
+        value_dim = settings.value_dim
+        self.value = init_fan_in(key_v, (input_dim, num_heads * value_dim)) if value_dim else None
         self.num_heads = num_heads
 
     def score(self, queries: Float[Array, "M B hk"], keys: Float[Array, "B hk"]) -> Float[Array, "M B heads"]:
@@ -46,6 +48,37 @@ class InputAttention(eqx.Module):
         queries = queries.reshape(*queries.shape[:-1], self.num_heads, -1)
         keys = keys.reshape(*keys.shape[:-1], self.num_heads, -1)
         return jnp.einsum("mbhd,bhd->mbh", queries, keys) * keys.shape[-1] ** -0.5
+
+
+class ElementAttention(eqx.Module):
+    """Each module asks the elements of the input, by queries from its state and from the mission."""
+
+    elements: ElementTable
+    query: Float[Array, "M H hk"]
+    query_bias: Float[Array, "M hk"]
+    num_heads: int = eqx.field(static=True)
+
+    def __init__(self, sizes: ElementSizes, settings: RIMSettings, *, key: PRNGKeyArray):
+        num_modules, num_heads, key_dim = settings.num_modules, settings.input_heads, settings.key_dim
+        key_q, key_b, key_e = jax.random.split(key, 3)
+        self.query = init_fan_in(key_q, (num_modules, settings.module_dim, num_heads * key_dim))
+        self.query_bias = jax.random.normal(key_b, (num_modules, num_heads * key_dim))
+        self.elements = ElementTable(sizes, num_modules * num_heads, key_dim, settings.value_dim, key=key_e)
+        self.num_heads = num_heads
+
+    def read(
+        self, queries: Float[Array, "M B hk"], inputs: ElementInputs
+    ) -> tuple[Float[Array, "M B heads v"], Float[Array, "M B heads E"], Float[Array, "M B heads"]]:
+        """What every head reads, its softmax over the elements, and the score of the whole set."""
+        num_modules, num_envs, _ = queries.shape
+        queries = jnp.swapaxes(queries, 0, 1).reshape(num_envs, -1)
+        queries = queries if inputs.queries is None else queries + inputs.queries
+        reading = self.elements.read(queries.reshape(num_envs, num_modules * self.num_heads, -1), inputs)
+
+        def by_module(x):
+            return jnp.swapaxes(x.reshape(num_envs, num_modules, self.num_heads, *x.shape[2:]), 0, 1)
+
+        return by_module(reading.values), by_module(reading.attention), by_module(reading.score)
 
 
 def rank(scores: Float[Array, "M B heads"]) -> Float[Array, "M B"]:

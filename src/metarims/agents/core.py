@@ -25,6 +25,9 @@ class ModuleMetrics(NamedTuple):
     communication: Float[Array, "*B M M"]
     """Attention of each module (first M) to all modules' candidate states, its own too (second M), mean over heads.
     That of an inactive module has no effect; zeros where modules do not communicate."""
+    element_attention: Float[Array, "*B M E"] | None = None
+    """Where the input is a set: the attention of each module to each element, mean over heads; over all elements it
+    sums to ``input_attention``. First the 49 cells of the view in the order [x, y], then the mission."""
 
 
 Metrics = ModuleMetrics | Mapping[str, Array] | tuple[()]
@@ -35,6 +38,7 @@ numbers per environment, whose means the record holds as ``core/NAME``; or nothi
 @runtime_checkable
 class Core(Protocol):
     """A recurrent core. ``project_inputs`` is the part of a step that needs no state; it runs for a whole span at once.
+    Its x are features (leading axes and D); of a core that can read sets also ``Elements``.
     ``groups`` returns the parameters as ``modules``, ``attention`` or both. ``key`` is for cores with random states."""
 
     @property
@@ -42,7 +46,7 @@ class Core(Protocol):
     def groups(self) -> Mapping[str, PyTree]: ...
     def initial_state(self, num_envs: int, key: PRNGKeyArray | None = None) -> State: ...
     def reset(self, state: State, done: Bool[Array, " B"]) -> State: ...
-    def project_inputs(self, x: Float[Array, "*B D"]) -> PyTree: ...
+    def project_inputs(self, x: Any) -> PyTree: ...
     def step(self, inputs: PyTree, state: State) -> tuple[State, tuple[Float[Array, "B O"], Metrics]]: ...
 
 
@@ -53,9 +57,11 @@ def zero_where(done: Bool[Array, " B"], state: State) -> State:
 
 @in_32_bits
 def unroll(
-    core: Core, x: Float[Array, "T B D"], state: State, is_first: Bool[Array, "T B"], *, checkpoint_every: int = 0
+    core: Core, x: Any, state: State, is_first: Bool[Array, "T B"], *, checkpoint_every: int = 0
 ) -> tuple[State, tuple[Float[Array, "T B O"], Metrics]]:
     """Run the core over a span; where ``is_first``, the state is reset before the step.
+
+    x: features T B D, or ``Elements`` of leading axes T B for a core that reads sets.
 
     It can be differentiated any number of times, forward and in reverse (the learner traces it within
     ``fast_gradients``, for first derivatives only). With ``checkpoint_every`` steps the backward pass keeps only the
@@ -65,7 +71,7 @@ def unroll(
     inputs = core.project_inputs(x), is_first
     if not checkpoint_every:
         return scan(_step, core, state, inputs)
-    num_steps = x.shape[0]
+    num_steps = is_first.shape[0]
     if checkpoint_every < 0 or num_steps % checkpoint_every:
         raise UserError(
             f"checkpoint_every is {checkpoint_every}: it must divide the {num_steps} steps of the span.",

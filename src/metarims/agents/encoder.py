@@ -14,8 +14,10 @@ import numpy as np
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarims.agents.cells import step_gru
+from metarims.agents.elements import Elements
 from metarims.agents.fast_gradients import project, with_fast_gradient
 from metarims.agents.init import init_fan_in
+from metarims.agents.lookup import lookup
 from metarims.gridworld.observation import TILE_ATLAS
 from metarims.gridworld.types import TILE, VIEW, Observation, Pixels
 
@@ -29,7 +31,7 @@ class EmbeddingTables(NamedTuple):
     film: Float[Array, "num_missions C2"] | None
     """Scale and shift of the tiles' features, if missions modulate them."""
     missions: Float[Array, "num_missions D"] | None
-    """The mission's part of the features, if missions are used."""
+    """The mission's part of the features (of a set: its embedding), if missions are used."""
 
 
 def _whiten_tiles(epsilon: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
@@ -47,41 +49,6 @@ def _whiten_tiles(epsilon: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
 TILE_MEAN, TILE_WHITENING = _whiten_tiles()
 WHITE_ATLAS = (TILE_ATLAS.reshape(-1, PATCH) / 255 - TILE_MEAN).astype(np.float32) @ TILE_WHITENING
 """The pixels of every tile, whitened: rows [60, 192]."""
-
-
-def lookup(table: Float[Array, "R D"], rows: Integer[Array, "*B"]) -> Float[Array, "*B D"]:
-    """Rows of a table; every row number must exist.
-
-    The fast gradient is a sum over equal rows. On CPU a scatter is 3 to 9 times faster than a product with one-hot
-    rows; on accelerators, where a scatter's order of summation varies and few rows collide, it is the product.
-    """
-    return _lookup(table, rows.astype(jnp.int32))
-
-
-def _lookup_forward(table, rows):
-    return _take(table, rows), (rows, jnp.zeros((table.shape[0], 0), table.dtype))
-
-
-def _lookup_backward(residuals, gradient):
-    rows, table = residuals
-    flat, gradient = rows.reshape(-1), gradient.reshape(-1, gradient.shape[-1])
-
-    def scatter(flat, gradient):
-        zeros = jnp.zeros((table.shape[0], gradient.shape[-1]), gradient.dtype)
-        return zeros.at[flat].add(gradient, mode="promise_in_bounds")
-
-    def multiply(flat, gradient):
-        return jax.nn.one_hot(flat, table.shape[0], dtype=gradient.dtype, axis=0) @ gradient
-
-    summed = jax.lax.platform_dependent(flat, gradient, cpu=scatter, default=multiply)
-    return summed, np.zeros(rows.shape, jax.dtypes.float0)
-
-
-def _take(table, rows):
-    return table.at[rows].get(mode="promise_in_bounds")
-
-
-_lookup = with_fast_gradient(_lookup_forward, _lookup_backward)(_take)
 
 
 def _modulate(tiles, scale, shift):
@@ -150,16 +117,18 @@ class MissionWeights(NamedTuple):
     """The part of an encoder that reads missions."""
 
     gru: MissionEncoder
-    film: Float[Array, "H C2"] | None
-    from_mission: Float[Array, "H D"]
-    bias: Float[Array, " D"]
+    film: Float[Array, "H F2C"] | None
+    from_mission: Float[Array, "H D"] | None
+    bias: Float[Array, " D"] | None
 
 
 def read_missions(
     weights: MissionWeights, tokens: Integer[Array, "num_missions L"]
-) -> tuple[Float[Array, "num_missions C2"] | None, Float[Array, "num_missions D"]]:
+) -> tuple[Float[Array, "num_missions F2C"] | None, Float[Array, "num_missions D"]]:
     """What missions give to the tables: ``EmbeddingTables.film`` and ``EmbeddingTables.missions``."""
     missions = weights.gru(tokens)
+    if weights.from_mission is None or weights.bias is None:
+        return None, missions
     film = None if weights.film is None else missions @ weights.film
     return film, missions @ weights.from_mission + weights.bias
 
@@ -167,17 +136,22 @@ def read_missions(
 class Encoder(eqx.Module):
     """Picture and mission to features: convolution 8x8 stride 8, FiLM by the mission, then one dense layer.
 
-    FiLM (Perez et al., 2018; BabyAI 1.1 uses it too) lets "red" in the mission raise what is red in the picture. A
-    ``mission_dim`` of 0 leaves missions out.
+    For a core that reads a set there are only the convolution and the mission's encoder. FiLM (Perez et al., 2018;
+    BabyAI 1.1 uses it too) lets "red" in the mission raise what is red in the picture. A ``mission_dim`` of 0 leaves
+    missions out.
     """
 
     tile_kernel: Float[Array, "192 C"]
     tile_bias: Float[Array, " C"]
     mission: MissionEncoder | None
-    film: Float[Array, "H C2"] | None
-    from_tiles: Float[Array, "C49 D"]
+    film: Float[Array, "H F2C"] | None
+    """Scale and shift of every FiLM layer."""
+    mix: Float[Array, "F1 C C"] | None
+    """1x1 convolutions between FiLM layers, if there are several."""
+    mix_bias: Float[Array, "F1 C"] | None
+    from_tiles: Float[Array, "C49 D"] | None
     from_mission: Float[Array, "H D"] | None
-    bias: Float[Array, " D"]
+    bias: Float[Array, " D"] | None
     feature_rms_limit: float = eqx.field(static=True)
     """Limit of the features' root mean square (0: none). Without one features may grow until the core's gates saturate
     and learning stalls (``docs/log.md``)."""
@@ -186,11 +160,13 @@ class Encoder(eqx.Module):
         self,
         num_words: int,
         *,
+        kind: Literal["vector", "set"] = "vector",
         image_dim: int,
         word_dim: int,
         mission_dim: int,
         feature_dim: int,
         fusion: Literal["film", "concat"],
+        film_layers: int = 1,
         feature_rms_limit: float,
         mission_init_scale: float = 1.0,
         key: PRNGKeyArray,
@@ -199,15 +175,25 @@ class Encoder(eqx.Module):
         # Whitened pixels of 60 tiles span 59 dimensions, not 192: that is the fan-in.
         self.tile_kernel = init_fan_in(key_tiles, (PATCH, image_dim), scale=(PATCH / len(TILE_ATLAS)) ** 0.5)
         self.tile_bias = jnp.zeros(image_dim)
-        has_mission, has_film = mission_dim > 0, mission_dim > 0 and fusion == "film"
+        has_mission, is_vector = mission_dim > 0, kind == "vector"
+        has_film = has_mission and is_vector and fusion == "film"
         self.mission = MissionEncoder(num_words, word_dim, mission_dim, key=key_mission) if has_mission else None
-        self.film = init_fan_in(key_film, (mission_dim, 2 * image_dim), mission_init_scale) if has_film else None
-        self.from_tiles = init_fan_in(key_image, (VIEW * VIEW * image_dim, feature_dim))
-        self.from_mission = (
-            init_fan_in(key_add, (mission_dim, feature_dim), mission_init_scale) if has_mission else None
-        )
-        self.bias = jnp.zeros(feature_dim)
+        film_dim, mixes = 2 * film_layers * image_dim, (film_layers - 1, image_dim)
+        self.film = init_fan_in(key_film, (mission_dim, film_dim), mission_init_scale) if has_film else None
+        mixes_tiles = has_film and film_layers > 1
+        key_mix = jax.random.fold_in(key_film, 1)
+        self.mix = init_fan_in(key_mix, (*mixes, image_dim), 2**0.5) if mixes_tiles else None
+        self.mix_bias = jnp.zeros(mixes) if mixes_tiles else None
+        self.from_tiles = init_fan_in(key_image, (VIEW * VIEW * image_dim, feature_dim)) if is_vector else None
+        added = has_mission and is_vector
+        self.from_mission = init_fan_in(key_add, (mission_dim, feature_dim), mission_init_scale) if added else None
+        self.bias = jnp.zeros(feature_dim) if is_vector else None
         self.feature_rms_limit = feature_rms_limit
+
+    @property
+    def lists_elements(self) -> bool:
+        """Whether its output is a set."""
+        return self.from_tiles is None
 
     def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> EmbeddingTables:
         """Features of all tiles and of the missions given as words, to be looked up by ``__call__``."""
@@ -219,7 +205,6 @@ class Encoder(eqx.Module):
     def mission_weights(self) -> MissionWeights:
         """The weights with which missions are read."""
         assert self.mission is not None
-        assert self.from_mission is not None
         return MissionWeights(self.mission, self.film, self.from_mission, self.bias)
 
     def _convolve(self, patches: Integer[Array, "*B 192"]) -> Float[Array, "*B C"]:
@@ -227,8 +212,10 @@ class Encoder(eqx.Module):
         kernel = TILE_WHITENING @ self.tile_kernel
         return (patches / 255 - TILE_MEAN) @ kernel + self.tile_bias
 
-    def __call__(self, tables: EmbeddingTables, observation: Observation | Pixels) -> Float[Array, "*B D"]:
-        """Features of a batch of observations, of either kind."""
+    def __call__(self, tables: EmbeddingTables, observation: Observation | Pixels) -> Float[Array, "*B D"] | Elements:
+        """Features of a batch of observations, of either kind; or the set of their elements."""
+        if self.from_tiles is None or self.bias is None:
+            return self._list_elements(tables, observation)
         if isinstance(observation, Pixels):
             tiles = self._convolve(cut_patches(observation.image))
         else:
@@ -237,11 +224,26 @@ class Encoder(eqx.Module):
         if tables.film is None:
             tiles = jax.nn.relu(tiles)
         else:
-            tiles = modulate(tiles, *jnp.split(lookup(tables.film, observation.mission), 2, axis=-1))
+            tiles = self._modulate(tiles, lookup(tables.film, observation.mission))
         image = project(tiles.reshape(*tiles.shape[:-2], -1), self.from_tiles)
         mission = self.bias if tables.missions is None else lookup(tables.missions, observation.mission)
         features = jax.nn.relu(image + mission)
         return soft_rms_clip(features, self.feature_rms_limit) if self.feature_rms_limit else features
+
+    def _modulate(self, tiles: Float[Array, "*B 49 C"], film: Float[Array, "*B F2C"]) -> Float[Array, "*B 49 C"]:
+        """All FiLM layers."""
+        mixes = () if self.mix is None or self.mix_bias is None else zip(self.mix, self.mix_bias, strict=True)
+        scales = jnp.split(film, film.shape[-1] // tiles.shape[-1], axis=-1)
+        tiles = modulate(tiles, *scales[:2])
+        for index, (mix, bias) in enumerate(mixes, start=1):
+            tiles = modulate(project(tiles, mix) + bias, *scales[2 * index : 2 * index + 2])
+        return tiles
+
+    def _list_elements(self, tables: EmbeddingTables, observation: Observation | Pixels) -> Elements:
+        mission = None if tables.missions is None else lookup(tables.missions, observation.mission)
+        if isinstance(observation, Pixels):
+            return Elements(self._convolve(cut_patches(observation.image)), mission)
+        return Elements(observation.codes.reshape(*observation.codes.shape[:-2], VIEW * VIEW), mission)
 
 
 def cut_patches(image: Integer[Array, "*B 56 56 3"]) -> Integer[Array, "*B 49 192"]:

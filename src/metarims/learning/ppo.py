@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from metarims.agents.agent import Agent, policy_entropy
-from metarims.agents.core import State, unroll
+from metarims.agents.core import State
+from metarims.agents.elements import Elements
+from metarims.agents.encoder import EmbeddingTables
 from metarims.agents.reading import is_drawn, read_spans
 from metarims.config import PPO
 from metarims.gridworld.types import Observation
@@ -30,7 +32,7 @@ class Spans(NamedTuple):
     returns: Float[Array, "L P"]
     core: State
     """The recurrent state before each span: leading axis P."""
-    features: Float[Array, "L P D"] | None = None
+    features: Float[Array, "L P D"] | Elements | None = None
     """Outputs of the encoder, and ..."""
     core_outputs: Float[Array, "L P O"] | None = None
     """... of the core, where they are known (``precompute``)."""
@@ -43,25 +45,21 @@ def precompute(
     the encoder is frozen, the core's outputs where both are. The loss and its gradient stay the same."""
     if "encoder" in groups:
         return spans
-    features = encode(agent, mission_tokens, spans.observation)
+    tables, features = encode(agent, mission_tokens, spans.observation)
     if not agent.core.groups().keys().isdisjoint(groups):
         return spans._replace(features=features)
-    return spans._replace(core_outputs=unroll_core(agent, features, spans))
+    return spans._replace(core_outputs=agent.unroll_core(tables, features, spans.core, spans.is_first)[1][0])
 
 
 def encode(
     agent: Agent, mission_tokens: Int[Array, "num_missions L"], observation: Observation
-) -> Float[Array, "T P D"]:
-    """Features of the observations of spans."""
+) -> tuple[EmbeddingTables, Float[Array, "T P D"] | Elements]:
+    """Tables, and the features (or elements) of the observations of spans."""
     if not is_drawn(observation):
-        return agent.encode(agent.tables(mission_tokens), observation)
+        tables = agent.tables(mission_tokens)
+        return tables, agent.encode(tables, observation)
     tables, rows = read_spans(agent.encoder, observation.mission)
-    return agent.encode(tables, observation._replace(mission=rows))
-
-
-def unroll_core(agent: Agent, features: Float[Array, "L P D"], spans: Spans) -> Float[Array, "L P O"]:
-    """Outputs of the core for the features of spans."""
-    return unroll(agent.core, features, spans.core, spans.is_first)[1][0]
+    return tables, agent.encode(tables, observation._replace(mission=rows))
 
 
 def compute_loss(
@@ -73,9 +71,11 @@ def compute_loss(
     """
     core_outputs = spans.core_outputs
     if core_outputs is None:
-        known = spans.features
-        features = encode(agent, mission_tokens, spans.observation) if known is None else known
-        core_outputs = unroll_core(agent, features, spans)
+        if spans.features is None:
+            tables, features = encode(agent, mission_tokens, spans.observation)
+        else:
+            tables, features = agent.tables(mission_tokens), spans.features
+        core_outputs = agent.unroll_core(tables, features, spans.core, spans.is_first)[1][0]
     logits, value = agent.policy(core_outputs), agent.value(core_outputs)[..., 0]
     ratio = jnp.exp(take_log_prob(logits, spans.action) - spans.log_prob)
     policy_loss = compute_policy_loss(ratio, spans.advantage, ppo.clip, normalize=ppo.normalize_advantages, axes=axes)

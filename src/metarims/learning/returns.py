@@ -13,7 +13,7 @@ def compute_advantages(
     truncation_values: Float[Array, "T B"],
     bootstrap_value: Float[Array, " B"],
     *,
-    gamma: float,
+    gamma: Float[Array, ""] | float,
     gae_lambda: float,
 ) -> tuple[Float[Array, "T B"], Float[Array, "T B"]]:
     """Generalised advantages (Schulman et al., 2016) and the returns that they imply.

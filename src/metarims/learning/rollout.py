@@ -56,6 +56,8 @@ class Episodes(NamedTuple):
     returns: Float[Array, "*K"]
     successes: Int[Array, "*K"]
     length: Int[Array, "*K"]
+    success_length: Int[Array, "*K"]
+    """Steps of the successful ones."""
 
 
 class _Truncations(NamedTuple):
@@ -186,13 +188,15 @@ def count_episodes(
 ) -> Episodes:
     """Sums over the environments whose episode is ``done``; ``tasks``: which of K tasks each of them played."""
     if tasks is None:
-        return Episodes(done.sum(), jnp.where(done, returns, 0).sum(), success.sum(), jnp.where(done, length, 0).sum())
+        tasks = jnp.ones((done.shape[0], 1), bool)
+        return jax.tree.map(lambda sums: sums[0], count_episodes(done, returns, success, length, tasks))
     ends = done[:, None] & tasks
     return Episodes(
         number=ends.sum(0),
         returns=jnp.where(ends, returns[:, None], 0).sum(0),
         successes=(success[:, None] & tasks).sum(0),
         length=jnp.where(ends, length[:, None], 0).sum(0),
+        success_length=jnp.where(success[:, None] & tasks, length[:, None], 0).sum(0),
     )
 
 

@@ -31,6 +31,12 @@ RUN_ONCE = {"xla_backend_optimization_level": 0}
 Learned: TypeAlias = tuple[dict[str, Array], Fault]
 """Results of an update: the means of its losses, and its first fault."""
 
+LATEST_SUCCESSES = 100
+"""How many successful episodes their mean length looks back on (a moving average)."""
+
+REMAINS = 0.25
+"""What a reward at the end of a mean successful episode counts at its beginning (``PPO.discount``)."""
+
 RESEEDED = 2**31
 """Numbers from here on, folded into a key, give keys that no split of it gives."""
 
@@ -46,9 +52,12 @@ class TrainState(NamedTuple):
     key: PRNGKeyArray
     num_rollouts: Int[Array, ""]
     """How many rollouts there were."""
+    success_length: Float[Array, ""] | None
+    """Mean length of the latest successful episodes, where the discount depends on it (``PPO.discount``)."""
 
 
-SHARDED: Any = TrainState(agent=False, optimizers=False, actor=True, key=True, num_rollouts=False)  # pyright: ignore[reportArgumentType]
+_IS_SHARDED: dict[str, Any] = dict.fromkeys(TrainState._fields, False) | {"actor": True, "key": True}
+SHARDED = TrainState(**_IS_SHARDED)
 """What of a state belongs to a shard of environments."""
 
 
@@ -152,6 +161,11 @@ class Trainer:
         steps_per_rollout = self.learners[0].loop.rollout * self.config.ppo.num_envs
         return jax.lax.rsqrt(1 + num_rollouts * (steps_per_rollout / self.config.ppo.lr_decay_steps))
 
+    def gamma(self, success_length: Float[Array, ""] | None) -> Float[Array, ""] | float:
+        """The discount, given the mean length of successful episodes (``PPO.discount``)."""
+        gamma = self.config.ppo.gamma
+        return gamma if success_length is None else jnp.minimum(REMAINS ** (1 / success_length), gamma)
+
     @in_32_bits
     def make_agent(self, key: PRNGKeyArray) -> Agent:
         """A fresh agent for this task."""
@@ -167,11 +181,13 @@ class Trainer:
         key_agent, key_env, key_run = jax.random.split(key, 3)
         agent = self.make_agent(key_agent)
         optimizers = tuple(learner.init(agent) for learner in self.learners)
+        adapts = self.config.ppo.discount == "success_length"
+        length = jnp.float32(self.envs.max_steps) if adapts else None
         if self.config.ppo.shards == 1:
-            return TrainState(agent, optimizers, init_actor(agent, self.envs, key_env), key_run, jnp.int32(0))
+            return TrainState(agent, optimizers, init_actor(agent, self.envs, key_env), key_run, jnp.int32(0), length)
         keys_env, keys_run = (jax.random.split(key, self.config.ppo.shards) for key in (key_env, key_run))
         actors = jax.vmap(lambda key: init_actor(agent, self.envs, key))(keys_env)
-        return TrainState(agent, optimizers, actors, keys_run, jnp.int32(0))
+        return TrainState(agent, optimizers, actors, keys_run, jnp.int32(0), length)
 
     def _place(self, state: TrainState) -> TrainState:
         return self.layout.place(state, SHARDED)
@@ -203,6 +219,7 @@ class Trainer:
         """Act for one rollout, then let the timescales learn whose turn it is; skipped ones report zeros."""
         state, history = carry
         state, rollout, sums = self._act(state)
+        state = self._follow_lengths(state, sums[0])
         history = append_rollout(history, rollout)
         learned = []
         for index, learner in enumerate(self.learners):
@@ -228,11 +245,26 @@ class Trainer:
         )
         return state._replace(actor=actor, key=key, num_rollouts=state.num_rollouts + 1), rollout, sums
 
+    def _follow_lengths(self, state: TrainState, episodes: Episodes) -> TrainState:
+        """The state with the mean length of successful episodes moved towards that of a rollout's."""
+        if state.success_length is None:
+            return state
+        successes, steps = total((episodes.successes.sum(), episodes.success_length.sum()), self.layout.axes)
+        weight = 1 - (1 - 1 / LATEST_SUCCESSES) ** successes.astype(jnp.float32)
+        mean = steps / jnp.maximum(successes, 1)
+        return state._replace(success_length=state.success_length + weight * (mean - state.success_length))
+
     def _learn(self, state: TrainState, index: int, rollout: Rollout) -> tuple[TrainState, Learned]:
         key, key_learn = jax.random.split(state.key)
         tokens = self.envs.mission_tokens(state.actor.env)
         agent, optimizer, learned = self.learners[index].update(
-            state.agent, state.optimizers[index], tokens, rollout, key_learn, self.rate(state.num_rollouts)
+            state.agent,
+            state.optimizers[index],
+            tokens,
+            rollout,
+            key_learn,
+            self.rate(state.num_rollouts),
+            self.gamma(state.success_length),
         )
         optimizers = (*state.optimizers[:index], optimizer, *state.optimizers[index + 1 :])
         return state._replace(agent=agent, optimizers=optimizers, key=key), learned
