@@ -216,6 +216,12 @@ def unused_settings(config: Config) -> tuple[str, ...]:
         unused.append("encoder_speed")
     if config.ppo.lr_schedule == "constant":
         unused.append("ppo.lr_decay_steps")
+    if config.network.input == "set":
+        of_vectors = ("fusion", "film_layers", "feature_dim", "feature_rms_limit", "mission_init_scale")
+        unused += [f"network.{name}" for name in of_vectors]
+    elif config.network.fusion == "concat" or not config.network.mission_dim:
+        unused.append("network.film_layers")
+    unused += [f"core.{name}" for name in core.unused_with(config.network.input)]
     unused += [f"lr_multipliers.{group}" for group in ("modules", "attention") if group not in core.groups]
     return tuple(unused)
 

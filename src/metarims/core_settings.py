@@ -28,6 +28,11 @@ class CoreSettings:
         """Fields that change nothing, given the others."""
         return ()
 
+    def unused_with(self, input: str) -> tuple[str, ...]:
+        """Fields that change nothing where the input is a vector, or a set (``network.input``)."""
+        del input
+        return ()
+
 
 @dataclass(frozen=True)
 class RIMSettings(CoreSettings):
@@ -98,6 +103,9 @@ class RIMSettings(CoreSettings):
             unused += ("communication_temperature",)
         return unused
 
+    def unused_with(self, input: str) -> tuple[str, ...]:
+        return ("key_init_scale",) if input == "set" else ()
+
 
 @dataclass(frozen=True)
 class LSTMSettings(CoreSettings):
@@ -116,6 +124,9 @@ class LSTMSettings(CoreSettings):
 
     def check(self) -> None:
         require_positive("core", self, ("hidden_dim", "input_heads", "key_dim", "value_dim"))
+
+    def unused_with(self, input: str) -> tuple[str, ...]:
+        return () if input == "set" else ("input_heads", "key_dim", "value_dim")
 
 
 CORES: dict[str, type[CoreSettings]] = {"rim": RIMSettings, "lstm": LSTMSettings}

@@ -25,6 +25,7 @@ PRESETS: dict[str, Config] = {
         ppo=PPO(
             num_envs=64,
             gamma=0.99,
+            discount="constant",
             gae_lambda=0.99,
             clip=0.2,
             clip_value=True,

@@ -1,6 +1,8 @@
 """The studies: every figure and table of the paper, two questions that it raises without an experiment, two experiments
 of ours about transfer, and the demonstration."""
 
+import itertools
+
 from metarims.errors import unknown_name
 from metarims.studies import hypotheses, measures
 from metarims.studies.experiments import (
@@ -10,12 +12,14 @@ from metarims.studies.experiments import (
     NINE,
     OBSTACLES,
     PUT_NEAR,
+    RUNGS,
     TALKING,
     activities,
     adaptation,
     curriculum,
     each,
     forgetting,
+    ladder,
     sparsity,
     transfers,
 )
@@ -307,6 +311,18 @@ _ALL = (
                 "modular",
                 conditions=HALLWAYS[1:2],
             ),
+        ),
+        ("curves", "points"),
+    ),
+    Study(
+        "ladder",
+        "From the LSTM to modules",
+        "about section 2.1",
+        "The paper compares whole agents; what each ingredient of theirs is worth, it does not measure.",
+        ladder,
+        tuple(
+            compare(f"{after} learns faster than {before}", _AREA, after, before)
+            for before, after in itertools.pairwise(RUNGS)
         ),
         ("curves", "points"),
     ),

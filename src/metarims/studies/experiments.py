@@ -1,6 +1,7 @@
 """The plans of each study: which agents train on which tasks, and what is measured."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from metarims.presets import preset
 from metarims.studies import measures
@@ -25,6 +26,33 @@ HALLWAYS = tuple(f"MiniGrid-MemoryS{size}-v0" for size in (7, 9, 11, 13))
 TALKING = ("BabyAI-GoToLocal-v0", "BabyAI-PickupDist-v0", "MiniGrid-DoorKey-5x5-v0", "MiniGrid-MemoryS7-v0")
 """Tasks on which modules are ablated."""
 CURRICULUM = ("BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0", "BabyAI-GoToRedBall-v0", "BabyAI-GoToLocal-v0")
+
+LADDER = ("BabyAI-GoToLocal-v0", "MiniGrid-DoorKey-5x5-v0", "BabyAI-PickupDist-v0", "MiniGrid-MemoryS7-v0")
+LADDER_FRAMES = 100_000
+"""Environment steps, at most, of a rung of the ladder."""
+
+_ONE = {"core.num_modules": 1, "core.num_active": 1, "core.module_dim": 128, "core.communication_heads": 0}
+_MANY = {"core.num_active": 5, "core.communication_heads": 0}
+_UNGATED = {"core.value_dim": 0, "core.input_gate": "none"}
+RUNGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "LSTM": ("vanilla", {}),
+    "one module": ("modular", _ONE | _UNGATED),
+    "and values": ("modular", _ONE | {"core.input_gate": "none"}),
+    "and a null slot": ("modular", _ONE),
+    "and five modules": ("modular", _MANY),
+    "and selection": ("modular", {"core.communication_heads": 0}),
+    "and communication": ("modular", {}),
+    "and two timescales": ("metarims", {}),
+    "and a set": ("metarims", {"network.input": "set"}),
+}
+"""From the LSTM to the RIM, one ingredient at a time: agent and settings. One module without gate, values and
+communication is the LSTM."""
+BESIDE: dict[str, tuple[str, dict[str, Any]]] = {
+    "LSTM and a set": ("vanilla", {"network.input": "set"}),
+    "five modules, no gate": ("modular", _MANY | {"core.input_gate": "none"}),
+    "five modules, softmax over modules": ("modular", _MANY | {"core.input_gate": "modules"}),
+}
+"""Steps to the side of the ladder."""
 
 
 def each(agents: Sequence[str], tasks: Sequence[str], scale: Scale, *measure: Measure) -> tuple[Plan, ...]:
@@ -84,6 +112,22 @@ def sparsity(scale: Scale) -> tuple[Plan, ...]:
         for ratio in ratios
     )
     return active + slow
+
+
+def ladder(scale: Scale) -> tuple[Plan, ...]:
+    """Every rung of the ladder from the LSTM to the RIM, and the steps to its side, on four tasks."""
+    rungs = RUNGS if scale.name == "smoke" else RUNGS | BESIDE
+    return tuple(
+        Plan(
+            label,
+            agent,
+            (Stage(task, {"frames": min(LADDER_FRAMES, scale.frames(task))}),),
+            (measures.learning,),
+            settings,
+        )
+        for task in (LADDER[:1] if scale.name == "smoke" else LADDER)
+        for label, (agent, settings) in rungs.items()
+    )
 
 
 def forgetting(scale: Scale) -> tuple[Plan, ...]:
