@@ -128,10 +128,11 @@ def test_parameters_are_counted_by_hand():
     assert lstm["value"] == 6 * 5 + 5 + 5 * 1 + 1
     assert rim["modules"] == 3 * 16 * (4 + 4 + 1)
     read = 3 * (4 + 1) * 4 + 8 * 4 + 8 * 4
-    talk = 3 * 4 * 4 * 4
+    talk = 3 * 4 * 4 * 4 + 2
     assert rim["attention"] == read + talk
     words = (len(VOCABULARY) + 1) * 3 + 3 * 12 + 4 * 12 + 12
-    assert rim["encoder"] == lstm["encoder"] == 192 * 4 + 4 + words + 4 * 8 + 49 * 4 * 8 + 4 * 8 + 8
+    film = 4 * 2 * 8 + 4 * 4 + 4
+    assert rim["encoder"] == lstm["encoder"] == 192 * 4 + 4 + words + film + 49 * 4 * 8 + 4 * 8 + 8
 
 
 def test_a_fresh_policy_hardly_prefers_any_action(history):

@@ -78,7 +78,10 @@ def test_a_core_that_multiplies_by_itself_learns_too() -> None:
         def reset(self, state, done):
             return zero_where(done, state)
 
-    core, x = Leaky(FEATURES, 8, key=jax.random.key(0)), jax.random.normal(jax.random.key(1), (STEPS, ENVS, FEATURES))
+    core, x = (
+        Leaky(FEATURES, LSTMSettings(8), key=jax.random.key(0)),
+        jax.random.normal(jax.random.key(1), (STEPS, ENVS, FEATURES)),
+    )
     is_first, state = jnp.zeros((STEPS, ENVS), bool), core.initial_state(ENVS)
     with fast_gradients():
         found = jax.grad(lambda core: (unroll(core, x, state, is_first)[1][0] ** 2).sum())(core)

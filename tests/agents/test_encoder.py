@@ -211,7 +211,7 @@ def test_the_mission_modulates_the_picture_only_by_film():
     """Appended, a mission shifts the dense layer's input alike for all pictures; by FiLM it does not."""
     assert make_encoder("concat").film is None
     film = make_encoder().tables(TOKENS[:2]).film
-    assert film.shape == (2, 10)
+    assert film.shape == (2, 20)  # Scale and shift of five channels in two layers.
     assert (film[0] != film[1]).any()
     assert make_encoder("concat").tables(TOKENS[:2]).film is None
 
