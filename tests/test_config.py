@@ -18,7 +18,7 @@ from metarims.upgrade import upgrade_config
 FAST, SLOW = Loop(span=20, rollout=40, minibatches=8), Loop(span=80, rollout=80, minibatches=8)
 BASE = Config(fast=FAST, slow=SLOW, ppo=PPO(num_envs=64), core=RIMSettings(num_modules=5, num_active=3))
 SIZES = ("image_dim", "word_dim", "feature_dim")
-CORE_SIZES = ("num_modules", "num_active", "module_dim", "input_heads", "key_dim", "value_dim", "communication_dim")
+CORE_SIZES = ("num_modules", "num_active", "module_dim", "input_heads", "key_dim", "communication_dim")
 
 
 def fast(**changes):
@@ -261,14 +261,33 @@ BEFORE = {
 @pytest.mark.parametrize("agent", RULES)
 def test_settings_of_before_are_read(agent):
     config = from_dict(Config, upgrade_config(BEFORE | {"agent": agent}))
-    rim = RIMSettings(4, 2, 12, "gru", 2, 10, 20, 3, 15, True, "fixed", 0.25, 0.75, communication_norm=False)
-    network = Network(8, 7, 9, "concat", 16, 0.5, mission_init_scale=0.5, head_dim=11)
+    rim = RIMSettings(
+        *(4, 2, 12, "gru", 2, 10, 20),
+        communication_heads=3,
+        communication_dim=15,
+        communication_gate=True,
+        router="fixed",
+        key_init_scale=0.25,
+        message_init_scale=0.75,
+        communication_norm=False,
+    )
+    network = Network(
+        image_dim=8,
+        word_dim=7,
+        mission_dim=9,
+        fusion="concat",
+        film_layers=1,
+        feature_dim=16,
+        feature_rms_limit=0.5,
+        mission_init_scale=0.5,
+        head_dim=11,
+    )
     attention = 0.3 * 0.1 / 0.25 if agent == "slowlr" else 0.3
     assert config == Config(
         agent=agent,
         network=network,
         core=rim if RULES[agent].core == "rim" else LSTMSettings(24),
-        ppo=PPO(lr_decay_steps=1234),
+        ppo=PPO(lr_decay_steps=1234, discount="constant"),
         lr_multipliers=LRMultipliers(attention=attention, policy=2.0),
         recurrent_state="carry",
     )
