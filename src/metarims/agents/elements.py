@@ -116,14 +116,14 @@ class ElementTable(eqx.Module):
     def read(self, queries: Float[Array, "B Q k"], inputs: ElementInputs) -> ElementReading:
         """Attend to the elements by each of the queries."""
         num_envs, num_queries, _ = queries.shape
-        by_row = self.rows is not None and not _are_features(inputs.cells)
-        table = jnp.concatenate([self.place, self.rows]) if by_row else self.place
+        rows = None if _are_features(inputs.cells) else self.rows
+        table = self.place if rows is None else jnp.concatenate([self.place, rows])
         keys, values = jnp.split(table, [self.key_dim], axis=-1)
         queries = queries * (_inverse_length(queries) * jnp.exp(-self.log_temperature))[..., None]
         products = multiply(queries.reshape(-1, self.key_dim), keys.T).reshape(num_envs, num_queries, -1)
         products = jnp.swapaxes(products, 1, 2)
         scores = products[:, :NUM_CELLS]
-        if by_row:
+        if rows is not None:
             scores = scores + take_rows(products[:, NUM_CELLS:], inputs.cells)
         else:
             scores = scores + jnp.einsum("bqk,bek->beq", queries, inputs.cells[..., : self.key_dim])
@@ -136,11 +136,11 @@ class ElementTable(eqx.Module):
         norm = weights.sum(1, keepdims=True)
         attention = weights / norm
         on_rows = on_cells = attention[:, :NUM_CELLS]
-        if by_row:
+        if rows is not None:
             on_rows = jnp.concatenate([on_cells, add_rows(on_cells, inputs.cells, len(table) - NUM_CELLS)], axis=1)
         read = multiply(jnp.swapaxes(on_rows, 1, 2).reshape(-1, len(table)), values)
         read = read.reshape(num_envs, num_queries, -1)
-        if not by_row:
+        if rows is None:
             read = read + jnp.einsum("beq,bev->bqv", on_cells, inputs.cells[..., self.key_dim :])
         if inputs.mission is not None:
             read = read + attention[:, NUM_CELLS, :, None] * inputs.mission[:, None, self.key_dim :]
