@@ -207,7 +207,7 @@ class RIMCore(eqx.Module):
         elements = self._average(jax.lax.stop_gradient(strength[..., None] * weights)).mean(2)
         return gates, scores, self._average(strength), jnp.swapaxes(elements, 0, 1)
 
-    def _average(self, x: Float[Array, "M *rest"]) -> Float[Array, "M *rest"]:
+    def _average(self, x: Float[Array, "M B *rest"]) -> Float[Array, "M B *rest"]:
         """The same, or the mean over modules (``average_input``)."""
         return jnp.broadcast_to(x.mean(0), x.shape) if self.average_input else x
 
