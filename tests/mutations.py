@@ -125,9 +125,27 @@ MUTATIONS = (
         "gridworld/test_obstacles.py",
     ),
     Mutation(
+        "gridworld/physics",
+        "known=jnp.where(action == DROP, meant, told.known)",
+        "known=meant",
+        "gridworld/test_instructions.py",
+    ),
+    Mutation(
+        "gridworld/instructions",
+        "looked = jnp.stack([before.step_count > 0] * 2 + [first_done] * 2)",
+        "looked = jnp.ones(SLOTS, bool)",
+        "gridworld/test_instructions.py",
+    ),
+    Mutation(
+        "agents/reading",
+        "(tokens[1:] != tokens[:-1]).any(-1)",
+        "(tokens[1:] != tokens[:-1]).all(-1)",
+        "learning/test_reading.py",
+    ),
+    Mutation(
         "gridworld/mixture",
-        "mission=jnp.asarray(self.mission_rows[source])[state.mission]",
-        "mission=state.mission",
+        "else jnp.asarray(self.mission_rows[source])[state.mission]",
+        "else state.mission",
         "gridworld/test_mixture.py",
     ),
     Mutation(
