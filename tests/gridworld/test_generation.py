@@ -12,8 +12,10 @@ from tests.gridworld.selection import ALL, KINDS, ROOMS
 from tests.gridworld.statistics import count, farama_levels, our_levels, p_value, worst
 from tests.gridworld.toys import numbered
 
+from metarims.errors import UserError
 from metarims.gridworld import make
 from metarims.gridworld.prng import RandomStream
+from metarims.gridworld.registry import LEVELS
 
 pytestmark = pytest.mark.usefixtures("quick_module")
 
@@ -120,6 +122,14 @@ def test_an_attempt_reads_as_many_random_numbers_as_were_counted(id: str) -> Non
     if level.num_draws:
         with pytest.raises(IndexError):
             jax.eval_shape(level.draw, bits(level.num_draws - 1))
+
+
+def test_a_users_level_that_is_never_accepted_is_refused(monkeypatch) -> None:
+    for kept, id in ((0, "Never-v0"), (1, "Seldom-v0")):
+        monkeypatch.setitem(LEVELS, id, lambda id, kept=kept: numbered(kept=kept, id=id))
+    assert make("Seldom-v0").id == "Seldom-v0"
+    with pytest.raises(UserError, match=r"Of 4,096 levels of Never-v0 .* accepted none"):
+        make("BabyAI-GoToObj-v0+Never-v0")
 
 
 def test_reading_too_many_random_numbers_is_an_error() -> None:

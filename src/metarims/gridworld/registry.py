@@ -95,6 +95,9 @@ LEVELS: dict[str, Callable[[str], Level]] = {
 }
 
 
+_OURS = frozenset(LEVELS)
+"""Those without levels that users add."""
+
 Kind = Literal["level", "mixture", "host"]
 
 
@@ -183,7 +186,10 @@ def describe_failure(error: BaseException) -> str:
 
 @cache
 def _make_level(id: str) -> Level:
-    return LEVELS[id](id)
+    level = LEVELS[id](id)
+    if id not in _OURS:
+        level.check_accepted()
+    return level
 
 
 @cache

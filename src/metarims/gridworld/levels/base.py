@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, PRNGKeyArray, UInt32
 
+from metarims.errors import UserError
 from metarims.gridworld.missions import BABYAI_VOCABULARY, MAX_WORDS, VOCABULARY, split_words, tokenize
 from metarims.gridworld.physics import ACTIONS
 from metarims.gridworld.precision import in_32_bits
@@ -15,6 +16,9 @@ from metarims.gridworld.prng import RandomStream
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import EMPTY, WALL
+
+ATTEMPTS = 4096
+"""Of a user's own level, before it is played."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +112,18 @@ class Level:
         """The shapes of one state of this level."""
         bits = jax.ShapeDtypeStruct((self.num_draws,), jnp.uint32)
         return jax.eval_shape(lambda bits: self.draw(bits)[0], bits)
+
+    @in_32_bits
+    def check_accepted(self) -> None:
+        """Raise ``UserError`` if no attempt of many is accepted: to draw a level would take for ever."""
+        bits = jax.random.bits(jax.random.key(0), (ATTEMPTS, self.num_draws))
+        if not jax.jit(jax.vmap(lambda bits: self.draw(bits)[1]))(bits).any():
+            raise UserError(
+                f"Of {ATTEMPTS:,} levels of {self.id} that were drawn its attempt accepted none: let it return True "
+                "for those that can be played.",
+                field="env",
+                value=self.id,
+            )
 
     @in_32_bits
     def draw(self, bits: UInt32[Array, " n"]) -> tuple[EnvState, Bool[Array, ""]]:
