@@ -126,7 +126,10 @@ def asked(monkeypatch):
     return configs
 
 
-@pytest.mark.parametrize(("written", "seeds"), [("2048", ["0", "1e1"]), ("2_048", ["0,10"]), ("2.048e3", ["0,", "10"])])
+@pytest.mark.parametrize(
+    ("written", "seeds"),
+    [("2048", ["0", "1e1"]), ("2_048", ["0,10"]), ("2.048e3", ["0,", "10"]), ("2.048k", ["0", "0.01k"])],
+)
 def test_whole_numbers_as_people_write_them(written, seeds, asked, tmp_path):
     succeeds("train", "--frames", written, "--seeds", *seeds, "--out", tmp_path / "run")
     assert (asked[0].frames, asked[0].seeds) == (2048, (0, 10))
@@ -238,6 +241,12 @@ def test_plot_draws_a_run(trained_run, run_copy, tmp_path, monkeypatch):
     text = succeeds("plot", "run", trained_run, "--metric", "fast/value_loss", "--out", "new/curves.svg")
     assert "Wrote new/curves.svg" in text
     assert Path("new/curves.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_plot_lists_metrics(trained_run):
+    names = succeeds("plot", trained_run, "--list").split()
+    assert {"success", "return", "fast/entropy"} <= set(names)
+    assert not {"agent", "seed", "env_steps"} & set(names)
 
 
 def test_what_cannot_be_plotted(run_copy, tmp_path, monkeypatch):

@@ -136,7 +136,7 @@ def _check_core_flags(arguments: list[str], config: Config) -> None:
 
 
 def _whole_numbers(asked: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
-    """How integer flags are read: also 1e6 and 1_000_000; several of them also separated by commas."""
+    """How integer flags are read: also 1e6, 1_000_000 and 100k; several of them also separated by commas."""
     if asked.type not in (int, tuple[int, ...]):
         return None
     one = asked.type is int
@@ -172,13 +172,16 @@ def _split(words: list[str]) -> list[str]:
 
 
 def _whole(word: str) -> int:
+    """Also 1e6, 1_000_000, 100k and 1.5M."""
+    factor = {"k": 10**3, "m": 10**6}.get(word[-1:].lower(), 1)
+    word, written = word if factor == 1 else word[:-1], word
     for read in (int, float):
         try:
-            if (number := read(word)) == int(number):
+            if (number := read(word) * factor) == int(number):
                 return int(number)
         except (ValueError, OverflowError):
             pass
-    raise ValueError(f"{word} is not a whole number, such as 20000 or 2e4.")
+    raise ValueError(f"{written} is not a whole number, such as 20000, 2e4 or 20k.")
 
 
 if __name__ == "__main__":

@@ -21,14 +21,20 @@ class PlotCommand:
     metric: Annotated[str, flag("NAME")] = ""
     """Metric of metrics.jsonl (default: success and return); docs/metrics.md explains them."""
 
+    list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the names of the runs' metrics instead."""
+
     def run(self, command: str) -> int:
         from metarims.views.plots import check_ending, save_figure
-        from metarims.views.run_plot import left_out, plot_runs, read_runs
+        from metarims.views.run_plot import left_out, metric_names, plot_runs, read_runs
 
         check_file(self.out, "--out")
         if self.out:
             check_ending(self.out)
         runs = read_runs(self.paths)
+        if self.list:
+            print("\n".join(metric_names(runs)))
+            return 0
         figure = plot_runs(runs, self.metric)
         for path in left_out(runs, self.metric):
             print(f"Note: {path} is left out: it has no values of {self.metric or 'success or return'}.")

@@ -59,7 +59,7 @@ def plot_runs(runs: Sequence[Run], metric: str = "") -> Figure:
     One row of panels per task; an agent has one colour in all. Runs without ``metric`` are left out; ``UserError`` if
     no run has it.
     """
-    known = dict.fromkeys(name for run in runs for row in run.rows for name in row if name not in _COUNTERS)
+    known = metric_names(runs)
     if metric and metric not in known:
         raise unknown_name("metric", metric, known)
     measures = (metric,) if metric else MEASURES
@@ -93,6 +93,11 @@ def _panels(runs: Sequence[Run], measures: Sequence[str]) -> dict[str, dict[str,
             if by_label := curves(rows, measure):
                 panels.setdefault(env, {})[measure] = by_label
     return panels
+
+
+def metric_names(runs: Sequence[Run]) -> list[str]:
+    """The metrics that any of the runs has."""
+    return list(dict.fromkeys(name for run in runs for row in run.rows for name in row if name not in _COUNTERS))
 
 
 def left_out(runs: Sequence[Run], metric: str) -> list[Path]:
