@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, UInt8
 
 from metarims.gridworld.physics import door_parts
-from metarims.gridworld.state import heading
 from metarims.gridworld.tiles import AGENT, CODE, DOOR, KEY
 
 ANY = -1
@@ -36,13 +35,3 @@ def matching(grid: UInt8[Array, "*n"], kind: Any = ANY, color: Any = ANY) -> Boo
 
 PLACES = ("", " on your left", " on your right", " in front of you", " behind you")
 """Where something is as seen from the agent; the first is anywhere."""
-
-
-def placed(shape: tuple[int, int], x: Any, y: Any, direction: Any, place: Any) -> Bool[Array, "W H"]:
-    """The cells at a place (number in ``PLACES``) as seen from an agent."""
-    away_x = jnp.arange(shape[0])[:, None] - jnp.asarray(x).astype(jnp.int32)
-    away_y = jnp.arange(shape[1])[None, :] - jnp.asarray(y).astype(jnp.int32)
-    dx, dy = (step.astype(jnp.int32) for step in heading(jnp.asarray(direction)))
-    ahead, aside = away_x * dx + away_y * dy, away_y * dx - away_x * dy
-    at = jnp.stack([jnp.ones(shape, bool), aside < 0, aside > 0, ahead > 0, ahead < 0])
-    return at[place]

@@ -16,7 +16,7 @@ from metarims.gridworld.levels.placing import distinct
 from metarims.gridworld.levels.rooms import LEFT, NUM_COLORS, RIGHT, RoomGrid, RoomLevel, Thing, together
 from metarims.gridworld.missions import BABYAI_VOCABULARY, OBJECTS, THINGS, naming
 from metarims.gridworld.prng import multiply_high
-from metarims.gridworld.state import Instruction, heading
+from metarims.gridworld.state import Instruction
 from metarims.gridworld.tiles import COLORS, KINDS
 
 
@@ -45,23 +45,12 @@ class Actions(NamedTuple):
         return jnp.concatenate([self.verbs != NOTHING, self.verbs == PUT_NEXT])
 
 
-def at_places(rooms: RoomGrid, things: Thing) -> Bool[Array, "5 n"]:
-    """Which things are at each of the ``PLACES``, as seen by the agent, in its room."""
-    side = rooms.size - 1
-    left, top = rooms.x // side * side, rooms.y // side * side
-    in_room = (things.x >= left) & (things.x <= left + side) & (things.y >= top) & (things.y <= top + side)
-    dx, dy = (step.astype(jnp.int32) for step in heading(jnp.asarray(rooms.direction)))
-    away_x, away_y = things.x - rooms.x, things.y - rooms.y
-    ahead, aside = away_x * dx + away_y * dy, away_y * dx - away_x * dy
-    return jnp.stack([in_room | True, *(in_room & test for test in (aside < 0, aside > 0, ahead > 0, ahead < 0))])
-
-
 def find_matching(rooms: RoomGrid, described: Description) -> Bool[Array, "k n"]:
     """Which of all things (``RoomGrid.things``) each description means."""
     things = rooms.things()
     right = (described.kind[:, None] == things.kind) & jnp.asarray(things.exists)
     right &= (described.color[:, None] == ANY) | (described.color[:, None] == things.color)
-    return right & at_places(rooms, things)[described.place]
+    return right & rooms.at_places(things.x, things.y)[described.place]
 
 
 def instruct(rooms: RoomGrid, actions: Actions, num_words: int = 0) -> None:
@@ -203,7 +192,7 @@ class Grammar:
             counts &= (locked.room < 0) | ~locked.holds(rooms, things)
         kinds = jnp.arange(len(KINDS) + 1)[:, None] == things.kind
         colors = jnp.concatenate([jnp.arange(NUM_COLORS)[:, None] == things.color, jnp.ones((1, len(counts)), bool)])
-        places = at_places(rooms, things) if self.locations else jnp.ones((1, len(counts)), bool)
+        places = rooms.at_places(things.x, things.y) if self.locations else jnp.ones((1, len(counts)), bool)
         fits = (kinds[:, None, None] & colors[:, None] & places & counts).any(-1)  # [4, 7, 5]
         weights = jnp.where(fits, jnp.array([4, 1, 1, 1, 1]) if self.locations else 1, 0)
 

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int32, UInt8, UInt32
 
-from metarims.gridworld.descriptions import A_DOOR, ANY, matching, placed
+from metarims.gridworld.descriptions import A_DOOR, ANY, matching
 from metarims.gridworld.levels.base import Level
 from metarims.gridworld.levels.placing import distinct, nth, place
 from metarims.gridworld.prng import RandomStream, multiply_high
-from metarims.gridworld.state import EnvState, Instruction, new_state
+from metarims.gridworld.state import EnvState, Instruction, heading, new_state
 from metarims.gridworld.tiles import AGENT, COLORS, DOOR, EMPTY, KEY, KINDS, TARGET, WALL
 
 RIGHT, DOWN, LEFT, UP = range(4)
@@ -266,12 +266,19 @@ class RoomGrid:
         found = matching(self.grid, kind, color)
         if isinstance(place, int) and place == 0:
             return found
+        return found & self.at_places(jnp.arange(self.width)[:, None], jnp.arange(self.height))[place]
+
+    def at_places(self, x: Any, y: Any) -> Bool[Array, "5 *n"]:
+        """Which cells (x, y) are at each of the ``PLACES`` as seen by the agent: anywhere; or in its room, walls
+        included, and on its left, on its right, before or behind it."""
         side = self.size - 1
         left, top = self.x // side * side, self.y // side * side
-        x, y = jnp.arange(self.width)[:, None], jnp.arange(self.height)
         in_room = (x >= left) & (x <= left + side) & (y >= top) & (y <= top + side)
-        located = in_room & placed(self.grid.shape, self.x, self.y, self.direction, place)
-        return found & (located | (jnp.asarray(place) == 0))
+        dx, dy = (step.astype(jnp.int32) for step in heading(jnp.asarray(self.direction)))
+        away_x, away_y = x - self.x, y - self.y
+        ahead, aside = away_x * dx + away_y * dy, away_y * dx - away_x * dy
+        tests = aside < 0, aside > 0, ahead > 0, ahead < 0
+        return jnp.stack([jnp.ones_like(in_room), *(in_room & test for test in tests)])
 
     def mark(
         self, kind: Number = ANY, color: Number = ANY, place: Number = 0, *, flag: int = TARGET
