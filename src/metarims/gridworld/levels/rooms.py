@@ -268,7 +268,7 @@ class RoomGrid:
             return found
         return found & self.at_places(jnp.arange(self.width)[:, None], jnp.arange(self.height))[place]
 
-    def at_places(self, x: Any, y: Any) -> Bool[Array, "5 *n"]:
+    def at_places(self, x: Any, y: Any) -> Bool[Array, "5 ..."]:
         """Which cells (x, y) are at each of the ``PLACES`` as seen by the agent: anywhere; or in its room, walls
         included, and on its left, on its right, before or behind it."""
         side = self.size - 1
