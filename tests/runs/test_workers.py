@@ -169,7 +169,7 @@ def test_a_dead_ray_cluster_is_a_sentence(address, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     start = time.monotonic()
     with pytest.raises(UserError, match=f"No Ray cluster answers at {address}: connection refused"):
-        workers.RayCluster(address, 1, 1, 0).__enter__()
+        workers.RayCluster(address, 1, 1.0, 0.0).__enter__()
     assert time.monotonic() - start < 30, "most of it Ray's import"
 
 

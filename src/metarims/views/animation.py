@@ -33,7 +33,9 @@ def check_request(tile: int, fps: float, *, film: bool) -> None:
         raise UserError("--mp4 needs ffmpeg, which is not installed: install it, or use --gif.", field="mp4")
 
 
-def write_gif(path: Path, episodes: Sequence[EpisodeRecord], labels: Sequence[str], tile: int, fps: float) -> None:
+def write_gif(
+    path: str | Path, episodes: Sequence[EpisodeRecord], labels: Sequence[str], tile: int, fps: float
+) -> None:
     """Write the episodes, one after another, as a GIF that repeats; ``tile``: pixels of a cell."""
     stills = [(Image.fromarray(frame).quantize(128), ends) for frame, ends in draw_frames(episodes, labels, tile)]
     durations = [round(1000 * (max(PAUSE, 1 / fps) if ends else 1 / fps)) for _, ends in stills]
