@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from tests.conftest import CACHE
 
 from metarims import __version__, cli, presets
 from metarims.cli import expand_home
-from metarims.commands.common import program
+from metarims.commands.common import program, status
 from metarims.commands.train import TrainCommand
 from metarims.errors import UserError
 from metarims.runs.folder import read_config
@@ -527,3 +528,17 @@ def test_interrupted_from_the_keyboard(monkeypatch):
     done = metarims("doctor")
     assert done.returncode == 130
     assert "interrupted" in done.stderr
+
+
+def test_what_a_terminal_shows_while_it_waits(monkeypatch):
+    """What is done, and for how long; names are no markup."""
+    shown = io.StringIO()
+    monkeypatch.setattr(shown, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", shown)
+    with status("Starting [x]") as change:
+        time.sleep(0.3)
+        change("Playing y[/z]")
+        time.sleep(0.3)
+    assert "Starting [x] ... 0 s" in shown.getvalue()
+    assert "Playing y[/z] ... " in shown.getvalue()

@@ -39,12 +39,18 @@ def file_name(env: str) -> str:
 
 @contextmanager
 def status(what: str) -> Iterator[Callable[[str], None]]:
-    """Show on a terminal what is running; yields a function that changes the text."""
+    """Show on a terminal what is running, and for how long; yields a function that changes the text."""
     from rich.console import Console
-    from rich.markup import escape
 
-    with Console(stderr=True).status(escape(what)) as display:
-        yield lambda now: display.update(escape(now))
+    from metarims.runs.progress import Waiting
+
+    waiting = Waiting(f"{what} ...")
+
+    def change(now: str) -> None:
+        waiting.what = f"{now} ..."
+
+    with Console(stderr=True).status(waiting):
+        yield change
 
 
 @contextmanager
@@ -60,10 +66,11 @@ def output(what: str, path: Path, hint: str) -> Iterator[None]:
 
 def prepare_jax() -> None:
     """Check that JAX has a device, and enable the compile cache."""
-    from metarims.runtime import check_devices
+    with status("Starting JAX"):
+        from metarims.runtime import check_devices
 
-    check_devices()
-    enable_cache()
+        check_devices()
+        enable_cache()
 
 
 def enable_cache() -> None:

@@ -30,14 +30,14 @@ class ReportCommand(AgentFlags):
 
     def run(self, command: str) -> int:
         check_file(self.out, "--out")
+        paths = self.locate(self.paths)
+        prepare_jax()
         from metarims.evaluation.recording import record_agents
         from metarims.evaluation.tables import POLICIES, evaluate_agents, print_table
         from metarims.gridworld import is_native
         from metarims.views.run_plot import read_runs
         from metarims.views.run_report import write_run_report
 
-        paths = self.locate(self.paths)
-        prepare_jax()
         experiments = self.load(paths)
         results, records = [], []
         with status("Playing") as on_progress:

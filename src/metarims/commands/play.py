@@ -113,13 +113,13 @@ class EvaluateCommand(AgentFlags):
         check_file(self.json, "--json")
         if self.json_episodes and not self.json:
             raise UserError("--json-episodes needs a file: add --json FILE.", field="--json-episodes")
-        from metarims.evaluation.tables import POLICIES, evaluate_experiments, print_table, write_json
-
         alone = self.agent == EXPERT and not self.paths
         paths = [] if alone else self.locate(self.paths)
         if alone:
             self._check_expert()
         prepare_jax()
+        from metarims.evaluation.tables import POLICIES, evaluate_experiments, print_table, write_json
+
         experiments = {} if alone else self.load(paths)
         policies = POLICIES if self.policy == "both" else (self.policy,)
         asked = experiments, self.env, self.backend, self.episodes, policies, self.seed
@@ -192,10 +192,10 @@ class ViewCommand(AgentFlags):
         return self._view_random() if self.random else self._view_agents()
 
     def _view_agents(self) -> int:
-        from metarims.evaluation.recording import record_agents
-
         paths = self.locate(self.paths, alternative="; or --random --env ID for a random agent")
         prepare_jax()
+        from metarims.evaluation.recording import record_agents
+
         experiments = self.load(paths)
         how = ", ".join(self.ablation.describe(self.policy))
         episodes, labels, envs = [], [], []

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from metarims.commands.common import conflict, file_name, flag, prepare_jax, program
+from metarims.commands.common import conflict, file_name, flag, prepare_jax, program, status
 from metarims.commands.study import StudyRunCommand
 from metarims.config import Config, for_agent, unused_settings
 from metarims.presets import PRESETS, preset
@@ -48,12 +48,13 @@ class TrainCommand:
         out = self.out or Path("runs") / f"{self.config.agent}-{file_name(self.config.env)}"
         check_folder_name(out)
         with StopRequest() as stop:  # Before the slow imports, so that an early Ctrl-C is handled too.
-            from metarims.learning.trainer import make_trainer
-            from metarims.runs.callbacks import Callbacks
-            from metarims.runs.hosts import Hosts, leads
-            from metarims.runs.loggers import Loggers
-            from metarims.runs.progress import Progress
-            from metarims.runs.training import train
+            with status(f"Starting {self.config.agent} on {self.config.env}"):
+                from metarims.learning.trainer import make_trainer
+                from metarims.runs.callbacks import Callbacks
+                from metarims.runs.hosts import Hosts, leads
+                from metarims.runs.loggers import Loggers
+                from metarims.runs.progress import Progress
+                from metarims.runs.training import train
 
             self._note_unused_settings()
             share_processor(Hosts(self.hosts, self.host, self.coordinator).connect(self.devices))
