@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from metarims.agents.agent import make_agent
+from metarims.config import PPO
 from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.errors import UserError
 from metarims.evaluation.ablations import Ablation
 from metarims.evaluation.modules import replay
-from metarims.evaluation.recording import record_agents, record_episodes, record_random
+from metarims.evaluation.recording import add_advantages, record_agents, record_episodes, record_random
 from metarims.gridworld import VOCABULARY, make, tiles, tokenize
 from metarims.gridworld.tiles import AGENT, LAVA, WALL
 from metarims.gridworld.types import Observation
@@ -165,7 +166,7 @@ def test_agents_are_recorded_as_they_are_asked_to_play(agent, backend):
 def test_advantages_are_those_of_training(agent, backend):
     """By hand: A = delta + gamma lambda A', and 0 after a terminal step."""
     config = dataclasses.replace(PRESETS["debug"], env=ENV)
-    ppo = dataclasses.replace(config.ppo, gamma=0.9, gae_lambda=0.8, reward_scale=20.0)
+    ppo = dataclasses.replace(config.ppo, gamma=0.9, discount="constant", gae_lambda=0.8, reward_scale=20.0)
     saved = SavedAgent(agent, dataclasses.replace(config, ppo=ppo), 0, 0, 7, len(VOCABULARY))
     for episode in record_agents([saved], None, backend, 4, greedy=False, seed=3):
         after = 0.0 if episode.terminated else episode.values[-1]
@@ -175,6 +176,36 @@ def test_advantages_are_those_of_training(agent, backend):
             expected.append(advantage)
             after = value
         np.testing.assert_allclose(episode.advantages, expected[::-1], atol=1e-4)
+
+
+def test_the_discount_of_advantages_follows_the_length_of_successes(episodes):
+    """A reward at the end of a mean successful episode counts a quarter at its beginning, but gamma is the most."""
+    solved = [episode for episode in episodes if episode.success] or [
+        episodes[0]._replace(terminated=True, rewards=np.ones(len(episodes[0].actions)))
+    ]
+    gamma = 0.25 ** (1 / np.mean([len(episode.actions) for episode in solved]))
+
+    def advantages(ppo):
+        return add_advantages(solved, ppo)[0].advantages
+
+    constant = dataclasses.replace(PPO(), discount="constant", gamma=gamma)
+    np.testing.assert_allclose(advantages(PPO(gamma=1.0)), advantages(constant), rtol=1e-5)
+    low = dataclasses.replace(PPO(), gamma=gamma / 2)
+    assert not np.allclose(advantages(low), advantages(constant))
+    np.testing.assert_array_equal(advantages(low), advantages(dataclasses.replace(low, discount="constant")))
+
+
+def test_the_attention_of_a_set_agent_to_each_element_is_recorded(backend):
+    network = dataclasses.replace(SMALL, input="set")
+    key = jax.random.key(0)
+    reader = make_agent(network, RIMSettings(), num_actions=7, num_words=len(VOCABULARY), key=key)
+    episode = record_episodes(reader, ENV, 1, greedy=False, backend=backend, seed=3)[0]
+    assert episode.element_attention.shape == (len(episode.actions), 5, 50)
+    np.testing.assert_allclose(episode.element_attention.sum(-1), episode.input_attention, atol=1e-5)
+    averaged = Ablation(input_attention="average")
+    same = record_episodes(reader, ENV, 1, greedy=False, backend=backend, seed=3, ablation=averaged)[0]
+    np.testing.assert_allclose(same.element_attention[0, 0], episode.element_attention[0].mean(0), atol=1e-6)
+    assert np.ptp(same.element_attention, axis=1).max() == 0
 
 
 def test_an_lstm_agent_has_no_modules(backend):

@@ -163,7 +163,6 @@ class RIMCore(eqx.Module):
         return RIMInputs(project(x, attention.key), jnp.stack(gates, axis=-2))
 
     @in_32_bits
-    @in_32_bits
     def step(self, inputs: Any, state: RIMState) -> tuple[RIMState, tuple[Float[Array, "B O"], ModuleMetrics]]:
         hidden, cell = jnp.swapaxes(state.hidden, 0, 1), jnp.swapaxes(state.cell, 0, 1)
         # Attend to the input. The query and the recurrent part of the gates share one product over the state.

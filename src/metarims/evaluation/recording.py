@@ -34,6 +34,7 @@ from metarims.gridworld.registry import tasks
 from metarims.gridworld.tiles import CODE
 from metarims.gridworld.types import FIRST_EVALUATION_SEED
 from metarims.learning.returns import compute_advantages
+from metarims.learning.trainer import REMAINS
 from metarims.runs.export import SavedAgent
 
 LEVEL_KEYS = 1
@@ -79,24 +80,32 @@ def record_agents(
             check_actions(saved, task, count_actions(task, backend, VIEW_ELSEWHERE))
             if backend == "jax":
                 check_words(saved, task, ablation)
+        recorded: list[EpisodeRecord] = []
         for task, share in share_out(num_episodes, played):
             how = {"carry": carries(saved), "ablation": ablation}
             words = mission_format(saved, task, ablation)
-            recorded = record_episodes(saved.agent, task, share, greedy, backend, seed, words, **how)
-            ppo = saved.config.ppo
-            episodes += [episode._replace(advantages=estimate_advantages(episode, ppo)) for episode in recorded]
+            recorded += record_episodes(saved.agent, task, share, greedy, backend, seed, words, **how)
+        episodes += add_advantages(recorded, saved.config.ppo)
     return episodes
 
 
-def estimate_advantages(episode: EpisodeRecord, ppo: PPO) -> Float[np.ndarray, " T"]:
-    """Generalised advantages as in training; where time ran out, the value after the last step is taken to be that
-    before it."""
+def add_advantages(episodes: Sequence[EpisodeRecord], ppo: PPO) -> list[EpisodeRecord]:
+    """One agent's episodes with advantages as in training; a discount that depends on the length of its successful
+    episodes (``PPO.discount``) is that of the successful ones among these."""
+    lengths, gamma = [len(episode.actions) for episode in episodes if episode.success], ppo.gamma
+    if ppo.discount == "success_length" and lengths:
+        gamma = min(gamma, REMAINS ** (1 / float(np.mean(lengths))))
+    return [episode._replace(advantages=_advantages(episode, ppo, gamma)) for episode in episodes]
+
+
+def _advantages(episode: EpisodeRecord, ppo: PPO, gamma: float) -> Float[np.ndarray, " T"]:
+    """Generalised advantages; where time ran out, the value after the last step is taken to be that before it."""
     last = np.arange(len(episode.actions)) == len(episode.actions) - 1
     rewards = episode.rewards[:, None] * np.float32(ppo.reward_scale)
     values, terminated = jnp.asarray(episode.values)[:, None], jnp.asarray(last & episode.terminated)[:, None]
     truncated = jnp.asarray(last & (not episode.terminated))[:, None]
     known = jnp.asarray(rewards), values, terminated, truncated, values, values[-1]
-    advantages, _ = compute_advantages(*known, gamma=ppo.gamma, gae_lambda=ppo.gae_lambda)
+    advantages, _ = compute_advantages(*known, gamma=gamma, gae_lambda=ppo.gae_lambda)
     return np.asarray(advantages[:, 0])
 
 
