@@ -107,12 +107,6 @@ MUTATIONS = (
         "gridworld/test_vector.py",
     ),
     Mutation(
-        "gridworld/reset_buffer",
-        "(wants.sum(0) > buffer.size)",
-        "(wants.sum(0) > buffer.size + 1)",
-        "gridworld/test_vector.py gridworld/test_mixture.py",
-    ),
-    Mutation(
         "gridworld/prng",
         "return both // other, both % other",
         "return both // other, both % bound",

@@ -26,7 +26,7 @@ ID = "BabyAI-OpenDoor-v0"
 class Moody(EmptyEnv):
     """Says something new in each episode; breaks, or ends too early, when told to."""
 
-    breaks_at, ends_at = 10**9, 10**9
+    breaks_at, ends_at, first_wins_at = 10**9, 10**9, 10**9
 
     def __init__(self, **kwargs):
         super().__init__(size=5, max_steps=6, **kwargs)
@@ -42,6 +42,8 @@ class Moody(EmptyEnv):
         observation, reward, terminated, truncated, info = super().step(action)
         if self.step_count >= self.breaks_at:
             raise ValueError("the door is stuck")
+        if self.episode == 1 and self.step_count >= self.first_wins_at:
+            return observation, 1.0, True, False, info
         return observation, reward, terminated, truncated or self.step_count >= self.ends_at, info
 
 
@@ -52,7 +54,7 @@ gymnasium.register("Moody-v0", entry_point=Moody)
 def moody():
     """Its class, to be told what to do; afterwards it behaves again."""
     yield Moody
-    Moody.breaks_at = Moody.ends_at = 10**9
+    Moody.breaks_at = Moody.ends_at = Moody.first_wins_at = 10**9
 
 
 def play(envs, num_seeds, num_steps):
@@ -117,6 +119,14 @@ def test_the_time_limit_must_hold(moody) -> None:
     moody.ends_at = 4
     play(envs, 1, 6)
     with pytest.raises(UserError, match="truncated an episode after 4 steps, although its time limit was read as 6"):
+        envs.check()
+
+
+def test_the_time_limit_counts_from_the_last_episodes_end_also_after_a_success(moody) -> None:
+    envs = HostVecEnv("Moody-v0", 2)
+    moody.first_wins_at, moody.ends_at = 3, 4
+    play(envs, 1, 8)
+    with pytest.raises(UserError, match="truncated an episode after 4 steps"):
         envs.check()
 
 
