@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 import jax
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
-def in_32_bits(function: Function) -> Function:
+def in_32_bits(function: AnyFunction) -> AnyFunction:
     """``function`` with JAX's default types of 32 bits while it runs or is traced."""
 
     @wraps(function)
