@@ -20,6 +20,15 @@ def write(path, *rows):
     return path
 
 
+def test_metrics_are_a_frame_where_pandas_is_installed(tmp_path, monkeypatch):
+    run = write(tmp_path / "metrics.jsonl", ROW)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UserError, match="pip install pandas"):
+        metarims.metrics(run)
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=list))
+    assert metarims.metrics(run) == read_metrics(run)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -30,14 +39,6 @@ def write(path, *rows):
         ({"success": 10**400}, "success is 1000"),
     ],
 )
-def test_metrics_are_a_frame_where_pandas_is_installed(trained_run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UserError, match="pip install pandas"):
-        metarims.metrics(trained_run)
-    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=list))
-    assert metarims.metrics(trained_run) == read_metrics(trained_run)
-
-
 def test_a_row_of_another_form(tmp_path, change, sentence):
     with pytest.raises(UserError, match=sentence):
         read_metrics(write(tmp_path / "metrics.jsonl", ROW, ROW | change))
