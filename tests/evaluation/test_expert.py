@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 from minigrid.envs.babyai import GoToLocal
+from minigrid.utils.baby_ai_bot import GoNextToSubgoal
 
 from metarims.errors import UserError
 from metarims.evaluation.expert import UNSOLVED, evaluate_expert
@@ -43,3 +44,9 @@ def test_an_episode_that_the_bot_gives_up_is_a_failure() -> None:
     (found,) = evaluate_expert("Vague-v0", "farama", 3)
     assert not found.result.evaluation.success.any()
     assert sum(found.gave_up.values()) == 3
+
+
+def test_a_bot_that_plans_in_circles_gives_up(monkeypatch) -> None:
+    monkeypatch.setattr(GoNextToSubgoal, "replan_before_action", lambda plan: plan.bot.stack.append(plan))
+    (found,) = evaluate_expert("BabyAI-GoToObj-v0", "farama", 2)
+    assert found.gave_up == {"RuntimeError: it plans in circles": 2}

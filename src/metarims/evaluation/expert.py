@@ -23,6 +23,10 @@ UNSOLVED += ("BabyAI-KeyInBox-v0",)
 """What the bot cannot solve, as its own documentation says."""
 
 
+MOST_PLANS = 1_000
+"""For one step."""
+
+
 class ExpertResult(NamedTuple):
     """The episodes of one task, and why the bot gave up some of them."""
 
@@ -96,7 +100,9 @@ def _play_episode(env: Any, step: Step, gave_up: Counter[str]) -> tuple[bool, fl
     total, length = 0.0, 0
     try:
         bot: Any = BabyAIBot(env)
+        bot.stack = plans = _Plans(bot.stack)
         while True:
+            plans.made = 0
             reward, terminated, truncated = step(int(bot.replan()), length == 0)
             total, length = total + reward, length + 1
             if terminated or truncated:
@@ -106,6 +112,18 @@ def _play_episode(env: Any, step: Step, gave_up: Counter[str]) -> tuple[bool, fl
     except Exception as error:
         gave_up[describe_failure(error)] += 1
         return False, total, length
+
+
+class _Plans(list):
+    """The bot's stack of plans for one step. In some states the bot makes and drops plans forever: this ends it."""
+
+    made = 0
+
+    def append(self, plan: Any) -> None:
+        self.made += 1
+        if self.made > MOST_PLANS:
+            raise RuntimeError("it plans in circles")
+        super().append(plan)
 
 
 def _in_farama(env: Any) -> Step:
