@@ -16,9 +16,10 @@ from tests.conftest import CACHE
 
 from metarims import __version__, cli, presets
 from metarims.cli import expand_home
-from metarims.commands.common import program, status
+from metarims.commands.common import print_notes, program, status
 from metarims.commands.train import TrainCommand
 from metarims.errors import UserError
+from metarims.gridworld import make
 from metarims.runs.folder import read_config
 from metarims.runs.training import TrainResult
 from metarims.runtime import cache_folder, enable_compile_cache
@@ -91,6 +92,16 @@ def test_a_person_plays(monkeypatch, backend):
     assert ">>" in text
     assert "return 0.955" in text
     assert "1 episodes played, 1 solved" in text
+
+
+def test_whoever_plays_mazes_is_told_how_many_there_are(capsys):
+    print_notes("MiniGrid-WFC-MazeSimple-v0+MiniGrid-Empty-5x5-v0")
+    told = capsys.readouterr().err
+    number = len(make("MiniGrid-WFC-MazeSimple-v0").walls)
+    assert told.startswith(f"Note: MiniGrid-WFC-MazeSimple-v0 has {number} mazes")
+    assert "Empty" not in told
+    print_notes("BabyAI-BossLevel-v0")
+    assert capsys.readouterr().err == ""
 
 
 def test_playing_an_unknown_environment_is_refused():

@@ -9,9 +9,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from tests.gridworld.selection import GENERATED
 from tests.gridworld.statistics import count, farama_levels
 
-from metarims.gridworld import ids, make
+from metarims.gridworld import make
 
 FILE = Path(__file__).with_name("reference.npz")
 NUM_LEVELS = 20_000
@@ -39,7 +40,7 @@ def main() -> None:
             arrays = {name: data[name] for name in data.files}
     known = {name.split("/")[0] for name in arrays}
     with get_context("spawn").Pool(processes) as pool:
-        for id, counters in pool.imap_unordered(_count, [id for id in ids() if id not in known]):
+        for id, counters in pool.imap_unordered(_count, [id for id in GENERATED if id not in known]):
             for name, counter in counters.items():
                 arrays[f"{id}/{name}"] = np.array(sorted(counter.items()), np.int32).T
             np.savez_compressed(FILE, **arrays)  # pyright: ignore[reportArgumentType]

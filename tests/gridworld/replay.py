@@ -6,7 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from minigrid.core.grid import Grid
+from minigrid.core.mission import MissionSpace
+from minigrid.core.world_object import Goal, Wall
 from minigrid.envs.babyai.core.verifier import GoToInstr
+from minigrid.minigrid_env import MiniGridEnv
 from minigrid.utils.baby_ai_bot import BabyAIBot
 from minigrid.wrappers import RGBImgPartialObsWrapper
 from tests.gridworld.patience import draw, patience
@@ -16,6 +20,7 @@ from metarims.gridworld import obstacles, task_rules
 from metarims.gridworld.bridge import state_from_farama
 from metarims.gridworld.farama import make_farama, quiet_reset
 from metarims.gridworld.instructions import NOTHING
+from metarims.gridworld.levels import mazes
 from metarims.gridworld.levels.rooms import RoomLevel
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import SYMBOLS
@@ -43,10 +48,27 @@ class Record(NamedTuple):
     """Where each obstacle went (flat cell indices), for worlds that move by themselves."""
 
 
+class BankedMaze(MiniGridEnv):
+    """Farama's WFC mazes have no rules of their own. Walls are ours: its wheel lacks what its generator learns from."""
+
+    def __init__(self, level):
+        self.walls = level.walls
+        space = MissionSpace(lambda: level.missions[0])
+        super().__init__(space, width=level.width, height=level.height, max_steps=level.max_steps)
+
+    def _gen_grid(self, width: int, height: int) -> None:
+        self.grid = Grid(width, height)
+        for x, y in np.argwhere(self.walls[self._rand_int(0, len(self.walls))]):
+            self.grid.set(x, y, Wall())
+        self.place_obj(Goal())
+        self.place_agent()
+        self.mission = self.mission_space.sample()
+
+
 def record(level, num_steps: int, seed: int, rgb_every: int = 10) -> tuple[Record, dict[int, np.ndarray]]:
     """At least ``num_steps`` steps of whole episodes; also the RGB images of every ``rgb_every``-th step."""
     rng = np.random.default_rng(seed)
-    wrapped = RGBImgPartialObsWrapper(make_farama(level.id))
+    wrapped = RGBImgPartialObsWrapper(BankedMaze(level) if level.id in mazes.IDS else make_farama(level.id))
     env: Any = wrapped.unwrapped
     rows, images, world, fresh, episode, bot, noise, roams = [], {}, None, True, -1, None, 0.0, False
     while len(rows) < num_steps or not fresh:

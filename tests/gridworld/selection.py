@@ -32,3 +32,5 @@ ROOMS = (
 )
 """The same of levels on a grid of rooms. They are not in ``reference.npz``."""
 ALL = ids()
+GENERATED = tuple(id for id in ALL if "WFC" not in id)
+"""Ids whose levels both sides draw. Farama's mazes need pictures that its wheel lacks."""

@@ -7,13 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
+from scipy.stats import kstest
 from tests.gridworld.make_reference import NUM_LEVELS, SEED, load
-from tests.gridworld.selection import ALL, KINDS, ROOMS
+from tests.gridworld.selection import ALL, GENERATED, KINDS, ROOMS
 from tests.gridworld.statistics import count, farama_levels, our_levels, p_value, worst
 from tests.gridworld.toys import numbered
 
 from metarims.errors import UserError
-from metarims.gridworld import make
+from metarims.gridworld import make, tiles
+from metarims.gridworld.levels import mazes
 from metarims.gridworld.prng import RandomStream
 from metarims.gridworld.registry import LEVELS
 
@@ -40,7 +43,7 @@ def test_levels_are_distributed_as_faramas(id: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parity
-@pytest.mark.parametrize("id", ALL)
+@pytest.mark.parametrize("id", GENERATED)
 def test_new_levels_of_both_are_distributed_alike(id: str) -> None:
     """Our levels drawn anew against 20,000 of Farama's that were counted once; and those counts hold for the levels
     that it draws today."""
@@ -56,6 +59,32 @@ def test_levels_of_rooms_are_distributed_as_faramas(id: str) -> None:
     level = make(id)
     p, statistic = worst(count(our_levels(level, 4000, seed=1)), count(farama_levels(level, 400, SEED)))
     assert p > SMALLEST, statistic
+
+
+@pytest.mark.parametrize("id", mazes.IDS)
+def test_every_maze_of_the_file_is_played_from_every_cell(id: str) -> None:
+    """Farama draws start and goal uniformly among the free cells, which are connected."""
+    level = make(id)
+    assert str(len(level.walls)) in level.note
+    for walls in level.walls:
+        assert walls[[0, -1]].all()
+        assert walls[:, [0, -1]].all()
+        assert ndimage.label(~walls)[1] == 1
+    number = 60 * len(level.walls)
+    drawn = our_levels(level, number, seed=1)
+    free = np.packbits(drawn.grid.reshape(number, -1) == tiles.WALL, axis=1)
+    same, which = np.unique(free, axis=0, return_inverse=True)
+    assert len(same) == len(np.unique(level.walls, axis=0))
+    assert np.bincount(which).min() > 20
+    assert (drawn.grid[np.arange(number), drawn.x, drawn.y] == tiles.EMPTY).all()
+    assert ((drawn.grid == tiles.GOAL).sum((1, 2)) == 1).all()
+    # The rank of start and of goal among the free cells of their maze, from 0 to 1.
+    cells = 25 * drawn.x.astype(int) + drawn.y, (drawn.grid == tiles.GOAL).reshape(number, -1).argmax(1)
+    order = np.cumsum(drawn.grid.reshape(number, -1) != tiles.WALL, 1)
+    for cell in cells:
+        ranks = (order[np.arange(number), cell] - 0.5) / order[:, -1]
+        assert kstest(ranks, "uniform").pvalue > 1e-4
+    assert np.bincount(drawn.direction, minlength=4).min() > number / 5
 
 
 def test_a_biased_generator_is_found_out() -> None:

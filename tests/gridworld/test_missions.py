@@ -11,9 +11,10 @@ from metarims.gridworld.missions import BABYAI_VOCABULARY, MAX_WORDS, split_word
 def test_every_word_is_used_and_every_used_word_is_known() -> None:
     spoken = {vocabulary: set() for vocabulary in (VOCABULARY, BABYAI_VOCABULARY)}
     for level in map(make, ids()):
+        words = spoken.setdefault(level.vocabulary, set())
         if level.drawn_words:  # Their grammar knows "after".
-            spoken[level.vocabulary].add("after")
-        spoken[level.vocabulary].update(word for mission in level.missions for word in split_words(mission))
+            words.add("after")
+        words.update(word for mission in level.missions for word in split_words(mission))
     assert spoken[VOCABULARY] == set(VOCABULARY)
     assert {"room", "from", "unlock"} < spoken[BABYAI_VOCABULARY] <= set(BABYAI_VOCABULARY)
     assert len(VOCABULARY) == len(set(VOCABULARY)) == 49

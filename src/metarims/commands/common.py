@@ -64,6 +64,16 @@ def output(what: str, path: Path, hint: str) -> Iterator[None]:
     print(f"Wrote {path}{hint}")
 
 
+def print_notes(env: str) -> None:
+    """What one should know of native tasks before playing them."""
+    from metarims.gridworld.registry import is_native, make
+
+    if is_native(env):
+        for level in make(env).sources:
+            if level.note:
+                print(f"Note: {level.note}", file=sys.stderr)
+
+
 def prepare_jax() -> None:
     """Check that JAX has a device, and enable the compile cache."""
     with status("Starting JAX"):

@@ -121,6 +121,9 @@ class EvaluateCommand(AgentFlags):
         from metarims.evaluation.tables import POLICIES, evaluate_experiments, print_table, write_json
 
         experiments = {} if alone else self.load(paths)
+        first = next(iter(experiments.values()), [])
+        if self.backend == "jax":
+            print_notes(self.env or first[0].config.env)
         policies = POLICIES if self.policy == "both" else (self.policy,)
         asked = experiments, self.env, self.backend, self.episodes, policies, self.seed
         with status("Playing") as on_progress:
@@ -128,7 +131,6 @@ class EvaluateCommand(AgentFlags):
         if results:
             print_table(results)
         if self.agent == EXPERT:
-            first = next(iter(experiments.values()), [])
             results += self._play_expert(self.env or first[0].config.env)
         if self.json:
             write_json(self.json, results, paths, self.best, self.seed, episodes=self.json_episodes)

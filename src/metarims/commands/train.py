@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from metarims.commands.common import conflict, file_name, flag, prepare_jax, program, status
+from metarims.commands.common import conflict, file_name, flag, prepare_jax, print_notes, program, status
 from metarims.commands.study import StudyRunCommand
 from metarims.config import Config, for_agent, unused_settings
 from metarims.presets import PRESETS, preset
@@ -59,6 +59,7 @@ class TrainCommand:
             self._note_unused_settings()
             share_processor(Hosts(self.hosts, self.host, self.coordinator).connect(self.devices))
             prepare_jax()
+            print_notes(self.config.env)
             make = partial(make_trainer, num_devices=self.devices)
             if not leads():
                 return SEED_FAILED if train(self.config, out, make_trainer=make, stop=stop).stopped else 0

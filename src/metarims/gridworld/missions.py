@@ -128,6 +128,7 @@ GO_TO_DOOR = tuple(f"go to the {color} door" for color in COLORS)
 RED_BLUE_DOORS = ("open the red door then the blue door",)
 PLAYGROUND = ("",)
 """No mission."""
+MAZE = ("traverse the maze to get to the goal",)
 LOCKED_ROOM = tuple(
     f"get the {color} key from the {other} room, unlock the {color} door and go to the goal"
     for color in COLORS

@@ -21,6 +21,7 @@ from metarims.gridworld.levels.fourrooms import four_rooms
 from metarims.gridworld.levels.goto import go_to_local, go_to_red_ball
 from metarims.gridworld.levels.lava import dist_shift, lava_gap
 from metarims.gridworld.levels.lockedroom import locked_room
+from metarims.gridworld.levels.mazes import IDS, maze
 from metarims.gridworld.levels.memory import memory
 from metarims.gridworld.levels.multiroom import multi_room
 from metarims.gridworld.levels.pickup import pickup_dist, pickup_loc
@@ -88,6 +89,7 @@ LEVELS: dict[str, Callable[[str], Level]] = {
     **{f"MiniGrid-RedBlueDoors-{size}x{size}-v0": partial(red_blue_doors, size=size) for size in (6, 8)},
     "MiniGrid-LockedRoom-v0": locked_room,
     "MiniGrid-Playground-v0": playground,
+    **dict.fromkeys(IDS, maze),
     **babyai.LEVELS,
     **obstructed.MINIGRID_ROOMS,
     **language.LEVELS,

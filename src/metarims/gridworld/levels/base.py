@@ -46,11 +46,13 @@ class Level:
 
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
-        """``VOCABULARY``, or the longer ``BABYAI_VOCABULARY`` if the missions need it."""
+        """``VOCABULARY``, or the longer ``BABYAI_VOCABULARY`` if the missions need it, and what even that lacks."""
         if self.drawn_words:
             return BABYAI_VOCABULARY
         spoken = {word for text in self.missions for word in split_words(text)}
-        return VOCABULARY if spoken <= set(VOCABULARY) else BABYAI_VOCABULARY
+        if spoken <= set(VOCABULARY):
+            return VOCABULARY
+        return (*BABYAI_VOCABULARY, *sorted(spoken.difference(BABYAI_VOCABULARY)))
 
     @cached_property
     def mission_tokens(self) -> np.ndarray:
@@ -75,6 +77,11 @@ class Level:
         """The text of a mission that is drawn."""
         words = [self.vocabulary[token - 1] for token in tokens if token]
         return " ".join(words).replace(" then ", ", then ")
+
+    @property
+    def note(self) -> str:
+        """What one should know before playing it; mostly empty."""
+        return ""
 
     def rules_of(self, state: EnvState) -> TaskRules:
         """The rules by which this environment is played."""
