@@ -12,15 +12,16 @@ from metarims.evaluation.expert import UNSOLVED, evaluate_expert
 pytestmark = pytest.mark.usefixtures("quick_module")
 
 
-def test_the_expert_solves_a_task_alike_by_faramas_rules_and_by_ours() -> None:
+@pytest.mark.parametrize("id", ["BabyAI-PutNextLocal-v0", "BabyAI-GoToSeqS5R2-v0"])
+def test_the_expert_solves_a_task_alike_by_faramas_rules_and_by_ours(id: str) -> None:
     """Putting next to asks for a plan; an agent without one would not do it in so few steps."""
-    (theirs,), (ours,) = (evaluate_expert("BabyAI-PutNextLocal-v0", backend, 12) for backend in ("farama", "jax"))
+    (theirs,), (ours,) = (evaluate_expert(id, backend, 12) for backend in ("farama", "jax"))
     assert theirs.result.evaluation.success.all()
     assert not theirs.gave_up
     for name in ("success", "lengths"):
         np.testing.assert_array_equal(*(getattr(one.result.evaluation, name) for one in (theirs, ours)))
     np.testing.assert_allclose(theirs.result.evaluation.returns, ours.result.evaluation.returns, atol=1e-6)
-    assert theirs.result.evaluation.lengths.mean() < 20
+    assert theirs.result.evaluation.lengths.mean() < 60
 
 
 def test_what_the_expert_cannot_play_is_a_user_error() -> None:

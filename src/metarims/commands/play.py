@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from metarims.commands.common import conflict, file_name, flag, output, prepare_jax, status
+from metarims.commands.common import conflict, file_name, flag, output, prepare_jax, print_notes, status
 from metarims.errors import UserError
 from metarims.runs.files import check_file
 

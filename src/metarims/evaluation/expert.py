@@ -146,7 +146,8 @@ def _in_ours(env: Any, env_id: str) -> Step:
     def step(action: int, is_first: bool) -> tuple[float, bool, bool]:
         nonlocal held
         if is_first:
-            held = jax.tree.map(jnp.asarray, state_from_farama(env, level.missions.index(env.mission), level))
+            row = 0 if level.drawn_words else level.missions.index(env.mission)
+            held = jax.tree.map(jnp.asarray, state_from_farama(env, row, level))
         env.step(action)
         held, reward, terminated, truncated = ours(held, jnp.int32(action))
         return float(reward), bool(terminated), bool(truncated)
