@@ -52,8 +52,8 @@ class BankedMaze(MiniGridEnv):
     """Farama's WFC mazes have no rules of their own. Walls are ours: its wheel lacks what its generator learns from."""
 
     def __init__(self, level):
-        self.walls = level.walls
-        space = MissionSpace(lambda: level.missions[0])
+        self.walls, self.said = level.walls, level.missions[0]
+        space = MissionSpace(lambda: self.said)
         super().__init__(space, width=level.width, height=level.height, max_steps=level.max_steps)
 
     def _gen_grid(self, width: int, height: int) -> None:
@@ -62,7 +62,7 @@ class BankedMaze(MiniGridEnv):
             self.grid.set(x, y, Wall())
         self.place_obj(Goal())
         self.place_agent()
-        self.mission = self.mission_space.sample()
+        self.mission = self.said
 
 
 def record(level, num_steps: int, seed: int, rgb_every: int = 10) -> tuple[Record, dict[int, np.ndarray]]:
