@@ -54,7 +54,7 @@ class PPO:
     """Discount (paper: 0.99)."""
     discount: Literal["constant", "success_length"] = "success_length"
     """constant: gamma. success_length: at most gamma, and such that a reward at the end of a successful episode of the
-    agent's (by their mean length of late) counts a quarter at its beginning."""
+    agent's (by their mean length of late) counts a tenth at its beginning."""
     gae_lambda: float = 0.95
     """GAE's lambda (paper: 0.99)."""
     clip: float = 0.2

@@ -34,7 +34,7 @@ Learned: TypeAlias = tuple[dict[str, Array], Fault]
 LATEST_SUCCESSES = 100
 """How many successful episodes their mean length looks back on (a moving average)."""
 
-REMAINS = 0.25
+REMAINS = 0.1
 """What a reward at the end of a mean successful episode counts at its beginning (``PPO.discount``)."""
 
 RESEEDED = 2**31
