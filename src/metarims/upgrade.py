@@ -28,7 +28,7 @@ NETWORK = {
 OF_CORES = {f.name for settings in CORES.values() for f in dataclasses.fields(settings)}
 """Settings that were part of ``network``."""
 
-ADDED = {"rim": {"communication_norm": False}}
+ADDED_TO_CORES = {"rim": {"communication_norm": False}}
 """Settings that are newer than some files, by core: the value with which agents act as they did then."""
 
 ARRAYS = (
@@ -49,7 +49,7 @@ CROPPED = "training.actor.env.buffer.bits."
 """Arrays of this name had unused columns at the end."""
 
 
-ADDED_SETTINGS = {"network": {"film_layers": 1}, "ppo": {"discount": "constant"}}
+ADDED_TO_SECTIONS = {"network": {"film_layers": 1}, "ppo": {"discount": "constant"}}
 """Settings of sections that came later, and what agents without them did."""
 
 
@@ -77,8 +77,8 @@ def upgrade_config(values: Any) -> Any:
             names = ["hidden_dim"] if rule.core == "lstm" else [f.name for f in fields]
             values["core"] = {name: network[name] for name in names if name in network}
     if rule is not None and isinstance(values.get("core"), dict):
-        values["core"] = ADDED.get(rule.core, {}) | values["core"]
-    for section, added in ADDED_SETTINGS.items():
+        values["core"] = ADDED_TO_CORES.get(rule.core, {}) | values["core"]
+    for section, added in ADDED_TO_SECTIONS.items():
         if isinstance(values.get(section), dict):
             values[section] = added | values[section]
     if isinstance(values.get("ppo"), dict) and "rate_horizon" in values["ppo"]:
