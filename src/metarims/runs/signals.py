@@ -20,6 +20,11 @@ SHOW_CURSOR = b"\x1b[?25h"
 """A live table hides it."""
 
 
+def _is_left_to_nohup(number: int) -> bool:
+    """Whether this is a hang-up, and whoever began the process wants it ignored."""
+    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) == signal.SIG_IGN
+
+
 class StopRequest:
     """A context in which the first SIGTERM, SIGHUP or Ctrl-C sets ``requested``, and a second Ctrl-C ends the process
     at once.
@@ -45,7 +50,7 @@ class StopRequest:
             self._listener = threading.Thread(target=self._listen, args=(reader,), daemon=True)
             self._listener.start()
             self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-            heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # As nohup wants it.
+            heard = [number for number in SIGNALS if not _is_left_to_nohup(number)]
             self._before = {number: signal.signal(number, self._receive) for number in heard}
             if self.worker and hasattr(signal, "pthread_sigmask"):
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
