@@ -118,13 +118,7 @@ def ladder(scale: Scale) -> tuple[Plan, ...]:
     """Every rung of the ladder from the LSTM to the RIM, and the steps to its side, on four tasks."""
     rungs = RUNGS if scale.name == "smoke" else RUNGS | BESIDE
     return tuple(
-        Plan(
-            label,
-            agent,
-            (Stage(task, {"frames": min(LADDER_FRAMES, scale.frames(task))}),),
-            (measures.learning,),
-            settings,
-        )
+        Plan(label, agent, (Stage(task),), (measures.learning,), settings, LADDER_FRAMES)
         for task in (LADDER[:1] if scale.name == "smoke" else LADDER)
         for label, (agent, settings) in rungs.items()
     )

@@ -114,6 +114,8 @@ class Plan:
     measures: tuple[Measure, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Changes to the scale's preset, by dotted names: ``{"core.num_active": 2}``."""
+    most_frames: int | None = None
+    """Environment steps per seed and stage, at most."""
 
     @property
     def name(self) -> str:
@@ -129,7 +131,7 @@ class Plan:
     def config(self, index: int, scale: Scale) -> Config:
         """The configuration of a stage."""
         stage, start = self.stages[index], preset(scale.preset)
-        frames = scale.frames(stage.env)
+        frames = min(scale.frames(stage.env), self.most_frames or scale.frames(stage.env))
         every = scale.grid * max(1, round(min(start.record_every, frames / POINTS) / scale.grid))
         settings = {
             "agent": self.agent,
