@@ -32,7 +32,7 @@ def test_operations_of_an_lstm_by_hand():
     assert flops["core"] == 2 * (8 + 6) * 4 * 6
     assert flops["policy"] == 2 * (6 * 5 + 5 * 7)
     assert flops["value"] == 2 * (6 * 5 + 5 * 1)
-    assert flops["encoder"] == 2 * 49 * 4 * 8
+    assert flops["encoder"] == 2 * 49 * 4 * (8 + 4)  # The dense layer, and the mix between two FiLM layers.
 
 
 def test_operations_of_modules_by_hand():

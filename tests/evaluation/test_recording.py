@@ -179,11 +179,11 @@ def test_advantages_are_those_of_training(agent, backend):
 
 
 def test_the_discount_of_advantages_follows_the_length_of_successes(episodes):
-    """A reward at the end of a mean successful episode counts a quarter at its beginning, but gamma is the most."""
+    """A reward at the end of a mean successful episode counts a tenth at its beginning, but gamma is the most."""
     solved = [episode for episode in episodes if episode.success] or [
         episodes[0]._replace(terminated=True, rewards=np.ones(len(episodes[0].actions)))
     ]
-    gamma = 0.25 ** (1 / np.mean([len(episode.actions) for episode in solved]))
+    gamma = 0.1 ** (1 / np.mean([len(episode.actions) for episode in solved]))
 
     def advantages(ppo):
         return add_advantages(solved, ppo)[0].advantages

@@ -229,7 +229,6 @@ def test_any_id_makes_worlds() -> None:
         ("BabyAI-GoToObj-v0", {"words": ("gem",)}),
         ("BabyAI-GoToObj-v0+Moody-v0", {}),
         ("CartPole-v1", {}),
-        ("MiniGrid-WFC-MazeSimple-v0", {}),
         ("Moody-v0", {"max_words": 2}),
     ],
 )

@@ -32,7 +32,7 @@ def test_played_for_training(odd, message):
     ("odd", "message"),
     [
         ({"fails": ValueError("stuck\nfast")}, "Drawn-v0 failed: ValueError: stuck.$"),
-        ({"keywords": {"agent_view_size": 5}}, "Drawn-v0 failed: ValueError: could not broadcast"),
+        ({"keywords": {"agent_view_size": 5}}, r"image has shape \(5, 5, 3\)"),
         ({"thing": lambda: Cheese("red")}, "Drawn-v0 failed|no tile code means"),
         ({"answer": lambda answer: answer[:3]}, "Drawn-v0 failed: ValueError"),
     ],

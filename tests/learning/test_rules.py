@@ -12,7 +12,7 @@ import pytest
 
 from metarims.agents.agent import select_group
 from metarims.agents.lstm import LSTMState
-from metarims.config import PPO, Config, Loop, LRMultipliers, core_settings, loops, unused_settings
+from metarims.config import PPO, Config, Loop, LRMultipliers, Network, core_settings, loops, unused_settings
 from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.errors import UserError
 from metarims.learning.diagnostics import summarize_activity
@@ -339,8 +339,9 @@ def test_unused_settings_change_no_training(small):
 
 
 def test_settings_that_the_core_does_not_use_are_known():
+    of_sets = {"core.input_heads", "core.key_dim", "core.value_dim"}
     for agent, core, names in (
-        ("vanilla", LSTMSettings(), {"lr_multipliers.attention"}),
+        ("vanilla", LSTMSettings(), {"lr_multipliers.attention"} | of_sets),
         ("random", RIMSettings(), {"core.router"}),
         ("dense", RIMSettings(), {"core.router", "core.num_active"}),
         ("modular", RIMSettings(router="all"), {"core.num_active"}),
@@ -349,3 +350,6 @@ def test_settings_that_the_core_does_not_use_are_known():
     ):
         found = unused_settings(Config(agent, core=core))
         assert {name for name in found if name.startswith(("core.", "lr_multipliers."))} == names
+    reader = unused_settings(Config("vanilla", network=Network(input="set")))
+    assert of_sets.isdisjoint(reader)
+    assert "network.film_layers" in reader

@@ -105,7 +105,7 @@ def test_metrics_are_finite_and_name_both_loops(pair):
     _, _, _, metrics = pair
     assert all(value.shape == (2,) and np.isfinite(value).all() for value in metrics.values())
     terms = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm", "explained_variance")
-    terms += ("epochs", "learning_rate")
+    terms += ("epochs", "learning_rate", "gamma")
     expected = {f"{loop}/{term}" for loop in ("fast", "slow") for term in terms}
     owners = {learner.name: learner.groups for learner in pair[0].learners}
     expected |= {f"{loop}/grad_norm/{group}" for loop, groups in owners.items() for group in groups}

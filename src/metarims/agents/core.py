@@ -9,7 +9,6 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from metarims.agents.fast_gradients import scan
 from metarims.errors import UserError
-from metarims.gridworld.precision import in_32_bits
 
 State = Any
 """A core's recurrent state: a pytree whose leaves begin with the environments' axis B."""
@@ -55,7 +54,6 @@ def zero_where(done: Bool[Array, " B"], state: State) -> State:
     return jax.tree.map(lambda leaf: jnp.where(done.reshape(-1, *[1] * (leaf.ndim - 1)), 0, leaf), state)
 
 
-@in_32_bits
 def unroll(
     core: Core, x: Any, state: State, is_first: Bool[Array, "T B"], *, checkpoint_every: int = 0
 ) -> tuple[State, tuple[Float[Array, "T B O"], Metrics]]:

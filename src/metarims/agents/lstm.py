@@ -13,7 +13,6 @@ from metarims.agents.elements import ElementInputs, ElementSizes, ElementTable
 from metarims.agents.fast_gradients import multiply, project
 from metarims.agents.init import init_fan_in
 from metarims.core_settings import LSTMSettings
-from metarims.gridworld.precision import in_32_bits
 
 
 class LSTMState(NamedTuple):
@@ -48,8 +47,6 @@ class LSTMCore(eqx.Module):
     modules: LSTMModule
     num_queries: int = eqx.field(static=True)
 
-    @in_32_bits
-    @in_32_bits
     def __init__(self, input_dim: int | ElementSizes, settings: LSTMSettings, *, key: PRNGKeyArray):
         key_input, key_hidden = jax.random.split(key)
         dim, queries, reading = settings.hidden_dim, settings.input_heads, None
@@ -77,7 +74,6 @@ class LSTMCore(eqx.Module):
     def output_dim(self) -> int:
         return self.modules.from_hidden.shape[0]
 
-    @in_32_bits
     def initial_state(self, num_envs: int, key: PRNGKeyArray | None = None) -> LSTMState:
         zeros = jnp.zeros((num_envs, self.output_dim))
         return LSTMState(zeros, zeros)
@@ -85,13 +81,11 @@ class LSTMCore(eqx.Module):
     def reset(self, state: LSTMState, done: Bool[Array, " B"]) -> LSTMState:
         return zero_where(done, state)
 
-    @in_32_bits
     def project_inputs(self, x: Any) -> Float[Array, "*B H4"] | ElementInputs:
         if self.modules.reading is not None:
             return self.modules.reading.elements.project_elements(x)
         return project(x, self.modules.from_input) + self.modules.bias
 
-    @in_32_bits
     def step(self, inputs: Any, state: LSTMState) -> tuple[LSTMState, tuple[Float[Array, "B H"], tuple[()]]]:
         if self.modules.reading is None:
             gates = inputs + multiply(state.hidden, self.modules.from_hidden)

@@ -20,7 +20,6 @@ from metarims.agents.init import init_fan_in
 from metarims.agents.router import Router, make_router
 from metarims.core_settings import RIMSettings
 from metarims.core_settings import Router as Kind
-from metarims.gridworld.precision import in_32_bits
 
 
 class RIMState(NamedTuple):
@@ -67,7 +66,6 @@ class RIMCore(eqx.Module):
     average_input: bool = eqx.field(static=True, default=False)
     """Each module reads the input with the mean of all modules' attention weights."""
 
-    @in_32_bits
     def __init__(
         self,
         input_dim: int | ElementSizes,
@@ -127,7 +125,6 @@ class RIMCore(eqx.Module):
         object.__setattr__(core, name, value)
         return core
 
-    @in_32_bits
     def initial_state(self, num_envs: int, key: PRNGKeyArray | None = None) -> RIMState:
         """``key``: for other random bits than those that the weights give, which differ between agents."""
         zeros = jnp.zeros((num_envs, self.num_modules, self.modules.from_hidden.shape[1]))
@@ -148,7 +145,6 @@ class RIMCore(eqx.Module):
             lambda core: core.attention.input.elements, self, self.attention.input.elements.with_tiles(tiles)
         )
 
-    @in_32_bits
     def project_inputs(self, x: Any) -> RIMInputs | ElementInputs:
         attention = self.attention.input
         if isinstance(attention, ElementAttention):
@@ -162,7 +158,6 @@ class RIMCore(eqx.Module):
         ]
         return RIMInputs(project(x, attention.key), jnp.stack(gates, axis=-2))
 
-    @in_32_bits
     def step(self, inputs: Any, state: RIMState) -> tuple[RIMState, tuple[Float[Array, "B O"], ModuleMetrics]]:
         hidden, cell = jnp.swapaxes(state.hidden, 0, 1), jnp.swapaxes(state.cell, 0, 1)
         # Attend to the input. The query and the recurrent part of the gates share one product over the state.

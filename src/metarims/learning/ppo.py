@@ -1,7 +1,7 @@
 """Proximal policy optimisation on spans of recurrent experience (Schulman et al., 2017; paper, equation 1)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -9,7 +9,6 @@ from jaxtyping import Array, Bool, Float, Int
 from metarims.agents.agent import Agent, policy_entropy
 from metarims.agents.core import State
 from metarims.agents.elements import Elements
-from metarims.agents.encoder import EmbeddingTables
 from metarims.agents.reading import is_drawn, read_spans
 from metarims.config import PPO
 from metarims.gridworld.types import Observation
@@ -53,8 +52,8 @@ def precompute(
 
 def encode(
     agent: Agent, mission_tokens: Int[Array, "num_missions L"], observation: Observation
-) -> tuple[EmbeddingTables, Float[Array, "T P D"] | Elements]:
-    """Tables, and the features (or elements) of the observations of spans."""
+) -> tuple[Any, Float[Array, "T P D"] | Elements]:
+    """What the agent looks up (``Agent.tables``), and the features or elements of the observations of spans."""
     if not is_drawn(observation):
         tables = agent.tables(mission_tokens)
         return tables, agent.encode(tables, observation)
