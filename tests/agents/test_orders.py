@@ -114,7 +114,7 @@ def test_a_step_that_is_jitted_or_checkpointed_learns_the_same(wrap):
     x, is_first = jnp.ones((STEPS, ENVS, FEATURES)), jnp.zeros((STEPS, ENVS), bool)
 
     def gradient(kind):
-        core = kind(FEATURES, 4, key=jax.random.key(0))
+        core = kind(FEATURES, LSTMSettings(4), key=jax.random.key(0))
         with fast_gradients():
             return jax.grad(lambda core: (unroll(core, x, core.initial_state(ENVS), is_first)[1][0] ** 2).sum())(core)
 
@@ -128,7 +128,7 @@ def test_weights_that_depend_on_the_state_are_differentiated():
             hidden = jnp.tanh(inputs[:, :4] + multiply(state.hidden, weights))
             return state._replace(hidden=hidden), (hidden, ())
 
-    core = Modulated(FEATURES, 4, key=jax.random.key(0))
+    core = Modulated(FEATURES, LSTMSettings(4), key=jax.random.key(0))
     x, is_first = jnp.ones((STEPS, ENVS, FEATURES)), jnp.zeros((STEPS, ENVS), bool)
 
     def gradient():

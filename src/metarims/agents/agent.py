@@ -104,7 +104,7 @@ class Agent(eqx.Module):
 
     def unroll_core(
         self,
-        tables: EmbeddingTables,
+        tables: Any,
         features: Float[Array, "T B D"] | Elements,
         state: State,
         is_first: Bool[Array, "T B"],

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ class Policy:
     environments give them; other entries are not read. In a batch both have a leading axis.
     """
 
-    def __init__(self, saved: SavedAgent, policy: Literal["sampled", "greedy"] = "sampled", seed: int = 0):
+    def __init__(self, saved: SavedAgent, policy: str = "sampled", seed: int = 0):
         """``seed``: of sampled actions."""
         if policy not in POLICY_NAMES:
             raise unknown_name("policy", policy, POLICY_NAMES)
@@ -45,7 +45,7 @@ class Policy:
     def load(
         cls,
         source: str | Path,
-        policy: Literal["sampled", "greedy"] = "sampled",
+        policy: str = "sampled",
         *,
         agent_seed: int | None = None,
         best: bool = False,
