@@ -112,7 +112,7 @@ class Agent(eqx.Module):
         """The core's part of ``unroll``, from what ``encode`` returned."""
         return unroll(self._with_tiles(tables), features, state, is_first)
 
-    def _with_tiles(self, tables: EmbeddingTables) -> Any:
+    def _with_tiles(self, tables: Any) -> Any:
         """The core; one that reads sets with what it looks up of tiles."""
         core: Any = self.core
         return core.with_tiles(tables.tiles) if self.encoder.lists_elements else core
