@@ -44,7 +44,7 @@ COMMANDS = {
     "demo": DemoCommand,
 }
 WRITES_FILES = (["train"], ["view"], ["plot"], ["report"], ["study"], ["demo"])
-"""Commands that succeed though nobody reads what they print."""
+"""Commands that succeed though their output is not read."""
 ABOUTS = {"study": "List, run and report studies: the paper's figures and tables."}
 
 

@@ -52,11 +52,11 @@ def read_spans(encoder: Encoder, tokens: Integer[Array, "T P L"]) -> tuple[Embed
     tables = encoder.tables(jnp.zeros((1, length), jnp.int32))
     if encoder.mission is None:
         return tables, jnp.zeros((steps, spans), jnp.int32)
-    begins = jnp.concatenate([jnp.ones((1, spans), bool), (tokens[1:] != tokens[:-1]).any(-1)]).T.reshape(-1)
-    rows = (jnp.cumsum(begins, dtype=jnp.int32) - 1).reshape(spans, steps).T
-    first = jnp.nonzero(begins, size=steps * spans, fill_value=0)[0]
+    is_new = jnp.concatenate([jnp.ones((1, spans), bool), (tokens[1:] != tokens[:-1]).any(-1)]).T.reshape(-1)
+    rows = (jnp.cumsum(is_new, dtype=jnp.int32) - 1).reshape(spans, steps).T
+    first = jnp.nonzero(is_new, size=steps * spans, fill_value=0)[0]
     distinct = jnp.swapaxes(tokens, 0, 1).reshape(-1, length)[first].astype(jnp.int32)
-    number = begins.sum(dtype=jnp.int32)
+    number = is_new.sum(dtype=jnp.int32)
     read: Any = _read(max(CHUNK, spans // 4), encoder.mission_weights(), distinct, number)
     return tables._replace(film=read[0], missions=read[1]), rows
 

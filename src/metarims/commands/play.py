@@ -152,8 +152,8 @@ class EvaluateCommand(AgentFlags):
         results = [one.result for one in found]
         print_table(results)
         for result, gave_up in found:
-            for reason, count in gave_up.items():
-                print(f"Note: in {count} of {self.episodes} episodes of {result.env} the bot gave up: {reason}.")
+            for failure, count in gave_up.items():
+                print(f"Note: in {count} of {self.episodes} episodes of {result.env} the bot gave up: {failure}.")
         return results
 
 

@@ -147,7 +147,7 @@ def _play(
     drawn = level.drawn_words > 0
     table = agent.tables(jnp.where(ablation.no_mission, 0, jnp.asarray(level.mission_tokens)))
 
-    def heard(observation: Observation) -> Int[Array, "B L"]:
+    def tokens_of(observation: Observation) -> Int[Array, "B L"]:
         return jnp.where(ablation.no_mission, 0, observation.mission)
 
     def step(now: _Slots) -> _Slots:
@@ -166,7 +166,7 @@ def _play(
         )
         returns, lengths, entropies = (jnp.where(ends, 0, running) for running in (returns, lengths, entropies))
         ended = now.ended + ends
-        read = read_again(agent, now.read, heard(after.observation), ends) if drawn else None
+        read = read_again(agent, now.read, tokens_of(after.observation), ends) if drawn else None
         return _Slots(env, after.observation, read, core, ends, returns, lengths, entropies, ended, results, key)
 
     key_levels, key_run = jax.random.split(key)
@@ -175,7 +175,7 @@ def _play(
     shape = num_envs, most
     results = jnp.zeros(shape, bool), jnp.zeros(shape), jnp.zeros(shape, jnp.int32), jnp.zeros(shape)
     is_first, core = jnp.ones(num_envs, bool), agent.initial_state(num_envs)
-    read = agent.tables(heard(observation)) if drawn else None
+    read = agent.tables(tokens_of(observation)) if drawn else None
     start = _Slots(env, observation, read, core, is_first, zero, none, zero, none, results, key_run)
     return jax.lax.while_loop(lambda now: jnp.any(now.ended < quota), step, start).results
 

@@ -1,4 +1,4 @@
-"""A trained agent in a loop of one's own: ``metarims.Policy``."""
+"""A trained agent in your own loop: ``metarims.Policy``."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -24,7 +24,7 @@ from metarims.gridworld.tiles import AGENT, CODE, EMPTY, LANDMARK, NUM_TILES, SY
 from metarims.gridworld.types import TILE, VIEW
 
 WORLD_TILE = 32
-"""Side of one cell of the world as minigrid draws it for people, in pixels."""
+"""Side of one cell of the grid as minigrid draws it for people, in pixels."""
 
 
 def draw_atlas() -> np.ndarray:
@@ -42,7 +42,7 @@ def draw_tile(code: int, size: int, lit: bool, facing: int | None = None) -> np.
 
 
 def draw_world(state: EnvState, view: np.ndarray, size: int = WORLD_TILE) -> np.ndarray:
-    """[H size, W size, 3] the world from above as minigrid draws it, with what the agent sees lit; ``view``: its
+    """[H size, W size, 3] the grid from above as minigrid draws it, with the visible cells lit; ``view``: its
     observation, [7, 7] tile codes."""
     codes, lit = np.asarray(state.grid) & CODE, seen_cells(state, view)
     width, height = codes.shape
@@ -55,7 +55,7 @@ def draw_world(state: EnvState, view: np.ndarray, size: int = WORLD_TILE) -> np.
 
 
 def seen_cells(state: EnvState, view: np.ndarray) -> np.ndarray:
-    """[W, H] whether the agent sees each cell of the world, of which ``view`` [7, 7] are tile codes."""
+    """[W, H] whether the agent sees each cell of the grid, of which ``view`` [7, 7] are tile codes."""
     width, height = state.grid.shape
     seen = np.zeros((width, height), bool)
     (dx, dy), (i, j) = ((1, 0), (0, 1), (-1, 0), (0, -1))[int(state.direction)], np.nonzero(np.asarray(view) != UNSEEN)

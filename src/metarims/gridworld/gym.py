@@ -99,7 +99,7 @@ class GymEnv(gymnasium.Env):
         return jax.tree.map(np.asarray, self._state)
 
     def render(self):
-        """The whole grid as pixels, what the agent sees lit; with ``agent_pov`` the agent's view."""
+        """The whole grid as pixels, the visible cells lit; with ``agent_pov`` the agent's view."""
         if self.render_mode is None or self._state is None:
             return None
         self._show()
@@ -117,7 +117,7 @@ class GymEnv(gymnasium.Env):
         return self._farama().get_frame(self.highlight, self.tile_size, self.agent_pov)
 
     def _show(self) -> None:
-        """Draw the world in the window, if there is one."""
+        """Draw the grid in the window, if there is one."""
         if self.render_mode != "human":
             return
         import pygame

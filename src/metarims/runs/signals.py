@@ -21,7 +21,7 @@ SHOW_CURSOR = b"\x1b[?25h"
 
 
 def _is_left_to_nohup(number: int) -> bool:
-    """Whether this is a hang-up, and whoever began the process wants it ignored."""
+    """Whether this is a hang-up, that was to be ignored when the process began."""
     return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) == signal.SIG_IGN
 
 
@@ -50,8 +50,8 @@ class StopRequest:
             self._listener = threading.Thread(target=self._listen, args=(reader,), daemon=True)
             self._listener.start()
             self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-            heard = [number for number in SIGNALS if not _is_left_to_nohup(number)]
-            self._before = {number: signal.signal(number, self._receive) for number in heard}
+            handled = [number for number in SIGNALS if not _is_left_to_nohup(number)]
+            self._before = {number: signal.signal(number, self._receive) for number in handled}
             if self.worker and hasattr(signal, "pthread_sigmask"):
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return self

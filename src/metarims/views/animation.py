@@ -81,7 +81,7 @@ def draw_frames(episodes: Sequence[EpisodeRecord], labels: Sequence[str], tile: 
 
 
 def draw_grid(episode: EpisodeRecord, t: int, tile: int) -> Frame:
-    """The grid at state ``t`` as minigrid draws it, with what the agent sees highlighted."""
+    """The grid at state ``t`` as minigrid draws it, with the visible cells highlighted."""
     codes = episode.grid[t]
     width, height = codes.shape
     grid = Grid(width, height)

@@ -1,4 +1,4 @@
-"""The world as coloured text for a terminal: two characters per cell, what the agent sees on a lighter ground."""
+"""The grid as coloured text for a terminal: two characters per cell, visible cells on a lighter ground."""
 
 from rich.text import Text
 
