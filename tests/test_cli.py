@@ -199,6 +199,10 @@ def test_a_run_and_files_of_its_agents_give_the_same_figures(trained_run, tmp_pa
     apart, _ = evaluated(tmp_path, *files)
     assert together["rows"] == apart["rows"]
     assert apart["runs"] == [str(file) for file in files]
+    rows = evaluated(tmp_path, trained_run, files[1])[0]["rows"]  # One table, in which an agent may be named twice.
+    of_run, of_file = (row for row in rows if row["seed"] == 1)
+    assert (of_run["agent"], of_file["agent"]) == ("metarims, run", "metarims, seed-1.safetensors")
+    assert of_file | {"agent": ""} == of_run | {"agent": ""}
     moved = tmp_path / "moved.safetensors"
     moved.write_bytes(files[1].read_bytes())
     assert evaluated(tmp_path, moved)[0]["rows"][0] == together["rows"][1]
