@@ -242,7 +242,7 @@ def test_runs_are_compared_in_one_table_and_on_one_page(trained_run, run_copy, t
     assert all(page.read_text().count(label) == 1 for label in labels)
     assert (tmp_path / "both.gif").read_bytes()[:3] == b"GIF"
     report = tmp_path / "report.html"
-    succeeds("report", trained_run, run_copy, "--episodes", 4, "--shown", 2, "--backend", "jax", "--out", report)
+    succeeds("report", trained_run, run_copy, "--episodes", 4, "--recorded", 2, "--backend", "jax", "--out", report)
     text = report.read_text()
     assert text.count("Training success") >= 1
     for path in (trained_run, run_copy):

@@ -19,8 +19,8 @@ class ReportCommand(AgentFlags):
     """Folders of runs, or .safetensors files of agents. Several with equal settings but other seeds are one agent."""
     episodes: int = 200
     """Episodes per agent and policy for the table."""
-    shown: int = 3
-    """Episodes of each agent to be looked at, on the same levels; of its first seed, with sampled actions."""
+    recorded: int = 3
+    """Episodes of each agent to record for the viewer, on the same levels; of its first seed, with sampled actions."""
     backend: Annotated[Backend | None, flag("{farama,jax}")] = None
     """farama: the original Gymnasium environment. jax: the compiled one (default where there is one)."""
     seed: int = 0
@@ -48,8 +48,8 @@ class ReportCommand(AgentFlags):
                 found = evaluate_agents(*asked, on_progress=on_progress, **how)
                 results += [result._replace(agent=label) for result in found]
                 on_progress(f"recording {label}")
-                shown = record_agents(agents[:1], self.env, backend, self.shown, False, self.seed, **how)
-                records += [(f"{label}, seed {agents[0].seed}", episode) for episode in shown]
+                episodes = record_agents(agents[:1], self.env, backend, self.recorded, False, self.seed, **how)
+                records += [(f"{label}, seed {agents[0].seed}", episode) for episode in episodes]
         records.sort(key=lambda record: (record[1].env, record[1].level_seed))  # Agents on one level stand together.
         print_table(results)
         folders = [path for path in paths if path.is_dir()]

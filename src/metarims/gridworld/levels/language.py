@@ -115,13 +115,16 @@ def write(actions: Actions, several: Bool[Array, "8"], num_words: int) -> UInt8[
 
 # The grammar
 
+STRUCTURES = ("action", "and", "seq")
+"""An action; two joined by "and"; one or two, then or after one or two."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Grammar:
     """What instructions ``LevelGen`` draws, and how it furnishes its rooms."""
 
     verbs: tuple[int, ...] = (GO_TO, PICK_UP, OPEN, PUT_NEXT)
-    forms: tuple[str, ...] = ("action", "and", "seq")
+    structures: tuple[str, ...] = STRUCTURES
     locations: bool = True
     """Half of the descriptions say where the object is."""
     unblocking: bool = True
@@ -137,7 +140,7 @@ class Grammar:
         """Words of the longest instruction."""
         thing = 3 + (max(len(place.split()) for place in PLACES) if self.locations else 0)
         action = max({GO_TO: 2, PICK_UP: 2, OPEN: 1, PUT_NEXT: 3 + thing}[verb] for verb in self.verbs) + thing
-        return {"action": action, "and": 2 * action + 1, "seq": 4 * action + 4}[self.forms[-1]]
+        return {"action": action, "and": 2 * action + 1, "seq": 4 * action + 4}[self.structures[-1]]
 
     def __call__(self, rooms: RoomGrid) -> Any:
         """Furnish the rooms and draw an instruction."""
@@ -169,12 +172,11 @@ class Grammar:
 
     def _draw(self, rooms: RoomGrid, locked: "_Locked | None") -> Actions:
         stream = rooms.stream
-        form = jnp.asarray([{"action": 0, "and": 1, "seq": 2}[form] for form in self.forms])[
-            stream.randint(len(self.forms))
-        ]
+        numbers = jnp.asarray([STRUCTURES.index(name) for name in self.structures])
+        structure = numbers[stream.randint(len(numbers))]
         double = stream.randints(2, 2) == 1
-        sequence = form == 2
-        there = jnp.stack([form >= 0, (form == 1) | (sequence & double[0]), sequence, sequence & double[1]])
+        sequence = structure == 2
+        there = jnp.stack([structure >= 0, (structure == 1) | (sequence & double[0]), sequence, sequence & double[1]])
         verbs = jnp.asarray(self.verbs)[stream.randints(SLOTS, len(self.verbs))]
         verbs = jnp.where(there, verbs, NOTHING)
         described = self._describe(rooms, verbs, locked)
@@ -353,7 +355,7 @@ def _move_two(size: int, number: int) -> Callable[[str], RoomLevel]:
 
 
 _GO_TO_SEQ = Grammar(verbs=(GO_TO,), locations=False, unblocking=False, locked_of_16=0)
-_SYNTH = Grammar(forms=("action",), locations=False, implicit_unlock=False)
+_SYNTH = Grammar(structures=("action",), locations=False, implicit_unlock=False)
 _IN_ORDER = (
     *(f"open the {color} door" for color in COLORS),
     *_TWO_DOORS,
