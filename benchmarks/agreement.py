@@ -22,7 +22,6 @@ from metarims.presets import preset
 from metarims.runs import provenance
 from metarims.runs.files import write_atomic
 from metarims.runs.folder import load_agents
-from metarims.runs.progress import Progress
 from metarims.runs.training import train
 from metarims.runtime import enable_compile_cache, prevent_deadlock
 
@@ -77,9 +76,8 @@ def measure(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
         frames=arguments.frames or TASKS[task],
     )
     folder = arguments.runs / f"{config.agent}-{task}"
-    with Progress() as progress:
-        if not train(config, folder, progress).finished:
-            raise SystemExit("Stopped and saved. The same command goes on.")
+    if not train(config, folder).finished:
+        raise SystemExit("Stopped and saved. The same command goes on.")
     agents = load_agents(folder)
     results = {
         place: evaluate_agents(agents, None, place, arguments.episodes, ("sampled",)) for place in ("jax", "farama")

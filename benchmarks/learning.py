@@ -99,7 +99,7 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Latest(config)
     callback = Evaluations(trainer, folder / "points.json")
-    outcome = train(config, folder / "run", callback, make_trainer=lambda _: trainer)
+    outcome = train(config, folder / "run", callback, make_trainer=lambda _: trainer, progress=False)
     if not outcome.finished or outcome.stopped:
         raise SystemExit(f"Stopped at {outcome.env_steps:,} steps; the same command goes on.")
     return {

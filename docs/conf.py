@@ -72,9 +72,10 @@ def list_modules(folder):
 
 def list_examples():
     """A section with the text of each program in ``examples``."""
-    names = sorted(file.name for file in (Path(__file__).parents[1] / "examples").glob("*.py"))
-    block = "```{{literalinclude}} ../examples/{0}\n:language: python\n```"
-    return "\n".join(f"## examples/{name}\n\n{block.format(name)}\n" for name in names)
+    languages = {".py": "python", ".sh": "bash"}
+    files = sorted(file for file in (Path(__file__).parents[1] / "examples").iterdir() if file.suffix in languages)
+    block = "```{{literalinclude}} ../examples/{0}\n:language: {1}\n```"
+    return "\n".join(f"## examples/{f.name}\n\n{block.format(f.name, languages[f.suffix])}\n" for f in files)
 
 
 def read_page(app, docname, source):

@@ -71,15 +71,13 @@ def main(settings: Settings) -> list:
     from metarims.evaluation.tables import evaluate_agents, print_table
     from metarims.presets import preset
     from metarims.runs.folder import load_agents
-    from metarims.runs.progress import Progress
     from metarims.runs.training import train
     from metarims.runtime import prevent_deadlock
 
     prevent_deadlock()  # Before JAX computes anything.
     # "walk" is the only word of its missions that Farama's tasks do not have.
     config = replace(preset(settings.preset), env="Corridor-v0", words=("walk",), frames=settings.frames)
-    with Progress() as progress:
-        train(config, settings.out, progress)
+    train(config, settings.out)
     results = evaluate_agents(load_agents(settings.out), None, "farama", settings.episodes)
     print_table(results)
     return results

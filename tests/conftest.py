@@ -72,7 +72,7 @@ def trained_run(tmp_path_factory):
 
             with _compile_quickly():
                 config = dataclasses.replace(PRESETS["debug"], frames=2048, seeds=(0, 1))
-                train(config, folder / "run", make_trainer=make_trainer)
+                train(config, folder / "run", make_trainer=make_trainer, progress=False)
             (folder / "done").touch()
     return folder / "run"
 

@@ -3,8 +3,10 @@
 import dataclasses
 import errno
 import io
+import itertools
 import json
 import os
+import re
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
@@ -21,7 +23,7 @@ from metarims.commands.train import TrainCommand
 from metarims.errors import UserError
 from metarims.gridworld import make
 from metarims.runs.folder import read_config
-from metarims.runs.training import TrainResult
+from metarims.runs.training import TrainResult, train
 from metarims.runtime import cache_folder, enable_compile_cache
 
 RUN = ["--preset", "debug", "--frames", "2048", "--seeds", "0", "1"]
@@ -112,10 +114,34 @@ def test_help_names_the_commands_and_every_setting():
     text = succeeds("--help")
     assert all(command in text for command in cli.COMMANDS)
     assert "Union" not in succeeds("study", "--help")
-    text = succeeds("train", "--help")
+    text = succeeds("train", "--help-all")
     for flag in ("--core.module-dim", "--ppo.gae-lambda", "--fast.span", "--slow.learning-rate", "--seeds", "--out"):
         assert flag in text
     assert not any(odd in " ".join(text.split()) for odd in ("default: )", "default: '')", "``"))
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_help_of_train_fits_and_is_short(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    text, whole = succeeds("train", "--help"), succeeds("train", "--help-all")
+    listed = set(re.findall(r"^│ (--[a-z-]+)", text, re.MULTILINE))
+    assert listed == {"--agent", "--env", "--frames", "--seeds", "--out", "--preset", "--devices", "--log"}
+    assert "--help-all" in text
+    commands = [[], *([name] for name in cli.COMMANDS), *(["study", name] for name in cli.STUDY)]
+    helps = [succeeds(*words, "--help") for words in commands]
+    assert max(len(line) for text in (whole, *helps) for line in text.splitlines()) <= width
+
+
+def test_help_is_wrapped_by_the_width_alone(monkeypatch):
+    """The next word would not have fitted, wherever the docstring's own lines end."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line[1:-1].rstrip() for line in succeeds("train", "--help-all").splitlines() if line.startswith("│")]
+    indent, wrapped = " " * 26, 0
+    for line, following in itertools.pairwise(lines):
+        if line.startswith(indent) and following.startswith(indent):
+            wrapped += 1
+            assert len(line) + 1 + len(following.split()[0]) > 77, line
+    assert wrapped > 50
 
 
 def test_the_version():
@@ -326,6 +352,11 @@ def test_doctor_and_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
         (("train", "--fast.span", "7"), ("fast.span (7)", "fast.rollout (40)")),
         (("train", "--seeds", "1", "1"), ("seeds",)),
         (("train", "--fraems", "5"), ("--frames",)),
+        (("train", "--lr", "1e-3"), ("--lr", "--fast.learning-rate")),
+        (("train", "--total_timesteps=5"), ("--total-timesteps", "--frames")),
+        (("train", "--ent-coef", "0"), ("--ent-coef", "--ppo.entropy-coef")),
+        (("evaluate", "x", "--num-episodes", "5"), ("--num-episodes", "--episodes")),
+        (("study", "run", "fig9", "--scal", "smoke"), ("--scal", "--scale")),
         (("train", "--nothing"), ("--nothing", "metarims train --help")),
         (("train", "--agent", "vanilla", "--core.num-modules", "4"), ("vanilla", "'num-modules'", "input-heads")),
         (("train", "--core.num-active", "0"), ("core.num_active is 0", "1 or more")),
@@ -457,11 +488,18 @@ def test_a_home_folder_behind_a_flag(monkeypatch):
     assert [expand_home(word) for word in words] == wanted
 
 
-@pytest.mark.parametrize("out", ["s3://bucket/run", "gs:/x", os.fsdecode(b"runs/\xff")])
-def test_a_folder_that_cannot_be_one_is_refused_before_training(out, tmp_path, monkeypatch):
+@pytest.mark.parametrize("out", ["s3://bucket/run", "gs:/x", os.fsdecode(b"runs/\xff"), "file/x"])
+def test_a_place_that_cannot_be_written_is_refused_before_anything_runs(out, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "out is" in refused("train", "--preset", "debug", "--out", out)
-    assert not list(tmp_path.iterdir())
+    Path("file").write_text("")
+    commands = [("train", "--preset", "debug"), ("study", "run", "fig9"), ("demo",)]
+    for command in commands if out != "file/x" else ():  # There the folder itself is refused, when it is made.
+        assert "out is" in refused(*command, "--out", out)
+    for command, flag in (("evaluate", "--json"), ("view", "--out"), ("view", "--gif"), ("report", "--out")):
+        assert flag in refused(command, "--agent", "doorkey", flag, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(UserError, match=r"out is|Cannot write"):
+        train(presets.PRESETS["debug"], out)
 
 
 class Full(io.StringIO):
@@ -556,3 +594,9 @@ def test_what_a_terminal_shows_while_it_waits(monkeypatch):
         time.sleep(0.3)
     assert "Starting [x] ... 0 s" in shown.getvalue()
     assert "Playing y[/z] ... " in shown.getvalue()
+
+
+def test_what_a_log_holds_of_waiting(capsys):
+    with status("Starting [x]") as change:
+        change("Playing y[/z]")
+    assert capsys.readouterr().err == "Starting [x] ...\nPlaying y[/z] ...\n"

@@ -1,5 +1,6 @@
 """Each example, with settings that end in seconds."""
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import gymnasium
 import jax
 import numpy as np
 import pytest
-from examples import copying, custom_env, gymnasium_vector
+from examples import copying, custom_env, gymnasium_vector, model_card
 
 from metarims.config import Config
 from metarims.learning.timescales import make_learners
@@ -56,6 +57,17 @@ def test_a_loop_in_the_style_of_cleanrl_learns_on_our_environments():
     settings = gymnasium_vector.Settings("metarims/MiniGrid-Empty-5x5-v0", num_envs=32, num_steps=32, num_updates=80)
     history = np.array(gymnasium_vector.train(settings))
     assert np.nanmean(history[-15:]) > np.nanmean(history[:15]) + 0.1
+
+
+def test_a_model_card_says_what_one_must_know(run_copy, capsys):
+    card = model_card.main(model_card.Settings(run_copy, licence="CC0-1.0", episodes=4, backend="jax")).read_text()
+    assert card in capsys.readouterr().out + "\n"
+    for fact in ("`metarims`, seed 0 1", "BabyAI-GoToRedBallNoDists-v0", "2,048 environment steps", "CC0-1.0"):
+        assert fact in card
+    assert re.search(r"\| success, .*, greedy \| \d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\] \|", card)
+    assert "network.image_dim" in card, "not the default"
+    assert "core.num_modules" not in card, "the default"
+    assert (run_copy / re.search(r"view (\S+)`", card)[1]).exists()
 
 
 LEFT, RIGHT, FORWARD = 0, 1, 2

@@ -1,7 +1,7 @@
 """Which of our former words are left? ``make words`` prints each place, and fails unless all of them are allowed.
 
 A name is looked for among the names of the sources, and in the code of pages; a phrase in comments, strings, pages and
-``--help``.
+``--help-all``.
 """
 
 import contextlib
@@ -134,8 +134,8 @@ def _help() -> Iterator[tuple[str, str]]:
     for words in ([], *([command] for command in cli.COMMANDS), *(["study", do] for do in ("list", "run", "report"))):
         text = io.StringIO()
         with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-            cli.main([*words, "--help"])
-        yield f"metarims {' '.join([*words, '--help'])}", text.getvalue()
+            cli.main([*words, "--help-all"])
+        yield f"metarims {' '.join([*words, '--help-all'])}", text.getvalue()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,13 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_LAZY = {"Policy": "metarims.evaluation.policy", "metrics": "metarims.runs.metrics_log"}
+_LAZY = {
+    "Config": "metarims.config",
+    "Policy": "metarims.evaluation.policy",
+    "metrics": "metarims.runs.metrics_log",
+    "preset": "metarims.presets",
+    "train": "metarims.runs.training",
+}
 """Names that need more, and the modules that are imported for them when they are first asked for."""
 
 

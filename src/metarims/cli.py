@@ -2,11 +2,16 @@
 
 import argparse
 import dataclasses
+import io
 import os
 import re
 import shlex
+import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Collection, Sequence
+from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Union
 
@@ -28,6 +33,7 @@ from metarims.rules import RULES
 from metarims.runtime import limit_malloc, prevent_deadlock, silence_xla_log
 from metarims.terminal import lossy_output
 
+STUDY = {"list": StudyListCommand, "run": StudyRunCommand, "report": StudyReportCommand}
 COMMANDS = {
     "train": TrainCommand,
     "evaluate": EvaluateCommand,
@@ -37,15 +43,36 @@ COMMANDS = {
     "report": ReportCommand,
     "envs": EnvsCommand,
     "params": ParamsCommand,
-    "study": Annotated[StudyListCommand, subcommand("list")]
-    | Annotated[StudyRunCommand, subcommand("run")]
-    | Annotated[StudyReportCommand, subcommand("report")],
+    "study": Union[tuple(Annotated[kind, subcommand(name)] for name, kind in STUDY.items())],  # noqa: UP007
     "doctor": DoctorCommand,
     "demo": DemoCommand,
 }
+SHORT_HELP = """Train agents. Rerun the command to resume an interrupted run.
+
+These are the usual flags; metarims train --help-all shows every setting."""
 WRITES_FILES = (["train"], ["view"], ["plot"], ["report"], ["study"], ["demo"])
 """Commands that succeed though their output is not read."""
 ABOUTS = {"study": "List, run and report studies: the paper's figures and tables."}
+USUAL = {"config", "agent", "env", "frames", "seeds", "out", "preset", "devices", "log"}
+"""Fields of ``metarims train`` that ``--help`` shows; ``--help-all`` shows the others too."""
+OTHER_NAMES = {
+    "lr": "--fast.learning-rate or --slow.learning-rate",
+    **dict.fromkeys(("total-timesteps", "timesteps", "steps"), "--frames"),
+    **dict.fromkeys(("num-steps", "n-steps"), "--fast.rollout or --slow.rollout"),
+    **dict.fromkeys(("update-epochs", "n-epochs"), "--fast.epochs or --slow.epochs"),
+    **dict.fromkeys(("batch-size", "minibatch-size", "num-minibatches"), "--fast.minibatches or --slow.minibatches"),
+    "n-envs": "--ppo.num-envs",
+    "ent-coef": "--ppo.entropy-coef",
+    "vf-coef": "--ppo.value-coef",
+    **dict.fromkeys(("clip-coef", "clip-range"), "--ppo.clip"),
+    "anneal-lr": "--ppo.lr-schedule",
+    "hidden-size": "--core.module-dim",
+    **dict.fromkeys(("env-id", "env-name", "task"), "--env"),
+    **dict.fromkeys(("algo", "algorithm", "model"), "--agent"),
+    **dict.fromkeys(("log-dir", "logdir", "save-dir", "output-dir", "exp-name"), "--out"),
+    **dict.fromkeys(("track", "wandb", "tensorboard"), "--log"),
+}
+"""What CleanRL, Stable-Baselines3 and others call a flag of ``metarims train``, and what it is here."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -107,23 +134,92 @@ def parse(arguments: list[str]) -> Any:
     for name, config in (("train", start), ("params", Config(listed))):
         if arguments[:1] == [name]:
             _check_core_flags(arguments, config)
+    if arguments[:1] == ["train"]:
+        _check_other_names(arguments)
+    whole = "--help-all" in arguments
+    arguments = ["--help" if word == "--help-all" else word for word in arguments]
     defaults: dict[str, Any] = {"train": TrainCommand(start), "params": ParamsCommand(core=Config(listed).core)}
     if arguments and arguments[0] in COMMANDS:  # Alone, so that messages speak of this command's flags only.
         name, *rest = arguments
-        return _parse(COMMANDS[name], f"metarims {name}", ABOUTS.get(name), rest, defaults.get(name))
+        if name == "study" and rest and rest[0] in STUDY:
+            return _parse(STUDY[rest[0]], f"metarims study {rest[0]}", None, rest[1:])
+        short = name == "train" and not whole and bool({"-h", "--help"} & {*rest})
+        about = SHORT_HELP if short else ABOUTS.get(name)
+        return _parse(COMMANDS[name], f"metarims {name}", about, rest, defaults.get(name), USUAL if short else None)
     commands = [Annotated[kind, subcommand(name, description=ABOUTS.get(name))] for name, kind in COMMANDS.items()]
     about = "Modular recurrent agents that learn at two speeds, in MiniGrid and BabyAI."
     return _parse(Union[tuple(commands)], "metarims", about, arguments)  # noqa: UP007
 
 
-def _parse(kind: Any, prog: str, description: str | None, arguments: list[str], default: Any = None) -> Any:
+def _parse(
+    kind: Any,
+    prog: str,
+    description: str | None,
+    arguments: list[str],
+    default: Any = None,
+    listed_fields: Collection[str] | None = None,
+) -> Any:
+    """``listed_fields``: the only fields that help shows (None: all)."""
     registry = tyro.constructors.ConstructorRegistry()
     registry.primitive_rule(_whole_numbers)
     registry.primitive_rule(_texts)
+    registry.struct_rule(_FieldsInHelp(listed_fields))
     given = {} if default is None else {"default": default}
     config = (tyro.conf.OmitSubcommandPrefixes,)
-    with registry:
-        return tyro.cli(kind, prog=prog, description=description, args=arguments, config=config, **given)
+    out, held = sys.stdout, io.BytesIO()
+    text = io.TextIOWrapper(held, out.encoding or "utf-8", "backslashreplace", newline="")  # Its letters,
+    text.isatty = out.isatty  # and colours or none.
+    try:
+        with registry, redirect_stdout(text):
+            return tyro.cli(kind, prog=prog, description=description, args=arguments, config=config, **given)
+    finally:  # Help, which ends the program.
+        text.flush()
+        width, lines = shutil.get_terminal_size().columns, held.getvalue().decode(text.encoding).splitlines()
+        out.write("".join(f"{_wrapped(line, width)}\n" for line in lines))
+
+
+def _wrapped(line: str, width: int) -> str:
+    """A line of help; tyro wraps only those in its panels."""
+    plain = re.sub(r"\x1b\[[\d;]*m", "", line)
+    if len(plain) <= width or plain[:1] in "╭│╰":
+        return line
+    return textwrap.fill(plain, width, subsequent_indent="    " * plain.startswith("usage:"), break_on_hyphens=False)
+
+
+class _FieldsInHelp:
+    """How the fields of a dataclass become flags: as tyro does it, but each docstring is one paragraph in help, which
+    the terminal's width alone wraps."""
+
+    def __init__(self, listed_fields: Collection[str] | None):
+        self.listed_fields, self.busy = listed_fields, False
+
+    def __call__(self, asked: tyro.constructors.StructTypeInfo) -> tyro.constructors.StructConstructorSpec | None:
+        if self.busy or not dataclasses.is_dataclass(asked.type):
+            return None
+        self.busy = True  # Below, the other rules answer.
+        try:
+            found = tyro.constructors.ConstructorRegistry.get_struct_spec(asked)
+        finally:
+            self.busy = False
+        if not isinstance(found, tyro.constructors.StructConstructorSpec):
+            return found  # pyright: ignore[reportReturnType]
+        fields = [field for field in found.fields if self.listed_fields is None or field.name in self.listed_fields]
+        texts = [partial(_one_paragraph, field.helptext) for field in fields]
+        changed = (dataclasses.replace(f, helptext=text) for f, text in zip(fields, texts, strict=True))
+        return dataclasses.replace(found, fields=tuple(changed))
+
+
+def _one_paragraph(text: str | Callable[[], str | None] | None) -> str | None:
+    text = text() if callable(text) else text
+    return text and " ".join(text.split())
+
+
+def _check_other_names(arguments: list[str]) -> None:
+    """Raise ``UserError`` for a flag by which other software knows one of ours."""
+    for word in arguments:
+        name = word.partition("=")[0].replace("_", "-")
+        if name.startswith("--") and (ours := OTHER_NAMES.get(name[2:])):
+            raise UserError(f"Unknown flag {name}: use {ours}.", field=name)
 
 
 def _check_core_flags(arguments: list[str], config: Config) -> None:

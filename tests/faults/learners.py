@@ -121,7 +121,10 @@ class Learner(NamedTuple):
         return bool(load_agent(path, self.build))
 
     def _train(self, config: Config, out: Path, poison: Any, callback: Any, stop: StopRequest) -> bool:
-        return train(config, out, callback, lambda config: self.make(config, self.delay, poison), stop).finished
+        def make(config: Config) -> Any:
+            return self.make(config, self.delay, poison)
+
+        return train(config, out, callback, make, stop, progress=False).finished
 
 
 class _FillDisk:

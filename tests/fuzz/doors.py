@@ -191,7 +191,7 @@ def resumed(folder: Path) -> Callable[[Random], Read]:
     """A whole run's folder with damaged files, trained on: it ends as the run that was never damaged."""
     make_trainer = fake.FakeTrainer
     config = dataclasses.replace(fake.SMALL, frames=600)
-    train(config, folder / "whole", make_trainer=make_trainer)
+    train(config, folder / "whole", make_trainer=make_trainer, progress=False)
     expected = read_snapshot(folder / "whole")
     files = [path.relative_to(folder / "whole") for path in (folder / "whole").rglob("*") if path.is_file()]
 
@@ -207,7 +207,7 @@ def resumed(folder: Path) -> Callable[[Random], Read]:
     def read() -> None:
         before = {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()}
         try:
-            train(config, folder / "run", make_trainer=make_trainer)
+            train(config, folder / "run", make_trainer=make_trainer, progress=False)
         except UserError:
             for path, data in before.items():
                 assert path.name == "run.lock" or path.read_bytes() == data, f"{path.name} was changed"
@@ -317,8 +317,9 @@ def command_line(folder: Path) -> Callable[[Random], Read]:
         assert code in (0, 2), f"exit code {code} of {words}"
         text = error.getvalue()
         assert "Traceback" not in text, f"{words}: {text[-500:]}"
-        if code == 2 and text.startswith("metarims: "):
-            raise UserError(text.removeprefix("metarims: ").removesuffix("\n"))
+        last = text.removesuffix("\n").rpartition(" ...\n")[2]  # After what it did until then.
+        if code == 2 and last.startswith("metarims: "):
+            raise UserError(last.removeprefix("metarims: "))
         if code == 2:
             raise UserError("refused by the parser")
 

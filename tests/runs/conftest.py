@@ -21,7 +21,7 @@ def train(fake):
     from metarims.runs.training import train
 
     def run(out, config=fake.SMALL, callback=None, **options):
-        return train(config, out, callback, lambda config: fake.FakeTrainer(config, **options))
+        return train(config, out, callback, lambda config: fake.FakeTrainer(config, **options), progress=False)
 
     return run
 

@@ -108,5 +108,5 @@ if __name__ == "__main__":
 
     print("ready", flush=True)
     delay = float(sys.argv[2])
-    outcome = train(SMALL, sys.argv[1], make_trainer=lambda config: FakeTrainer(config, delay))
+    outcome = train(SMALL, sys.argv[1], make_trainer=lambda config: FakeTrainer(config, delay), progress=False)
     print(outcome, flush=True)

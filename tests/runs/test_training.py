@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import load_file
 
+import metarims
 from metarims import __version__
 from metarims.config import Config
 from metarims.errors import UserError
@@ -364,3 +365,12 @@ def test_too_little_memory_is_a_sentence(tmp_path, train, fake, monkeypatch):
     monkeypatch.setattr(fake.FakeTrainer, "run_chunk", run_chunk)
     with pytest.raises(UserError, match=r"does not fit into memory: .* Training stopped after step 0"):
         train(tmp_path / "run")
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_training_from_python_prints_its_progress(tmp_path, fake, capsys, progress):
+    options = {} if progress else {"progress": False}
+    metarims.train(fake.SMALL, tmp_path, make_trainer=fake.FakeTrainer, **options)
+    printed = capsys.readouterr().out
+    assert (printed.count("frames/s") == 12) == progress
+    assert bool(printed) == progress

@@ -39,17 +39,24 @@ def file_name(env: str) -> str:
 
 @contextmanager
 def status(what: str) -> Iterator[Callable[[str], None]]:
-    """Show on a terminal what is running, and for how long; yields a function that changes the text."""
+    """Show on standard error what is running, on a terminal also for how long; yields a function that changes the
+    text."""
     from rich.console import Console
 
     from metarims.runs.progress import Waiting
 
-    waiting = Waiting(f"{what} ...")
+    waiting, console = Waiting(f"{what} ..."), Console(stderr=True)
+
+    def show() -> None:
+        if not console.is_terminal:
+            print(waiting.what, file=sys.stderr, flush=True)
 
     def change(now: str) -> None:
         waiting.what = f"{now} ..."
+        show()
 
-    with Console(stderr=True).status(waiting):
+    show()
+    with console.status(waiting):
         yield change
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from metarims.commands.common import flag, prepare_jax
+from metarims.commands.common import flag, prepare_jax, status
 from metarims.config import Config, Network
 from metarims.core_settings import CoreSettings, RIMSettings
 
@@ -19,9 +19,10 @@ class EnvsCommand:
     """Print JSON, one object per environment."""
 
     def run(self, command: str) -> int:
-        from metarims.gridworld.listing import entries, table_lines
+        with status("Listing environments"):
+            from metarims.gridworld.listing import entries, table_lines
 
-        found = entries()
+            found = entries()
         if self.json:
             print(json.dumps([entry._asdict() for entry in found], indent=1))
             return 0
@@ -63,7 +64,8 @@ class DoctorCommand:
     def run(self, command: str) -> int:
         from metarims.runtime import describe
 
-        lines = describe()
+        with status("Looking at this machine"):
+            lines = describe()
         width = max(map(len, lines))
         print("\n".join(f"{name:<{width}}  {value}" for name, value in lines.items()))
         return 0

@@ -32,12 +32,12 @@ class PlayCommand:
     """Seed of the first level; the next ones follow."""
 
     def run(self, command: str) -> int:
-        from metarims.gridworld.game import Game
-        from metarims.terminal import Terminal
-        from metarims.views.world_text import LEGEND, draw_moment
-
-        enable_cache()
         with status(f"Compiling {self.env}"):
+            from metarims.gridworld.game import Game
+            from metarims.terminal import Terminal
+            from metarims.views.world_text import LEGEND, draw_moment
+
+            enable_cache()
             game = Game(self.env, native=self.backend == "jax")
             moment = game.reset(self.seed)
         console = Terminal(highlight=False)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from metarims.commands.common import file_name, flag, output
+from metarims.commands.common import file_name, flag, output, status
 from metarims.runs.files import check_file
 
 
@@ -25,8 +25,9 @@ class PlotCommand:
     """Print the names of the runs' metrics instead."""
 
     def run(self, command: str) -> int:
-        from metarims.views.plots import check_ending, save_figure
-        from metarims.views.run_plot import left_out, metric_names, plot_runs, read_runs
+        with status("Reading metrics"):
+            from metarims.views.plots import check_ending, save_figure
+            from metarims.views.run_plot import left_out, metric_names, plot_runs, read_runs
 
         check_file(self.out, "--out")
         if self.out:

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from metarims.commands.common import flag, output
+from metarims.commands.common import flag, output, status
 from metarims.errors import UserError, format_value, invalid
-from metarims.runs.files import check_file
+from metarims.runs.files import check_file, check_name
 
 Scale = Literal["smoke", "laptop", "paper"]
 
@@ -28,7 +28,8 @@ class StudyListCommand:
     """Scale of these plans; smoke has fewer steps, environments and agents."""
 
     def run(self, command: str) -> int:
-        from metarims.studies.catalogue import STUDIES
+        with status("Reading the studies"):
+            from metarims.studies.catalogue import STUDIES
 
         if self.name:
             return self._list_plans()
@@ -77,15 +78,17 @@ class StudyRunCommand:
     """--on ray: accelerators per plan; with a fraction, plans share one."""
 
     def run(self, command: str) -> int:
-        from metarims.runs.signals import StopRequest
-        from metarims.studies.catalogue import study
-        from metarims.studies.results import collect
-        from metarims.studies.running import run_study
-        from metarims.studies.scales import scale
-        from metarims.terminal import Terminal
+        out = self.out or Path("runs") / f"{self.name}-{self.scale}"
+        check_name(out, "out")
+        with status(f"Starting the study {self.name}"):
+            from metarims.runs.signals import StopRequest
+            from metarims.studies.catalogue import study
+            from metarims.studies.results import collect
+            from metarims.studies.running import run_study
+            from metarims.studies.scales import scale
+            from metarims.terminal import Terminal
 
         chosen, size = study(self.name), scale(self.scale)
-        out = self.out or Path("runs") / f"{self.name}-{self.scale}"
         with self._workers() as workers, StopRequest() as stop:
             ended = run_study(chosen, size, out, workers, Terminal(soft_wrap=True), stop, self.only)
         collect(out)
@@ -134,12 +137,13 @@ class StudyReportCommand:
 
 
 def _report_study(path: Path, out: Path) -> None:
-    from metarims.studies.results import read_results
-    from metarims.studies.study_page import summarize_agents, write_study_page
-    from metarims.terminal import Terminal
-    from metarims.views.agent_table import print_agents
+    with status(f"Reading {path}"):
+        from metarims.studies.results import read_results
+        from metarims.studies.study_page import summarize_agents, write_study_page
+        from metarims.terminal import Terminal
+        from metarims.views.agent_table import print_agents
 
-    results = read_results(path)
+        results = read_results(path)
     for judged in results.verdicts:
         print(f"{judged.verdict.outcome if judged.verdict else 'not measured'}: {judged.statement}")
         if judged.text:

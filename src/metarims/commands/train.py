@@ -13,7 +13,7 @@ from metarims.commands.common import conflict, file_name, flag, prepare_jax, pri
 from metarims.commands.study import StudyRunCommand
 from metarims.config import Config, for_agent, unused_settings
 from metarims.presets import PRESETS, preset
-from metarims.runs.files import check_folder_name
+from metarims.runs.files import check_name
 from metarims.runtime import share_processor
 
 SEED_FAILED = 3
@@ -46,14 +46,12 @@ class TrainCommand:
         from metarims.runs.signals import StopRequest
 
         out = self.out or Path("runs") / f"{self.config.agent}-{file_name(self.config.env)}"
-        check_folder_name(out)
+        check_name(out, "out")
         with StopRequest() as stop:  # Before the slow imports, so that an early Ctrl-C is handled too.
             with status(f"Starting {self.config.agent} on {self.config.env}"):
                 from metarims.learning.trainer import make_trainer
-                from metarims.runs.callbacks import Callbacks
                 from metarims.runs.hosts import Hosts, leads
                 from metarims.runs.loggers import Loggers
-                from metarims.runs.progress import Progress
                 from metarims.runs.training import train
 
             self._note_unused_settings()
@@ -63,8 +61,8 @@ class TrainCommand:
             make = partial(make_trainer, num_devices=self.devices)
             if not leads():
                 return SEED_FAILED if train(self.config, out, make_trainer=make, stop=stop).stopped else 0
-            with Loggers(self.log, out) as loggers, Progress() as progress:
-                result = train(self.config, out, Callbacks(loggers, progress), make, stop)
+            with Loggers(self.log, out) as loggers:
+                result = train(self.config, out, loggers, make, stop)
         if not result.finished:
             how = "Stopped and saved" if result.env_steps else "Stopped"
             print(f"{how} at step {result.env_steps:,} of {self.config.frames:,}. To resume: {command}")

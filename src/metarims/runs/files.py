@@ -104,24 +104,28 @@ def describe_error(error: BaseException) -> str:
     return (text.strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 
-def check_folder_name(path: Path) -> None:
-    """Raise ``UserError`` for the name of a run's folder that is a URL, or no text."""
+def check_name(path: Path, field: str) -> None:
+    """Raise ``UserError`` for an output path that is a URL, or no text."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
-        raise UserError(
-            f"out is {path}, a URL: name a folder of this machine, and copy it when training has ended.",
-            field="out",
-            value=path,
-        )
+        remedy = "name a path on this machine, and copy the files afterwards"
+        raise UserError(f"{field} is {path}, a URL: {remedy}.", field=field, value=path)
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"out is {path!r}, which is no text: name another folder.", field="out", value=path) from error
+        raise UserError(f"{field} is {path!r}, which is no text: name another.", field=field, value=path) from error
 
 
 def check_file(path: Path | None, flag: str) -> None:
-    """Raise ``UserError`` where an output file is a folder."""
-    if path is not None and path.is_dir():
+    """Raise ``UserError`` where an output file cannot be written: it is a folder, a URL, or in a folder that cannot be written."""
+    if path is None:
+        return
+    check_name(path, flag)
+    if path.is_dir():
         raise UserError(f"{flag} {path} is a folder: name a file in it.", field=flag, value=path)
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    why = "it is a file" if not there.is_dir() else "writing there is not permitted"
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{flag} {path} cannot be written in {there}: {why}. Name another.", field=flag, value=path)
 
 
 RESUME_ADVICE = "Everything written so far is kept: fix the cause and rerun the command to resume."

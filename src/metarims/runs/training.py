@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict
@@ -23,14 +23,15 @@ from metarims.runs.callbacks import Callback, Callbacks, ChunkReport
 from metarims.runs.compile_clock import CompileClock
 from metarims.runs.export import SavedAgent, save_agent
 from metarims.runs.faults import FaultGuard, SeedStatus
-from metarims.runs.files import check_space, clear_scratch, writing
+from metarims.runs.files import check_name, check_space, clear_scratch, writing
 from metarims.runs.folder import RunFolder
-from metarims.runs.hosts import SingleProcess, process_group
+from metarims.runs.hosts import SingleProcess, leads, process_group
+from metarims.runs.progress import Progress
 from metarims.runs.schema import check_schema
 from metarims.runs.signals import StopRequest
 from metarims.runs.trainer_protocol import TrainerProtocol
 from metarims.runs.warm_start import carry_words, check_fit, copy_initial_agents, initial_agents
-from metarims.runtime import release_memory
+from metarims.runtime import prevent_deadlock, release_memory
 
 EPISODE_MEANS = {"return", "success", "episode_length"}
 """Metrics that are null in a chunk in which no episode ended."""
@@ -66,17 +67,21 @@ def train(
     make_trainer: Callable[[Config], TrainerProtocol] | None = None,
     stop: StopRequest | None = None,
     agents: Sequence[SavedAgent] | None = None,
+    *,
+    progress: bool = True,
 ) -> TrainResult:
     """Train the run of ``config`` in the folder ``out``, or resume it.
 
     A killed and resumed run equals an uninterrupted one bit for bit, on the same kind of processor: its state comes
     from the last whole checkpoint, and its metrics are truncated to match. ``agents``: initial weights, one agent per
-    seed, instead of those that ``config.init_from`` names.
+    seed, instead of those that ``config.init_from`` names. ``progress``: print it, as ``metarims train`` does.
     """
     if make_trainer is None:
         from metarims.learning import trainer as learning
 
         make_trainer = learning.make_trainer
+    check_name(Path(out), "out")
+    prevent_deadlock()
     provenance.commit()  # Before the checkout may change.
     with stop or StopRequest() as stop:
         trainer = make_trainer(config)  # Raises what it cannot build before anything is written.
@@ -86,8 +91,13 @@ def train(
             agents, note = carry_words(agents, trainer.envs.vocabulary)
             check_fit(agents, config, trainer.envs.num_actions, trainer.envs.vocabulary)
         processes = process_group()
-        with processes.open_folder(out, config) as folder, CompileClock() as clock:
-            return _Run(config, folder, trainer, callback, stop, clock, agents, processes, note).train()
+        with (
+            processes.open_folder(out, config) as folder,
+            CompileClock() as clock,
+            Progress() if progress and leads() else nullcontext() as display,
+        ):
+            callbacks = Callbacks(*filter(None, (callback, display)))
+            return _Run(config, folder, trainer, callbacks, stop, clock, agents, processes, note).train()
 
 
 class _Run:
@@ -98,7 +108,7 @@ class _Run:
         config: Config,
         folder: RunFolder,
         trainer: TrainerProtocol,
-        callback: Callback | None,
+        callbacks: Callbacks,
         stop: StopRequest,
         clock: CompileClock,
         initial_agents: Sequence[SavedAgent] | None,
@@ -107,7 +117,7 @@ class _Run:
     ):
         """``note``: on the initial weights."""
         self.config, self.folder, self.trainer = config, folder, trainer
-        self.callbacks = Callbacks(*([callback] if callback else []))
+        self.callbacks = callbacks
         self.stop, self.clock, self.initial_agents, self.processes = stop, clock, initial_agents, processes
         self.note = note
         self.compile_start: tuple[float, float] | None = None

@@ -80,7 +80,7 @@ def run_plan(plan: Plan, scale: Scale, folder: Path, stop: StopRequest) -> dict[
     chunks = []
     for index, stage in enumerate(plan.stages):
         config, out = plan.config(index, scale), stage_path(folder, plan.name, index, stage.env)
-        outcome = train(config, out, stop=stop, agents=agents[-1] if agents else None)
+        outcome = train(config, out, stop=stop, agents=agents[-1] if agents else None, progress=False)
         if not outcome.finished:
             return None
         stopped |= set(outcome.stopped)

@@ -10,9 +10,10 @@ from metarims.errors import unknown_name
 from metarims.runs.progress import JobTable, RunTarget
 from metarims.runs.signals import StopRequest
 from metarims.runs.workers import Workers, run_jobs
+from metarims.studies.durations import estimate
 from metarims.studies.jobs import PlanJob
 from metarims.studies.plans import Plan, Scale, Study, plans_of
-from metarims.studies.results import prepare_folder
+from metarims.studies.results import prepare_folder, read_results
 from metarims.studies.study_folder import error_path, result_path, stage_path
 
 
@@ -49,6 +50,9 @@ def run_study(
     waiting = [name for name in plans if not result_path(folder, name).exists()]
     number = f"{len(plans)} plan{'s' * (len(plans) != 1)}"
     console.print(f"{study.name} at scale {scale.name}: {number}, {len(plans) - len(waiting)} already finished")
+    if waiting:
+        found, left = read_results(folder).plans, [plans[name] for name in waiting]
+        console.print(estimate(study, scale, left, found, workers.capacity), highlight=False)
     jobs = [PlanJob(study.name, scale.name, name, str(folder.absolute())) for name in waiting]
     runs = {name: _runs(plans[name], scale, folder) for name in waiting}
     labels = {name: plans[name].label for name in waiting}
