@@ -116,7 +116,7 @@ def check_name(path: Path, field: str) -> None:
 
 
 def check_file(path: Path | None, flag: str) -> None:
-    """Raise ``UserError`` where an output file cannot be written: it is a folder, a URL, or in a folder that cannot be written."""
+    """Raise ``UserError`` where an output file cannot be written: a folder, a URL, or in a place without permission."""
     if path is None:
         return
     check_name(path, flag)
