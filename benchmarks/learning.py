@@ -33,6 +33,7 @@ from metarims.runs.callbacks import ChunkReport
 from metarims.runs.files import write_atomic
 from metarims.runs.training import train
 from metarims.runtime import enable_compile_cache, prevent_deadlock
+from metarims.studies.plans import change
 from metarims.views.plots import learning_curves, save_figure
 
 SCORES = Path(__file__).parent / "scores" / "learning"
@@ -191,7 +192,7 @@ def draw(folder: Path, task: str, found: dict[str, dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS))
-    parser.add_argument("--agents", nargs="+", default=AGENTS)
+    parser.add_argument("--agents", nargs="+", default=AGENTS, help='"vanilla+set": with network.input set')
     parser.add_argument("--seeds", type=int, nargs="+", default=[200, 201, 202, 203, 204])
     parser.add_argument("--frames", type=int, help="environment steps per seed (default: the task's)")
     parser.add_argument("--every", type=int, help="environment steps between two evaluations (default: the task's)")
@@ -207,15 +208,19 @@ def main() -> None:
             path = folder / f"{task}.{agent}.json.gz"
             if path.exists():
                 continue
-            frames, every = TASKS[task]
-            config = Config(
-                agent=agent,
-                env=task,
-                frames=arguments.frames or frames,
-                seeds=tuple(arguments.seeds),
-                record_every=arguments.every or every,
-                checkpoint_every=1,
-            )
+            kind, _, settings = agent.partition("+")
+            frames, every = TASKS.get(task, (arguments.frames, arguments.every))
+            if not (arguments.frames or frames) or not (arguments.every or every):
+                parser.error(f"{task} has no defaults: give --frames and --every")
+            found = {
+                "agent": kind,
+                "env": task,
+                "frames": arguments.frames or frames,
+                "seeds": tuple(arguments.seeds),
+                "record_every": arguments.every or every,
+                "checkpoint_every": 1,
+            }
+            config = change(Config(), found | ({"network.input": settings} if settings else {}))
             scores = measure(config, RUNS / f"{task}.{agent}")
             path.write_bytes(gzip.compress(json.dumps(scores).encode(), mtime=0))
     for task in arguments.tasks:

@@ -18,6 +18,7 @@ from metarims.config import Config, Network
 from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.errors import UserError
 from metarims.gridworld import observation as obs
+from metarims.gridworld.tiles import EMPTY, UNSEEN, WALL
 from metarims.gridworld.types import Observation, Pixels
 
 pytestmark = pytest.mark.usefixtures("quick_module")
@@ -43,7 +44,8 @@ def test_a_query_reads_the_mean_of_values_by_the_softmax_of_its_scores():
     table = ElementTable(SIZES, QUERIES, KEY, VALUE, key=jax.random.key(0))
     tiles, mission, queries, cells = normal(60, 7), normal(ENVS, 8), normal(ENVS, QUERIES, KEY), codes(ENVS)
     bound = table.with_tiles(tiles)
-    reading = bound.read(queries, bound.project_elements(Elements(cells, mission)))
+    salience = normal(ENVS, 49, seed=2)
+    reading = bound.read(queries, bound.project_elements(Elements(cells, mission, salience)))
     rows, places, word = tiles @ table.tile, table.place, mission @ table.mission
     for env in range(ENVS):
         elements = np.concatenate([rows[np.asarray(cells[env])] + places, word[env][None]])
@@ -51,7 +53,7 @@ def test_a_query_reads_the_mean_of_values_by_the_softmax_of_its_scores():
         for query in range(QUERIES):
             asked = np.asarray(queries[env, query])
             cosines = keys @ asked / np.sqrt(((keys**2).sum(1) + EPSILON) * ((asked**2).sum() + EPSILON))
-            weights = np.exp(cosines / TEMPERATURE)
+            weights = np.exp(cosines / TEMPERATURE + np.append(salience[env], 0))
             attention = weights / weights.sum()
             np.testing.assert_allclose(reading.attention[env, query], attention, atol=1e-5)
             read = attention @ values
@@ -91,7 +93,17 @@ def test_fast_gradients_of_a_set_are_the_plain_ones(core):
         fast = jax.grad(loss)(agent)
     for ours, theirs in zip(jax.tree.leaves(fast), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5 + 1e-4 * np.abs(theirs).max())
-    assert all((leaf != 0).any() for leaf in jax.tree.leaves(fast.core.groups()))
+    assert all((leaf != 0).any() for leaf in jax.tree.leaves((fast.core.groups(), fast.encoder.salience)))
+
+
+def test_a_fresh_set_attracts_attention_to_objects():
+    salience = np.asarray(
+        make_agent(NETWORK, CORES["rim"], num_actions=7, num_words=9, key=jax.random.key(0))
+        .tables(jnp.array([[1, 2]]))
+        .salience
+    )
+    nothing = [UNSEEN, EMPTY, WALL]
+    assert salience[nothing].max() < np.delete(salience, nothing).min() - 1
 
 
 def test_a_modules_attention_to_the_elements_adds_up_to_that_to_the_input():

@@ -2,7 +2,8 @@
 
 The RIM paper defines the input so (Goyal et al., 2019, section 2.2). A cell is what is there and where: its key is the
 sum of a row for its tile and a row for its place, and so is its value. All queries meet these 60 + 49 rows in one
-product; a cell's score is then the sum of two numbers, and what is read is a weighted sum of rows.
+product; a cell's score is then the sum of two numbers, and what is read is a weighted sum of rows. To the scores comes
+the cell's salience, which is low at first where nothing is: attention begins at the objects.
 """
 
 import math
@@ -37,6 +38,8 @@ class Elements(NamedTuple):
     """Tile codes; or, of pictures, the features of what each cell shows."""
     mission: Float[Array, "*B W"] | None
     """The mission's embedding, if agents read missions."""
+    salience: Float[Array, "*B 49"]
+    """What is added to the scores of each cell, whatever the query."""
 
 
 class ElementSizes(NamedTuple):
@@ -53,6 +56,8 @@ class ElementInputs(NamedTuple):
     """Rows of the table of tiles; or, of pictures, their keys and values."""
     norm: Float[Array, "*B E"]
     """1 / length of each element's key."""
+    salience: Float[Array, "*B 49"]
+    """Added to the cells' scores."""
     mission: Float[Array, "*B kv"] | None
     """The mission's key and value."""
     queries: Float[Array, "*B Qk"] | None
@@ -108,10 +113,10 @@ class ElementTable(eqx.Module):
             rows = cells.astype(jnp.int32) * NUM_CELLS + jnp.arange(NUM_CELLS)
             norm = lookup(lengths.reshape(-1, 1), rows)[..., 0]
         if elements.mission is None or self.mission is None or self.query is None:
-            return ElementInputs(cells, norm, None, None)
+            return ElementInputs(cells, norm, elements.salience, None, None)
         mission = project(elements.mission, self.mission)
         norm = jnp.concatenate([norm, _inverse_length(mission[..., : self.key_dim])[..., None]], axis=-1)
-        return ElementInputs(cells, norm, mission, project(elements.mission, self.query))
+        return ElementInputs(cells, norm, elements.salience, mission, project(elements.mission, self.query))
 
     def read(self, queries: Float[Array, "B Q k"], inputs: ElementInputs) -> ElementReading:
         """Attend to the elements by each of the queries."""
@@ -130,7 +135,7 @@ class ElementTable(eqx.Module):
         if inputs.mission is not None:
             of_mission = (queries * inputs.mission[:, None, : self.key_dim]).sum(-1)
             scores = jnp.concatenate([scores, of_mission[:, None]], axis=1)
-        scores = scores * inputs.norm[..., None]
+        scores = (scores * inputs.norm[..., None]).at[:, :NUM_CELLS].add(inputs.salience[..., None])
         largest = jax.lax.stop_gradient(scores.max(1, keepdims=True))
         weights = jnp.exp(scores - largest)
         norm = weights.sum(1, keepdims=True)

@@ -18,7 +18,7 @@ from metarims.agents.elements import Elements
 from metarims.agents.fast_gradients import project, with_fast_gradient
 from metarims.agents.init import init_fan_in
 from metarims.agents.lookup import lookup
-from metarims.gridworld.observation import TILE_ATLAS
+from metarims.gridworld.tiles import EMPTY, TILE_ATLAS, UNSEEN, WALL
 from metarims.gridworld.types import TILE, VIEW, Observation, Pixels
 
 PATCH = TILE * TILE * 3
@@ -32,6 +32,8 @@ class EmbeddingTables(NamedTuple):
     """Scale and shift of the tiles' features, if missions modulate them."""
     missions: Float[Array, "num_missions D"] | None
     """The mission's part of the features (of a set: its embedding), if missions are used."""
+    salience: Float[Array, " 60"] | None = None
+    """Of a set: what is added to the scores of a cell with this tile."""
 
 
 def _whiten_tiles(epsilon: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
@@ -49,6 +51,24 @@ def _whiten_tiles(epsilon: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
 TILE_MEAN, TILE_WHITENING = _whiten_tiles()
 WHITE_ATLAS = (TILE_ATLAS.reshape(-1, PATCH) / 255 - TILE_MEAN).astype(np.float32) @ TILE_WHITENING
 """The pixels of every tile, whitened: rows [60, 192]."""
+
+INITIAL_SALIENCE = -4.0
+"""Of cells that hold nothing: unseen ones, empty ones and walls. At 0 a query begins with the mean over 49 cells, of
+which few hold an object."""
+
+
+def _fit_salience() -> tuple[np.ndarray, float]:
+    """The kernel [192] of least norm on whitened pixels, and the bias, that come closest to the initial salience.
+
+    Pixels of the 60 tiles span 52 dimensions, so it is not exact: empty cells get half, and objects up to 0.7.
+    """
+    wanted = np.zeros(len(TILE_ATLAS))
+    wanted[[UNSEEN, EMPTY, WALL]] = INITIAL_SALIENCE
+    kernel = np.linalg.pinv(WHITE_ATLAS.astype(np.float64), rcond=1e-3) @ (wanted - wanted.mean())
+    return kernel.astype(np.float32), float(wanted.mean())
+
+
+SALIENCE_KERNEL, SALIENCE_BIAS = _fit_salience()
 
 
 def _modulate(tiles, scale, shift):
@@ -133,6 +153,24 @@ def read_missions(
     return film, missions @ weights.from_mission + weights.bias
 
 
+class Salience(eqx.Module):
+    """How much a cell attracts attention whatever is asked: a linear map of its whitened pixels."""
+
+    kernel: Float[Array, " 192"]
+    bias: Float[Array, ""]
+
+    def __init__(self):
+        self.kernel, self.bias = jnp.asarray(SALIENCE_KERNEL), jnp.asarray(SALIENCE_BIAS)
+
+    def of_tiles(self) -> Float[Array, " 60"]:
+        """Of every tile."""
+        return jnp.asarray(WHITE_ATLAS) @ self.kernel + self.bias
+
+    def of_patches(self, patches: Integer[Array, "*B 192"]) -> Float[Array, "*B"]:
+        """The same of pictures of tiles."""
+        return (patches / 255 - TILE_MEAN) @ (TILE_WHITENING @ self.kernel) + self.bias
+
+
 class Encoder(eqx.Module):
     """Picture and mission to features: convolution 8x8 stride 8, FiLM by the mission, then one dense layer.
 
@@ -152,6 +190,8 @@ class Encoder(eqx.Module):
     from_tiles: Float[Array, "C49 D"] | None
     from_mission: Float[Array, "H D"] | None
     bias: Float[Array, " D"] | None
+    salience: Salience | None
+    """Of a set."""
     feature_rms_limit: float = eqx.field(static=True)
     """Limit of the features' root mean square (0: none). Without one features may grow until the core's gates saturate
     and learning stalls (``docs/log.md``)."""
@@ -188,6 +228,7 @@ class Encoder(eqx.Module):
         added = has_mission and is_vector
         self.from_mission = init_fan_in(key_add, (mission_dim, feature_dim), mission_init_scale) if added else None
         self.bias = jnp.zeros(feature_dim) if is_vector else None
+        self.salience = None if is_vector else Salience()
         self.feature_rms_limit = feature_rms_limit
 
     @property
@@ -198,9 +239,10 @@ class Encoder(eqx.Module):
     def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> EmbeddingTables:
         """Features of all tiles and of the missions given as words, to be looked up by ``__call__``."""
         tiles = project(jnp.asarray(WHITE_ATLAS), self.tile_kernel) + self.tile_bias
+        salience = None if self.salience is None else self.salience.of_tiles()
         if self.mission is None:
-            return EmbeddingTables(tiles, None, None)
-        return EmbeddingTables(tiles, *read_missions(self.mission_weights(), mission_tokens))
+            return EmbeddingTables(tiles, None, None, salience)
+        return EmbeddingTables(tiles, *read_missions(self.mission_weights(), mission_tokens), salience)
 
     def mission_weights(self) -> MissionWeights:
         """The weights with which missions are read."""
@@ -209,13 +251,13 @@ class Encoder(eqx.Module):
 
     def _convolve(self, patches: Integer[Array, "*B 192"]) -> Float[Array, "*B C"]:
         """The first convolution on one tile's pixels; whitening is folded into the kernel."""
-        kernel = TILE_WHITENING @ self.tile_kernel
-        return (patches / 255 - TILE_MEAN) @ kernel + self.tile_bias
+        return (patches / 255 - TILE_MEAN) @ (TILE_WHITENING @ self.tile_kernel) + self.tile_bias
 
     def __call__(self, tables: EmbeddingTables, observation: Observation | Pixels) -> Float[Array, "*B D"] | Elements:
         """Features of a batch of observations, of either kind; or the set of their elements."""
         if self.from_tiles is None or self.bias is None:
-            return self._list_elements(tables, observation)
+            assert self.salience is not None
+            return self._list_elements(tables, self.salience, observation)
         if isinstance(observation, Pixels):
             tiles = self._convolve(cut_patches(observation.image))
         else:
@@ -239,11 +281,16 @@ class Encoder(eqx.Module):
             tiles = modulate(project(tiles, mix) + bias, *scales[2 * index : 2 * index + 2])
         return tiles
 
-    def _list_elements(self, tables: EmbeddingTables, observation: Observation | Pixels) -> Elements:
+    def _list_elements(
+        self, tables: EmbeddingTables, salience: Salience, observation: Observation | Pixels
+    ) -> Elements:
         mission = None if tables.missions is None else lookup(tables.missions, observation.mission)
         if isinstance(observation, Pixels):
-            return Elements(self._convolve(cut_patches(observation.image)), mission)
-        return Elements(observation.codes.reshape(*observation.codes.shape[:-2], VIEW * VIEW), mission)
+            patches = cut_patches(observation.image)
+            return Elements(self._convolve(patches), mission, salience.of_patches(patches))
+        assert tables.salience is not None
+        cells = observation.codes.reshape(*observation.codes.shape[:-2], VIEW * VIEW)
+        return Elements(cells, mission, lookup(tables.salience[:, None], cells)[..., 0])
 
 
 def cut_patches(image: Integer[Array, "*B 56 56 3"]) -> Integer[Array, "*B 49 192"]:
