@@ -24,7 +24,7 @@ import numpy as np
 from metarims.config import Config
 from metarims.evaluation.curves import Curve, area_under_curve, median_frames_interval, reach_threshold
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
-from metarims.evaluation.statistics import mean, probability_of_improvement, stratified_interval
+from metarims.evaluation.statistics import mean, mean_interval, probability_of_improvement, stratified_interval
 from metarims.gridworld import make
 from metarims.learning.trainer import Trainer, TrainState
 from metarims.rules import RULES
@@ -139,10 +139,10 @@ def print_table(task: str, found: dict[str, dict[str, Any]]) -> None:
         return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
     def average(values: list[float]) -> str:
-        value, low, high = stratified_interval(mean, np.array(values)[:, None])
+        value, low, high = mean_interval(np.array(values)[:, None])
         return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
-    print(f"\n**{task}** (over seeds, with 95 % bootstrap intervals)\n")
+    print(f"\n**{task}** (over seeds, with 95 % intervals: bootstrap, of means of fewer than five seeds Student's t)\n")
     heads = [f"{what} to {threshold}, median" for threshold in THRESHOLDS for what in ("frames", "episodes")]
     print("| agent | seeds | " + " | ".join(heads) + " | area | success at the end |\n" + "|---" * 8 + "|")
     for agent, scores in found.items():

@@ -115,6 +115,33 @@ SCORE_WORDS = {
 """The same of words in the names of scores, conditions and measures."""
 
 
+EVALUATIONS = {"messages": None, "input_attention": None, "router": None}
+"""Fields of evaluations that came later, and what those without them have."""
+
+
+def upgrade_records(records: Any) -> Any:
+    """What measures recorded beside scores, of any form, with the fields that came later."""
+    if not isinstance(records, dict):
+        return records
+    evaluations, episodes = records.get("evaluations"), records.get("episodes")
+    if isinstance(evaluations, list):
+        records = records | {
+            "evaluations": [EVALUATIONS | row if isinstance(row, dict) else row for row in evaluations]
+        }
+    if isinstance(episodes, list):
+        records = records | {"episodes": list(map(_upgrade_episode, episodes))}
+    return records
+
+
+def _upgrade_episode(episode: Any) -> Any:
+    """A packed episode; before, missions did not change, and neither advantages nor attention to a set were kept."""
+    if not isinstance(episode, dict):
+        return episode
+    steps = len(values) if isinstance(values := episode.get("values"), list) else 0
+    later = {"missions": [], "elements": 0, "attention": "", "advantages": [None] * steps}
+    return later | episode
+
+
 def upgrade_result(result: dict[str, Any]) -> dict[str, Any]:
     """A plan's result in a study, as parsed JSON, with today's names."""
     rows = [(seed, _reword(name), _reword(condition), value) for seed, name, condition, value in result["rows"]]
@@ -140,9 +167,15 @@ def upgrade_metrics(row: dict[str, Any]) -> dict[str, Any]:
     row = {_metric(name): value for name, value in row.items()}
     nats = row.pop("modules/communication_entropy", None)
     num_modules = sum(re.fullmatch(r"modules/active_\d+", name) is not None for name in row)
+    if "modules/active_0" in row:  # Modules were counted from 0.
+        row = {re.sub(r"^(modules/(?:active|input_attention)_)(\d+)$", _next, name): row[name] for name in row}
     if nats is not None and num_modules > 1:
         row["modules/normalized_communication_entropy"] = nats / math.log(num_modules)
     return row
+
+
+def _next(numbered: re.Match[str]) -> str:
+    return f"{numbered[1]}{int(numbered[2]) + 1}"
 
 
 def _metric(name: str) -> str:

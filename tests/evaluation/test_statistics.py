@@ -17,9 +17,12 @@ from metarims.evaluation.curves import (
 )
 from metarims.evaluation.statistics import (
     bootstrap_draws,
+    describe_intervals,
     exact_interval,
     interquartile_mean,
     mean,
+    mean_band,
+    mean_interval,
     paired_wins,
     performance_profile,
     probability_of_improvement,
@@ -100,6 +103,25 @@ def test_seed_interval_by_hand():
     """Mean 2, standard error 1/sqrt(3), t(0.975, 2) = 4.302653."""
     value, low, high = seed_interval(np.array([1.0, 2.0, 3.0]))
     assert (value, low, high) == pytest.approx((2, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), abs=1e-5)
+
+
+def test_the_mean_of_three_or_four_runs_has_students_t_and_of_five_a_bootstrap():
+    """Runs are compared by their means over tasks: 1, 2, 3 on both sides."""
+    three = np.array([[0.0, 2.0], [1.0, 3.0], [2.0, 4.0]])
+    assert mean_interval(three) == pytest.approx(seed_interval(np.array([1.0, 2.0, 3.0])))
+    low, high = mean_band(three)
+    assert [(a, b) for a, b in zip(low, high, strict=True)] == [seed_interval(column)[1:] for column in three.T]
+    assert np.isnan(mean_interval(three[:2])[1:]).all()
+    assert np.isnan(mean_band(three[:2])).all()
+    five = np.random.default_rng(0).normal(size=(5, 2))
+    assert mean_interval(five) == stratified_interval(mean, five)
+
+
+def test_a_legend_says_which_interval_it_is():
+    assert describe_intervals([5, 10]) == "95 % interval (bootstrap)"
+    assert describe_intervals([2, 3, 4]) == "95 % interval (Student's t)"
+    assert describe_intervals([3, 5]) == "95 % interval (bootstrap, below 5 seeds Student's t)"
+    assert describe_intervals([1, 2]) == ""
 
 
 def test_one_seed_has_no_interval():
@@ -184,10 +206,10 @@ def test_bootstrap_draws_as_many_runs_as_there_are():
 def test_interval_is_between_percentiles_of_the_draws():
     """The statistic counts its calls: 0 for the estimate, 1 to 100 for the draws, of which 95 lie in [3, 98]."""
     calls = itertools.count()
-    value, low, high = stratified_interval(lambda _: next(calls), np.zeros((3, 1)), resamples=100)
+    value, low, high = stratified_interval(lambda _: next(calls), np.zeros((5, 1)), resamples=100)
     assert (value, low, high) == (0, 3, 98)
     calls = itertools.count()
-    assert stratified_interval(lambda _: next(calls), np.zeros((3, 1)), resamples=100, confidence=0.5)[1:] == (25, 76)
+    assert stratified_interval(lambda _: next(calls), np.zeros((5, 1)), resamples=100, confidence=0.5)[1:] == (25, 76)
 
 
 def test_intervals_are_reproducible_from_a_seed_or_a_generator():
@@ -198,9 +220,9 @@ def test_intervals_are_reproducible_from_a_seed_or_a_generator():
     assert first.low < first.value < first.high
 
 
-@pytest.mark.parametrize("few", [1, 2])
-def test_one_run_or_two_have_no_bootstrap_interval(few):
-    some, enough = np.array([[0.3, 0.5]] * few), np.array([[0.1, 0.2], [0.3, 0.6], [0.2, 0.4]])
+@pytest.mark.parametrize("few", [1, 4])
+def test_fewer_than_five_runs_have_no_bootstrap_interval(few):
+    some, enough = np.array([[0.3, 0.5]] * few), np.random.default_rng(0).uniform(size=(5, 2))
     for tables in ((some, enough), (enough, some)):
         assert np.isnan(stratified_interval(probability_of_improvement, *tables)[1:]).all()
     assert stratified_interval(mean, some).value == pytest.approx(0.4)

@@ -83,11 +83,11 @@ def test_the_record_names_every_module():
     activity = measure_activity(metrics([[1, 0], [1, 0]]), seen([1, 2]))
     assert activity is not None
     record = summarize_activity(activity, 2)
-    assert float(record["modules/active_0"]) == 1
+    assert float(record["modules/active_1"]) == 1
     assert float(record["modules/load_imbalance"]) == 1
     assert float(record["modules/input_entropy"]) == pytest.approx(np.log(2), rel=1e-5)
     assert set(record) == {
-        *(f"modules/{name}_{m}" for name in ("active", "input_attention") for m in range(2)),
+        *(f"modules/{name}_{m}" for name in ("active", "input_attention") for m in (1, 2)),
         *(
             f"modules/{name}"
             for name in ("input_entropy", "normalized_communication_entropy", "load_imbalance", "mutual_information")

@@ -97,7 +97,7 @@ def learn(small, experience):
 
 def test_the_record_tells_what_the_modules_did(small, played):
     record, core = summarize_activity(played.activities[1], STEPS * ENVS), small.cores["rim"]
-    active = sum(record[f"modules/active_{m}"] for m in range(core.num_modules))
+    active = sum(record[f"modules/active_{m + 1}"] for m in range(core.num_modules))
     np.testing.assert_allclose(active, core.num_active, rtol=1e-5)
     assert 0 < float(record["modules/input_entropy"]) <= np.log(2)
     assert 0 <= float(record["modules/load_imbalance"]) <= 1

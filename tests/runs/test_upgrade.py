@@ -46,6 +46,12 @@ def test_settings_and_metrics_have_todays_names(name):
     assert ("modules/load_imbalance" in rows[0]) == (name == "metarims")
     if name == "metarims":
         assert rows[0]["modules/normalized_communication_entropy"] == pytest.approx(1.0975833 / np.log(3))
+        assert "modules/active_0" not in rows[0]
+        before = json.loads((BEFORE / name / "metrics.jsonl").read_text().splitlines()[0])
+        for metric in ("active", "input_attention"):
+            old = [before[f"modules/{metric}_{m}"] for m in (0, 1, 2)]
+            assert [rows[0][f"modules/{metric}_{m}"] for m in (1, 2, 3)] == old
+        assert upgrade_metrics(rows[0]) == rows[0], "today's rows stay"
     assert len(read_chunks(BEFORE / name)) == 4
 
 

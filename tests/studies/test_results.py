@@ -2,18 +2,23 @@
 
 import gzip
 import json
+import re
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.fuzz import samples
 
 from metarims.errors import UserError
 from metarims.studies import results
+from metarims.studies.catalogue import study
 from metarims.studies.measures import INFORMATION
-from metarims.studies.results import collect, read_results
-from metarims.studies.scores import score_tables
+from metarims.studies.results import Judged, Results, collect, read_results
+from metarims.studies.scores import ScoreTables, score_tables
+from metarims.studies.study_claims import claims
 from metarims.studies.study_page import write_study_page
+from metarims.studies.verdicts import Claim, judge
 from metarims.upgrade import upgrade_result
 
 
@@ -66,6 +71,60 @@ def test_a_report_names_the_commits_that_trained_where_another_one_measured(fold
     page = write_study_page(folder / "report.html", read_results(folder)).read_text()
     assert "<dt>commit</dt><dd>0123abc</dd>" in page
     assert shown in page if shown else "trained by</dt>" not in page
+
+
+def cells(page, table, row):
+    """The cells of a row of a table, by column: markup."""
+    body = re.search(rf'<table class="results {table}">.*?</table>', page, re.DOTALL).group()
+    line = next(line for line in body.split("<tr>") if row in line)
+    return dict(re.findall(r'<td data-label="([^"]*)"[^>]*>(.*?)</td>', line))
+
+
+def test_the_table_shows_agents_side_by_side_and_the_papers_values(tmp_path, monkeypatch):
+    def plan(label, scores):
+        rows = [[seed, "success", "MiniGrid-DoorKey-8x8-v0", score] for seed, score in enumerate(scores)]
+        rows += [[seed, "frames to recover", "there", score] for seed, score in enumerate((1.0, float("inf")))]
+        about = {"commit": "0123abc", "date": "today", "versions": {}, "seconds": 1.0}
+        shape = {"stages": ["here"], "records": {}, "curves": [[]], "configs": [{"seeds": list(range(len(scores)))}]}
+        return {"label": label, "plan": label, "rows": rows, "stopped": []} | about | shape
+
+    monkeypatch.setattr("metarims.studies.study_page.draw", lambda *_: [])
+    plans = [plan("metarims", [0.4, 0.5, 0.6]), plan("vanilla", [0.2, 0.4])]
+    written = write_study_page(tmp_path / "a.html", Results(study("table1"), "laptop", plans, [])).read_text()
+    found = cells(written, "numbers", "DoorKey-8x8")
+    assert list(found) == ["Condition", "metarims", "vanilla"]
+    # Mean 0.5, standard error 0.1 / sqrt(3), t(0.975, 2) = 4.3027.
+    assert "0.500" in found["metarims"]
+    assert "0.252 – 0.748" in found["metarims"]
+    assert ("paper 0.470" in found["metarims"], "paper 0.190" in found["vanilla"]) == (True, True)
+    assert "interval" not in found["vanilla"], "two seeds have none"
+    assert "Student's t" in written
+    assert "bootstrap" not in written
+    assert cells(written, "numbers", "frames to recover")["metarims"] == "reached by 1 of 2"
+    assert cells(written, "seeds-table", "DoorKey-8x8")["Each seed"] == "0.400, 0.500, 0.600"
+
+
+def forest_rows(markup):
+    """Name, place of the point, and line of each row of all forest plots."""
+    rows = re.findall(r'class="forest-name">(.*?)</span>.*?--at:([\d.]+);--goal:([\d.]+)', markup)
+    return [(name, float(at), float(goal)) for name, at, goal in rows]
+
+
+def test_claims_have_a_forest_plot_with_a_row_per_task():
+    ours, theirs = np.tile([1.0, 0.0], (6, 1)), np.tile([0.0, 0.5], (6, 1))
+    claim = Claim("It is <better>.", "success", "metarims", ("vanilla",))
+    scores = {"metarims": ours, "vanilla": theirs}
+    tables = ScoreTables(scores, "", ["easy", "hard"])
+    markup = claims([Judged(claim.statement, judge(claim, scores), "", tables)])
+    assert forest_rows(markup) == [("all tasks", 0.5, 0.5), ("easy", 1.0, 0.5), ("hard", 0.0, 0.5)]
+    assert "It is &lt;better&gt;." in markup
+    goal = Claim("It comes up to it.", "frames", "metarims", test="level", goal=100.0, direction="lower")
+    alone = {"metarims": np.full((6, 1), 300.0)}
+    ((name, at, line),) = forest_rows(claims([Judged(goal.statement, judge(goal, alone), "", ScoreTables(alone, ""))]))
+    assert name == "mean of metarims"
+    assert 0 < line < 0.1 < 0.9 < at < 1
+    assert claims([]) == ""
+    assert "not measured" in claims([Judged(claim.statement, None)])
 
 
 def test_a_result_that_cannot_be_read(folder):
@@ -124,8 +183,8 @@ def test_who_read_the_results_first_does_not_overwrite_newer_ones(folder, monkey
 def test_results_of_version_0_1_have_todays_names():
     """Committed scores are read, and every claim finds what it is about."""
     names = set()
-    for name in ("fig6b", "fig9", "forgetting", "transfer"):
-        path = Path(__file__).parents[2] / f"benchmarks/scores/{name}-laptop.json.gz"
+    for name in ("fig6b-laptop", "fig9-laptop", "forgetting-laptop", "transfer-laptop", "demo"):
+        path = Path(__file__).parents[2] / f"benchmarks/scores/{name}.json.gz"
         found = read_results(path)
         names |= {score.name for _, score in found.rows}
         tables = [score_tables(found.rows, hypothesis.tables) for hypothesis in found.study.hypotheses]

@@ -33,7 +33,45 @@ def test_points_show_what_a_claim_is_held_against_though_it_has_another_name():
     ahead = INFORMATION
     rows = [[seed, name, "task", 0.1] for seed in range(3) for name in (ahead, f"{ahead}, untrained agent")]
     drawn = [shown for shown in draw(results("fig11", "metarims", rows)) if shown.caption.startswith(ahead)]
-    assert [shown.figure.axes[0].get_legend_handles_labels()[1] for shown in drawn] == [["metarims", "untrained"]]
+    assert [row_names(shown) for shown in drawn] == [["metarims", "untrained"]]
+
+
+def row_names(drawn):
+    return [label.get_text() for label in drawn.figure.axes[0].get_yticklabels()]
+
+
+def test_the_papers_value_is_marked_in_the_row_of_its_agent():
+    rows = [[seed, "success", "MiniGrid-DoorKey-8x8-v0", 0.2 + seed / 100] for seed in range(5)]
+    (drawn,) = draw(results("table1", "metarims", rows))
+    (mark,) = [line for line in drawn.figure.axes[0].lines if line.get_marker() == "D"]
+    assert list(mark.get_xdata()) == [0.47]
+    assert "the paper's value" in drawn.caption
+    (other,) = draw(results("table1", "slowlr", rows))
+    assert not [line for line in other.figure.axes[0].lines if line.get_marker() == "D"]
+
+
+def test_modules_are_counted_from_one():
+    found = results("fig11", "metarims", [])
+    raster = {"active": [[[1, 0, 0], [0, 0, 1]]], "env": "task", "seed": 0}
+    found.plans[0]["records"]["raster"] = raster
+    (drawn,) = draw(found)
+    assert row_names(drawn) == ["1", "2", "3"]
+    assert [list(line.get_ydata()) for line in drawn.figure.axes[0].lines if line.get_marker() == "|"] == [[1], [], [3]]
+
+
+@pytest.mark.parametrize("scores", [[0.1, 0.5, 0.9], [12_000, 250_000, 100_000]])
+def test_no_tick_covers_another(scores):
+    rows = [
+        [seed, "frames to recover", f"a task with a long name {n}", score]
+        for n in range(4)
+        for seed, score in enumerate(scores)
+    ]
+    for drawn in draw(results("adaptation", "an agent with a rather long name", rows)):
+        drawn.figure.draw_without_rendering()
+        (axes,) = drawn.figure.axes
+        for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+            boxes = [label.get_window_extent() for label in labels if label.get_text()]
+            assert not [1 for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
 
 
 def test_points_stand_where_they_are_also_below_nought():

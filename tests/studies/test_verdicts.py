@@ -23,20 +23,20 @@ def against(ours, theirs, asked=None, **options):
     return judge(asked or claim(), {"metarims": runs(*ours), "modular": runs(*theirs)}, resamples=400, **options)
 
 
-def test_complete_separation_of_four_seeds_is_enough_and_of_three_is_not():
-    verdict = against([1, 1, 1, 1], [0, 0, 0, 0])
+def test_complete_separation_of_five_seeds_is_enough_and_of_four_is_not():
+    verdict = against([1] * 5, [0] * 5)
     assert verdict.outcome == "supported"
     assert (
         verdict.statement
-        == "P(metarims > modular) = 1.00 [1.00, 1.00] over all pairs of seeds (4 of 4 with the same seed): supported"
+        == "P(metarims > modular) = 1.00 [1.00, 1.00] over all pairs of seeds (5 of 5 with the same seed): supported"
     )
-    verdict = against([1, 1, 1], [0, 0, 0])
+    verdict = against([1] * 4, [0] * 4)
     assert verdict.outcome == "undecided"
     assert verdict.statement == (
-        "P(metarims > modular) = 1.00 [1.00, 1.00] over all pairs of seeds (3 of 3 with the same seed): "
-        "undecided at 3 seeds"
+        "P(metarims > modular) = 1.00 [no interval] over all pairs of seeds (4 of 4 with the same seed): "
+        "undecided at 4 seeds"
     )
-    assert against([0, 0, 0, 0], [1, 1, 1, 1]).outcome == "not supported"
+    assert against([0] * 5, [1] * 5).outcome == "not supported"
 
 
 def test_the_sentence_counts_all_pairs_and_seed_against_seed():
@@ -63,9 +63,9 @@ def test_two_seeds_have_no_interval_and_their_counts_do_not_contradict():
 
 
 def test_of_several_tasks_a_seed_is_compared_by_its_mean():
-    scores = {"metarims": np.array([[1.0, 0.0]] * 4), "modular": np.array([[0.0, 0.5]] * 4)}
+    scores = {"metarims": np.array([[1.0, 0.0]] * 5), "modular": np.array([[0.0, 0.5]] * 5)}
     assert judge(claim(), scores, resamples=20).statement.startswith(
-        "P(metarims > modular) = 0.50 [0.50, 0.50] over all pairs of seeds (4 of 4 with the same seed by the mean of "
+        "P(metarims > modular) = 0.50 [0.50, 0.50] over all pairs of seeds (5 of 5 with the same seed by the mean of "
         "2 tasks): "
     )
 
@@ -109,12 +109,15 @@ def test_one_seed_is_undecided():
 
 def test_fewer_frames_are_better_where_lower_is_and_never_is_last():
     never = np.inf
-    verdict = against([10, 20, 30, 40], [50, 60, never, never], claim(direction="lower"))
+    verdict = against([10, 20, 30, 40, 45], [50, 60, never, never, never], claim(direction="lower"))
     assert (
         verdict.statement
-        == "P(metarims < modular) = 1.00 [1.00, 1.00] over all pairs of seeds (4 of 4 with the same seed): supported"
+        == "P(metarims < modular) = 1.00 [1.00, 1.00] over all pairs of seeds (5 of 5 with the same seed): supported"
     )
-    assert against([50, 60, never, never], [10, 20, 30, 40], claim(direction="lower")).outcome == "not supported"
+    assert (
+        against([50, 60, never, never, never], [10, 20, 30, 40, 45], claim(direction="lower")).outcome
+        == "not supported"
+    )
 
 
 def test_better_than_even_is_enough():
@@ -205,7 +208,7 @@ def test_a_level_within_the_interval_is_undecided():
     ],
 )
 def test_every_baseline_must_be_beaten(modular, vanilla, outcome):
-    scores = {"metarims": runs(1, 1, 1, 1), "modular": runs(*[modular] * 4), "vanilla": runs(*[vanilla] * 4)}
+    scores = {"metarims": runs(*[1] * 5), "modular": runs(*[modular] * 5), "vanilla": runs(*[vanilla] * 5)}
     verdict = judge(claim("modular", "vanilla"), scores, resamples=20)
     assert verdict.outcome == outcome
     assert [found.baseline for found in verdict.comparisons] == ["modular", "vanilla"]
@@ -290,8 +293,8 @@ def test_equal_agents_are_seldom_told_apart():
 
 
 def test_so_many_seeds_can_decide():
-    """2 / binomial(8, 4) = 0.029, 2 / binomial(6, 3) = 0.1, 2 / binomial(7, 3) = 0.057; 2 / 2^6 = 0.03, 2 / 2^5."""
-    assert [can_decide(4, 4), can_decide(3, 3), can_decide(3, 4), can_decide(3, 5)] == [True, False, False, True]
+    """Five of each agent are resampled; 2 / 2^6 = 0.03, 2 / 2^5 = 0.06."""
+    assert [can_decide(5, 5), can_decide(4, 4), can_decide(4, 10)] == [True, False, False]
     assert [can_decide(6), can_decide(5)] == [True, False]
 
 

@@ -191,6 +191,11 @@ class Browser:
         self._call("POST", "/url", {"url": page.as_uri() + link})
         self.wait("document.getElementById('viewer').dataset.ready === 'true'")
 
+    def reload(self) -> None:
+        """As a person does; waits until the viewer is ready again."""
+        self._call("POST", "/refresh", {})
+        self.wait("document.getElementById('viewer').dataset.ready === 'true'")
+
     def run(self, script: str, *arguments):
         """What a script returns (``return ...``)."""
         return self._call("POST", "/execute/sync", {"script": script, "args": list(arguments)})

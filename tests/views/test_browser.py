@@ -104,6 +104,133 @@ def test_links_lead_to_a_step(browser, page, quiet):
         assert place(browser) == expected
 
 
+SHOWN = "document.getElementById('viewer').getBoundingClientRect().top"
+
+
+def test_a_link_lands_on_the_player_below_the_figures_and_survives_a_reload(browser, report, tmp_path):
+    path = write_report(tmp_path / "report.html", replace(report, summary=["Much is said.\n"] * 60))
+    browser.open(path, "#e=2&t=3")
+    for _ in range(2):
+        assert place(browser) == (2, 3)
+        browser.wait(f"Math.abs({SHOWN}) < 40")
+        browser.run("window.scrollTo(0, 0)")
+        browser.reload()
+    browser.run("location.hash = '#e=1&t=1'")
+    browser.wait(f"Math.abs({SHOWN}) < 40")
+    assert place(browser) == (1, 1)
+    browser.press(RIGHT)
+    browser.wait("location.hash === '#e=1&t=2'")
+    browser.reload()
+    assert place(browser) == (1, 2)
+    browser.open(path)
+    assert browser.run("return [window.scrollY, location.hash]") == [0, ""], "without a link the page begins at its top"
+    browser.run("location.hash = '#claims'")
+    assert place(browser) == (1, 0)
+
+
+def test_keys_are_the_players_only_while_it_is_seen(browser, report, tmp_path):
+    path = write_report(tmp_path / "report.html", replace(report, summary=["Much is said.\n"] * 60))
+    browser.open(path)
+    browser.press(RIGHT, END)
+    assert place(browser) == (1, 0)
+    browser.wait(f"{SHOWN} < innerHeight")  # End scrolled, as on any page.
+    browser.press(RIGHT, RIGHT)
+    assert place(browser) == (1, 2)
+
+
+@pytest.fixture(scope="module")
+def duel(episodes, tmp_path_factory):
+    """Two agents on two levels; on the first, one of them runs out of time."""
+    late = episodes[0]._replace(terminated=False, truncated=True, rewards=np.zeros_like(episodes[0].rewards))
+    shown = [episodes[0], late, episodes[1], episodes[1]]
+    labels = ["metarims, seed 0", "vanilla, seed 0"] * 2
+    return write_episode_page(tmp_path_factory.mktemp("duel") / "page.html", shown, "Duel", labels)
+
+
+OPTIONS = "return [...document.getElementById(arguments[0]).options].map((option) => option.text)"
+EPISODE = "document.getElementById('episode-select').value"
+
+
+def choose(browser, menu, value):
+    script = (
+        "const m = document.getElementById(arguments[0]); m.value = arguments[1]; m.dispatchEvent(new Event('change'))"
+    )
+    browser.run(script, menu, value)
+
+
+def test_the_menus_filter_by_agent_and_outcome(browser, duel):
+    browser.open(duel, "#e=3&t=2")
+    assert browser.run(OPTIONS, "agent-select") == ["all agents", "metarims, seed 0", "vanilla, seed 0"]
+    assert [text.split(" · ")[0] for text in browser.run(OPTIONS, "episode-select")] == [
+        "metarims, seed 0",
+        "vanilla, seed 0",
+    ] * 2
+    choose(browser, "agent-select", "vanilla, seed 0")
+    assert browser.run(f"return {EPISODE}") == "3", "the same level"
+    assert len(browser.run(OPTIONS, "episode-select")) == 2
+    browser.press("[")
+    assert browser.run(f"return {EPISODE}") == "1"
+    choose(browser, "outcome-select", "success")
+    assert browser.run(f"return {EPISODE}") == "3"
+    choose(browser, "agent-select", "metarims, seed 0")
+    choose(browser, "outcome-select", "failure")
+    assert browser.run(OPTIONS, "episode-select") == ["no such episode"]
+    choose(browser, "agent-select", "*")
+    assert browser.run(f"return {EPISODE}") == "1"
+    browser.run("location.hash = '#e=1&t=1'")
+    browser.wait(f"{EPISODE} === '0'")  # A link to a hidden episode drops the filters.
+    assert len(browser.run(OPTIONS, "episode-select")) == 4
+    assert browser.console() == []
+
+
+def test_agents_on_one_level_stand_side_by_side(browser, duel, page):
+    browser.open(duel, "#e=1&t=12")
+    cards = "return [...document.querySelectorAll('.peer')].map((card) => card.innerText.split('\\n'))"
+    assert browser.run(cards) == [
+        ["metarims, seed 0", "success after 12 steps"],
+        ["vanilla, seed 0", "no success after 12 steps"],
+    ]
+    browser.press(LEFT)
+    pressed = "return [...document.querySelectorAll('.peer')].map((card) => card.getAttribute('aria-pressed'))"
+    assert browser.run(pressed) == ["true", "false"]
+    browser.press("o")
+    assert browser.run(pressed) == ["false", "true"]
+    assert place(browser) == (2, 11), "at the same step"
+    browser.run("document.querySelectorAll('.peer')[0].click()")
+    assert place(browser) == (1, 11)
+    browser.open(page)
+    assert browser.run("return document.getElementById('level-panel').getClientRects().length") == 0
+    assert browser.console() == []
+
+
+def test_tables_are_sorted_by_a_click_on_a_head(browser, report, tmp_path):
+    (agent,) = report.agents
+    worse = [row | {"success": 0.5} for row in agent.evaluations]
+    agents = [
+        agent._replace(label="b"),
+        agent._replace(label="c", evaluations=worse),
+        agent._replace(label="a", frames=5),
+    ]
+    browser.open(write_report(tmp_path / "report.html", replace(report, agents=agents)))
+
+    def order(column):
+        browser.run(f"document.querySelector('th[data-column=\"{column}\"] .sort').click()")
+        return browser.run("return [...document.querySelectorAll('.results tbody th')].map((h) => h.innerText)")
+
+    assert order(0) == ["a", "b", "c"]
+    assert order(0) == ["c", "b", "a"]
+    assert order(0) == ["b", "c", "a"], "as it was"
+    assert order(5) == ["b", "a", "c"]
+    assert order(3)[-1] == "a", "1,000,000 is a number"
+    assert browser.run("return document.querySelectorAll('th[aria-sort]').length") == 1
+
+
+def test_modules_are_counted_from_one(browser, page):
+    browser.open(page, "#e=1&t=4")
+    names = "return [...document.querySelectorAll('.module-name')].map((name) => name.textContent)"
+    assert browser.run(names) == ["1", "2", "3", "4", "5"]
+
+
 def test_the_numbers_shown_are_the_episodes(browser, page, episodes, quiet):
     browser.open(page, "#e=1&t=4")
     episode = episodes[0]
@@ -226,7 +353,7 @@ def test_the_world_shows_the_agent_where_it_is(browser, page, episodes, quiet):
         assert red[int((y + 0.5) * cell), int((x + 0.5) * cell)]
 
 
-@pytest.mark.parametrize("width", [360, 800, 1280])
+@pytest.mark.parametrize("width", [360, 390, 800, 1366, 1920])
 def test_nothing_spills_over_the_side(browser, episodes, report, tmp_path, width):
     wordy = episodes[0]._replace(mission="go to " + "the very " * 20 + "red" * 40)
     shown = [pack_episode(episode, "a player with a long name, seed 0, greedy") for episode in (wordy, *episodes)]

@@ -8,6 +8,7 @@ from metarims.errors import UserError
 from metarims.evaluation.statistics import mean_band, stratified_interval
 from metarims.runs.metrics_log import read_metrics
 from metarims.views import plots
+from metarims.views.styles import COLORS, assign_styles
 
 
 def rows(agent: str, seed: int, steps, values) -> list[dict]:
@@ -36,13 +37,10 @@ def test_chunks_without_an_episode_are_left_out():
     np.testing.assert_array_equal(curves["a"].env_steps, [30])
 
 
-def test_the_band_of_three_seeds_by_hand():
-    # Of the 27 equally likely resamples of (0, 0, 1) the mean is 0 in 8, 1/3 in 12, 2/3 in 6 and 1 in 1 (3.7 %):
-    # the 97.5 % quantile is 1, the 2.5 % quantile 0; with 3 of 4 at zero, P(mean = 1) is 1/256 and it is 3/4.
-    low, high = mean_band(np.array([[0.0], [0.0], [1.0]]))
-    assert (low[0], high[0]) == (0.0, 1.0)
-    low, high = mean_band(np.array([[0.0], [0.0], [0.0], [1.0]]))
-    assert (low[0], high[0]) == (0.0, 0.75)
+def test_the_band_of_five_seeds_by_hand():
+    """A resample of (0, 0, 0, 0, 1) has k ones with binomial(5, 1/5): P(k > 2) = 0.058, P(k > 3) = 0.007."""
+    low, high = mean_band(np.array([[0.0], [0.0], [0.0], [0.0], [1.0]]))
+    assert (low[0], high[0]) == (0.0, 0.6)
 
 
 def test_the_band_is_the_interval_at_each_point():
@@ -64,6 +62,42 @@ def test_the_figure_tells_agents_apart_twice_and_counts_seeds():
     assert len(axes.lines) == 2 + 3 + 2
     assert len(axes.collections) == 1
     assert axes.get_xlabel() == "environment steps"
+    assert axes.get_legend().get_title().get_text().endswith("95 % interval (Student's t)")
+
+
+def lightness_and_hue(color):
+    """CIE L*a*b* of an sRGB colour."""
+    srgb = np.array(matplotlib.colors.to_rgb(color))
+    linear = np.where(srgb > 0.04045, ((srgb + 0.055) / 1.055) ** 2.4, srgb / 12.92)
+    mix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.cbrt(mix @ linear / [0.9505, 1, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_ten_colours_differ(theme):
+    places = np.array([lightness_and_hue(color) for color in COLORS[theme]])
+    distances = np.linalg.norm(places[:, None] - places[None], axis=-1)
+    assert len(places) == 10
+    assert distances[~np.eye(10, dtype=bool)].min() > 20
+
+
+def test_an_agent_looks_the_same_among_any_others():
+    alone, among = assign_styles(["vanilla"]), assign_styles(["mine", "metarims", "vanilla", "modular"])
+    assert alone["vanilla"] == among["vanilla"]
+    assert len(set(among.values())) == 4
+    assert assign_styles(["vanilla, seed-0 and 3 more"]).popitem()[1] == alone["vanilla"]
+    twice = assign_styles(["vanilla, a", "vanilla, b", "metarims"])
+    assert len(set(twice.values())) == 3
+    many = assign_styles([f"k={k}" for k in range(40)])
+    assert len({(style.light, style.dashes) for style in many.values()}) == 40
+
+
+def test_agents_of_a_page_keep_their_colour_where_others_are_missing():
+    styles = assign_styles(["one", "other"])
+    axes = plots.learning_curves(rows("other", 0, (0, 10), (0.0, 1.0)), styles=styles).axes[0]
+    assert axes.lines[-1].get_color() == styles["other"].light
+    assert axes.get_legend() is None, "the page has one for all its figures"
 
 
 def test_the_legend_of_many_agents_stands_beside_their_curves():

@@ -5,7 +5,7 @@ reinforcement learning at the edge of the statistical precipice". ``rng`` is a n
 give equal intervals.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,9 @@ from metarims.errors import UserError
 
 CONFIDENCE = 0.95
 MIN_SEEDS = 3
-"""Fewest runs that get an interval."""
+"""Fewest runs that get an interval: of a mean, Student's t."""
+MIN_BOOTSTRAP = 5
+"""Fewest runs that are resampled; the percentile interval of fewer is too narrow."""
 RESAMPLES = 5000
 """Default number of bootstrap resamples."""
 
@@ -54,6 +56,35 @@ def seed_interval(values: Float[np.ndarray, " S"], confidence: float = CONFIDENC
         return Interval(mean, float("nan"), float("nan"))
     half = float(scipy.stats.t.ppf((1 + confidence) / 2, len(values) - 1) * scipy.stats.sem(values))
     return Interval(mean, mean - half, mean + half)
+
+
+def mean_interval(
+    scores: Real[np.ndarray, "S N"], confidence: float = CONFIDENCE, rng: Rng = 0, resamples: int = RESAMPLES
+) -> Interval:
+    """The mean of all scores with its interval by ``interval_kind(S)``; without one, the ends are NaN.
+
+    Student's t is over the S runs' means over tasks.
+    """
+    if interval_kind(len(scores)) == "Student's t":
+        return seed_interval(_finite(scores).mean(axis=1), confidence)
+    return stratified_interval(mean, scores, confidence=confidence, rng=rng, resamples=resamples)
+
+
+def interval_kind(num_runs: int) -> str:
+    """Which interval the mean over so many runs gets: ``bootstrap``, ``Student's t``, or none (empty)."""
+    if num_runs >= MIN_BOOTSTRAP:
+        return "bootstrap"
+    return "Student's t" if num_runs >= MIN_SEEDS else ""
+
+
+def describe_intervals(nums_runs: Iterable[int]) -> str:
+    """What a legend says of intervals over these numbers of runs: ``95 % interval (bootstrap)``; empty for none."""
+    nums_runs = list(nums_runs)
+    kinds = [kind for kind in dict.fromkeys(map(interval_kind, nums_runs)) if kind]
+    if len(kinds) == 2:
+        few = f"below {MIN_BOOTSTRAP} seeds"
+        kinds = ["bootstrap", f"{few} Student's t"]
+    return f"95 % interval ({', '.join(kinds)})" if kinds else ""
 
 
 def mean(scores: Real[np.ndarray, "S N"]) -> float:
@@ -130,11 +161,11 @@ def stratified_interval(
 ) -> Interval:
     """Any statistic of one or more score tables with its stratified percentile bootstrap interval.
 
-    With fewer runs than ``MIN_SEEDS`` in a table the ends are NaN. Examples:
+    With fewer runs than ``MIN_BOOTSTRAP`` in a table the ends are NaN. Examples:
     ``stratified_interval(interquartile_mean, scores)``; ``stratified_interval(probability_of_improvement, x, y)``.
     """
     value = float(statistic(*tables))
-    if min(len(table) for table in tables) < MIN_SEEDS:
+    if min(len(table) for table in tables) < MIN_BOOTSTRAP:
         return Interval(value, float("nan"), float("nan"))
     draws = bootstrap_draws(statistic, *tables, rng=rng, resamples=resamples, whole_runs=whole_runs)
     low, high = _percentiles(draws, confidence)
@@ -144,12 +175,14 @@ def stratified_interval(
 def mean_band(
     values: Real[np.ndarray, "S N"], confidence: float = CONFIDENCE, rng: Rng = 0, resamples: int = RESAMPLES
 ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Percentile bootstrap interval of the mean over runs at each of N points; whole runs are redrawn.
+    """Interval of the mean over runs at each of N points, by ``interval_kind(S)``; NaN where there is none.
 
-    NaN with fewer runs than ``MIN_SEEDS``.
+    The bootstrap redraws whole runs.
     """
-    if len(values) < MIN_SEEDS:
-        return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
+    if len(values) < MIN_BOOTSTRAP:
+        nothing = Interval(np.nan, np.nan, np.nan)
+        ends = [seed_interval(point) if len(values) >= MIN_SEEDS else nothing for point in values.T]
+        return np.array([low for _, low, _ in ends]), np.array([high for _, _, high in ends])
     runs = np.arange(len(values))[:, None]
     weights = bootstrap_draws(
         lambda drawn: np.bincount(drawn[:, 0], minlength=len(values)), runs, rng=rng, resamples=resamples
@@ -159,7 +192,7 @@ def mean_band(
 
 class Profile(NamedTuple):
     """A performance profile and its pointwise band; ``low`` and ``high`` are NaN with fewer runs than
-    ``MIN_SEEDS``."""
+    ``MIN_BOOTSTRAP``."""
 
     thresholds: Real[np.ndarray, " K"]
     fraction: Float[np.ndarray, " K"]
@@ -178,7 +211,7 @@ def profile_band(
 ) -> Profile:
     """The performance profile with a stratified percentile bootstrap interval at every threshold."""
     fraction = performance_profile(scores, thresholds)
-    if len(scores) < MIN_SEEDS:
+    if len(scores) < MIN_BOOTSTRAP:
         unknown = np.full_like(fraction, np.nan)
         return Profile(thresholds, fraction, unknown, unknown)
     draws = bootstrap_draws(

@@ -50,18 +50,18 @@ def measure_activity(metrics: Metrics, observation: Observation) -> Activity | d
 def summarize_activity(activity: Activity | Mapping[str, Float[Array, ""]], steps: int) -> dict[str, Float[Array, ""]]:
     """The record's ``modules/...`` (or ``core/...``) of so many environment steps.
 
-    ``active_m``: share of steps at which module m is active. ``input_attention_m``: its mean attention to the input.
-    ``input_entropy``: nats. ``normalized_communication_entropy``: 0 if each active module attends to one module, 1 if
-    to all alike; inactive modules do not count, as their attention has no effect. ``load_imbalance``:
-    C_A = M/(M-1) sum_m max(0, 1/M - p_m), p the modules' shares of all activity; 0 if all are active alike, 1 if one
-    alone is (Mittal et al., 2022). ``mutual_information``: in nats, of the set of active modules and the tile before
-    the agent, corrected for the number of observations (Miller, 1955).
+    ``active_m``: share of steps at which module m is active; the first is module 1. ``input_attention_m``: its mean
+    attention to the input. ``input_entropy``: nats. ``normalized_communication_entropy``: 0 if each active module
+    attends to one module, 1 if to all alike; inactive modules do not count, as their attention has no effect.
+    ``load_imbalance``: C_A = M/(M-1) sum_m max(0, 1/M - p_m), p the modules' shares of all activity; 0 if all are
+    active alike, 1 if one alone is (Mittal et al., 2022). ``mutual_information``: in nats, of the set of active
+    modules and the tile before the agent, corrected for the number of observations (Miller, 1955).
     """
     if not isinstance(activity, Activity):
         return {f"core/{name}": value / steps for name, value in activity.items()}
     num_modules = activity.active.shape[0]
-    found = {f"modules/active_{m}": activity.active[m] / steps for m in range(num_modules)}
-    found |= {f"modules/input_attention_{m}": activity.attention[m] / steps for m in range(num_modules)}
+    found = {f"modules/active_{m + 1}": activity.active[m] / steps for m in range(num_modules)}
+    found |= {f"modules/input_attention_{m + 1}": activity.attention[m] / steps for m in range(num_modules)}
     found["modules/input_entropy"] = activity.input_entropy / steps
     found["modules/normalized_communication_entropy"] = activity.communication_entropy / steps
     if num_modules > 1:

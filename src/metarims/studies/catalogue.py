@@ -80,6 +80,15 @@ _ALL = (
             *map(hypotheses.backward_transfer, _AGENTS),
         ),
         ("points",),
+        {
+            (agent, score, env): value
+            for score, env, values in (
+                ("success", DOORKEY[1], (1.0, 0.89, 1.0)),
+                ("success", DOORKEY[2], (0.47, 0.02, 0.19)),
+                ("return", DOORKEY[2], (0.45, 0.01, 0.18)),
+            )
+            for agent, value in zip(_AGENTS, values, strict=True)
+        },
     ),
     Study(
         "fig5a",
@@ -201,6 +210,14 @@ _ALL = (
             ),
         ),
         ("points",),
+        {
+            ("metarims", "frames for 20 episodes", where): frames
+            for where, frames in (
+                ("all active modules", 192),
+                ("2 of them, random", 243),
+                ("1 of them, random", 2179),
+            )
+        },
     ),
     Study(
         "fig11",

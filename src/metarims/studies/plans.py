@@ -167,6 +167,8 @@ class Study:
     hypotheses: tuple[Hypothesis, ...]
     figures: tuple[str, ...]
     """Kinds of figures of the report: ``curves``, ``points``, ``profile``, ``raster``, ``values``."""
+    paper_values: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    """Numbers that the paper gives, by a plan's label, a score's name and its condition."""
 
 
 def plans_of(study: Study, scale: Scale) -> dict[str, Plan]:

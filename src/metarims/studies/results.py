@@ -16,7 +16,7 @@ from metarims.runs.schema import check_schema
 from metarims.studies.catalogue import study
 from metarims.studies.plans import MeasuredWith, Scale, Score, Study, plans_of
 from metarims.studies.scales import scale
-from metarims.studies.scores import score_table, score_tables
+from metarims.studies.scores import ScoreTables, score_table, score_tables
 from metarims.studies.study_folder import (
     LOCK,
     check_result,
@@ -27,9 +27,11 @@ from metarims.studies.study_folder import (
     result_path,
 )
 from metarims.studies.verdicts import Verdict, judge
-from metarims.upgrade import upgrade_result
+from metarims.upgrade import upgrade_records, upgrade_result
 from metarims.views.packing import PackedEpisode
 
+TASK_RESAMPLES = 2000
+"""Bootstrap resamples of an interval on one task."""
 SCORES = "scores.json.gz"
 """The collected results, in the study's folder."""
 
@@ -114,6 +116,20 @@ class Judged(NamedTuple):
     """None where an agent was not measured."""
     left_out: str = ""
     """What was measured of some agents only, and so is not in the verdict; often empty."""
+    tables: ScoreTables | None = None
+    """The scores that were judged."""
+
+    @property
+    def by_task(self) -> dict[str, Verdict]:
+        """The verdict on each task alone, where there are several."""
+        if self.verdict is None or self.tables is None or len(self.tables.conditions) < 2:
+            return {}
+        claim, scores = self.verdict.claim, self.tables.scores
+        columns = {
+            task: {name: table[:, column, None] for name, table in scores.items()}
+            for column, task in enumerate(self.tables.conditions)
+        }
+        return {task: judge(claim, column, resamples=TASK_RESAMPLES) for task, column in columns.items()}
 
     @property
     def text(self) -> str:
@@ -155,7 +171,7 @@ class Results(NamedTuple):
             complete = all(table.size for table in tables.scores.values())
             same = len({table.shape[1] for table in tables.scores.values()}) == 1
             verdict = judge(hypothesis.claim, tables.scores) if complete and same else None
-            found.append(Judged(hypothesis.claim.statement, verdict, tables.left_out))
+            found.append(Judged(hypothesis.claim.statement, verdict, tables.left_out, tables))
         return found
 
     def table(self, label: str, name: str, condition: str) -> np.ndarray:
@@ -248,6 +264,8 @@ def _read_json(path: Path, content: bytes) -> Any:
 
 def _checked(plan: Any, where: str) -> Mapping[str, Any]:
     """A plan's result of unknown origin, checked, with today's names."""
+    if isinstance(plan, dict) and "records" in plan:
+        plan = plan | {"records": upgrade_records(plan["records"])}
     check_schema(plan, PlanResult, where)
     numbers = [len(plan[name]) for name in ("stages", "curves", "configs")]
     if not plan["stages"] or len(set(numbers)) > 1:

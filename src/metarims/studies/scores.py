@@ -21,6 +21,8 @@ class ScoreTables(NamedTuple):
     """By name; an empty table where nothing was measured."""
     left_out: str
     """What some agents lack, so that it is not in the tables, in words; often empty."""
+    conditions: Sequence[str] = ()
+    """The columns, where they are the same in all tables."""
 
 
 def score_tables(
@@ -41,7 +43,9 @@ def score_tables(
     known = {row.seed for label, row in rows if label in labels}
     known |= {seed for label in labels for seed in (trained or {}).get(label, ())}
     lost_seeds = sorted(known - set(seeds)) if seeds else []
-    return ScoreTables(scores, _without(list(lost_conditions), lost_seeds))
+    same = len(set(map(tuple, columns.values()))) == 1
+    shared = next(iter(columns.values())) if same else ()
+    return ScoreTables(scores, _without(list(lost_conditions), lost_seeds), shared)
 
 
 def score_table(

@@ -8,28 +8,33 @@ from typing import Any
 
 import numpy as np
 
-from metarims.evaluation.statistics import MIN_SEEDS, interquartile_mean, mean, stratified_interval
+from metarims.evaluation.statistics import describe_intervals, interquartile_mean, mean_interval
 from metarims.studies.results import Results
+from metarims.studies.study_claims import claims
 from metarims.studies.study_folder import episodes_path
-from metarims.studies.study_plots import draw
-from metarims.views.agent_table import AgentSummary, labelled
-from metarims.views.plots import save_figure
+from metarims.studies.study_plots import agent_styles, draw
+from metarims.views.agent_table import AgentSummary, column_head, labelled
+from metarims.views.plots import complete, save_figure
 from metarims.views.report import Report, ReportFigure, write_report
+from metarims.views.styles import legend
 
 
 def write_study_page(path: Path, results: Results) -> Path:
     """Write the report to ``path``, and each figure as PDF and PNG into ``figures/`` beside it."""
     light, dark = draw(results, "light"), draw(results, "dark")
-    study = results.study
+    study, notes = results.study, dict.fromkeys(drawn.note for drawn in light if drawn.note)
+    trained = dict.fromkeys(plan["label"] for plan in results.plans)
+    styles = {label: style for label, style in agent_styles(results).items() if label in trained}
     details, settings = _details(results)
     report = Report(
         title=f"{study.title} ({study.name})",
         summary=[f"The paper ({study.source}): {study.paper}"] if study.paper else (),
-        lead=_verdicts(results) + _missing(results),
+        lead=claims(results.verdicts) + _missing(results),
         agents=summarize_agents(results),
+        legend=legend(styles, "; ".join(notes)) if notes else "",
         figures=[ReportFigure(a.caption, a.figure, b.figure) for a, b in zip(light, dark, strict=True)],
         episodes=[episode for plan in results.plans for episode in plan["records"].get("episodes", ())],
-        appendix=_episodes(results, path.parent) + _table(results),
+        appendix=_episodes(results, path.parent) + _numbers(results),
         details=details,
         settings=settings,
     )
@@ -38,8 +43,7 @@ def write_study_page(path: Path, results: Results) -> Path:
         folder = path.parent / "figures"
         folder.mkdir(exist_ok=True)
         for number, drawn in enumerate(light, 1):
-            drawn.figure.patch.set_alpha(1)
-            drawn.figure.patch.set_facecolor("white")
+            complete(drawn.figure, drawn.caption, drawn.note)
             for kind in ("pdf", "png"):
                 save_figure(drawn.figure, folder / f"{study.name}-{number}.{kind}")
     return path
@@ -59,16 +63,6 @@ def summarize_agents(results: Results) -> list[AgentSummary]:
         for plan in results.plans
         if plan["records"].get("evaluations") and plan["curves"][-1]
     ]
-
-
-def _verdicts(results: Results) -> str:
-    items = []
-    for judged in results.verdicts:
-        outcome = judged.verdict.outcome if judged.verdict else "not measured"
-        found = f'<span class="found">{_text(judged.text)}</span>' if judged.text else ""
-        kind = outcome.replace(" ", "-")
-        items.append(f'<li><span class="verdict {kind}">{outcome}</span> {_text(judged.statement)}. {found}</li>')
-    return f'<h2>Claims</h2>\n<ul class="claims panel">{"".join(items)}</ul>' if items else ""
 
 
 def _missing(results: Results) -> str:
@@ -91,41 +85,70 @@ def _episodes(results: Results, folder: Path) -> str:
     return f'<h2>Episodes of each plan</h2>\n<ul class="episodes panel">{"".join(links)}</ul>' if links else ""
 
 
-def _table(results: Results) -> str:
-    """Every number: mean and interquartile mean over seeds, the mean's 95 % interval, and each seed."""
-    keys = dict.fromkeys((label, row.name, row.condition) for label, row in results.rows)
-    rows = "\n".join(_row(*key, results.table(*key)) for key in keys)
+def _numbers(results: Results) -> str:
+    """Each score's mean over seeds with its interval, agents side by side; and every seed's number, folded."""
+    scores = dict.fromkeys((row.name, row.condition) for _, row in results.rows)
+    agents = list(dict.fromkeys(label for label, _ in results.rows))
+    heads = "".join(column_head(_text(name), index) for index, name in enumerate(("Measure", "Condition", *agents)))
+    rows = "\n".join(_score_row(results, agents, *score) for score in scores)
+    each = "\n".join(
+        _seeds_row(label, *key, values)
+        for key in scores
+        for label in agents
+        if len(values := results.table(label, *key))
+    )
+    kinds = describe_intervals(len(plan["configs"][-1]["seeds"]) for plan in results.plans)
+    paper = "; small: the paper’s value" if results.study.paper_values else ""
     return f"""<h2>Numbers</h2>
 <div class="panel results-panel">
 <table class="results numbers">
-<thead><tr><th scope="col">Agent</th><th scope="col">Measure</th><th scope="col">Condition</th>
-<th scope="col">Seeds</th>
-<th scope="col">Mean</th><th scope="col">95 % interval</th><th scope="col">IQM</th><th scope="col">Each seed</th></tr>
-</thead>
+<thead><tr>{heads}</tr></thead>
 <tbody>
 {rows}
 </tbody>
 </table>
 </div>
-<p class="table-note">Scale: {_text(results.scale)}. Success and return: means over episodes, of the sampled policy
-unless stated otherwise. Areas: means of learning curves. Intervals: percentile bootstrap,
-of at least {MIN_SEEDS} seeds.</p>"""
+<p class="table-note">Scale: {_text(results.scale)}. Mean over seeds{f", {kinds}" * bool(kinds)}{paper}. Success and
+return: means over episodes, of the sampled policy unless stated otherwise. Areas: means of learning curves.</p>
+<details class="panel made-with"><summary>Each seed’s numbers</summary>
+<div class="results-panel">
+<table class="results seeds-table">
+<thead><tr><th scope="col">Measure</th><th scope="col">Condition</th><th scope="col">Agent</th>
+<th scope="col">IQM</th><th scope="col">Each seed</th></tr></thead>
+<tbody>
+{each}
+</tbody>
+</table>
+</div>
+</details>"""
 
 
-def _row(label: str, name: str, condition: str, values: np.ndarray) -> str:
-    each = ", ".join(_number(value) for value in values)
-    cells = {"Measure": name, "Condition": condition, "Seeds": len(values)}
-    head = "".join(labelled(title, _text(cell)) for title, cell in cells.items())
-    head = f'<tr><th scope="row">{_text(label)}</th>{head}'
-    last = labelled("Each seed", each, ' class="seeds"')
+def _score_row(results: Results, agents: Sequence[str], name: str, condition: str) -> str:
+    head = f'<th scope="row">{_text(name)}</th>{labelled("Condition", _text(condition))}'
+    cells = [
+        _cell(agent, results.table(agent, name, condition), results.study.paper_values.get((agent, name, condition)))
+        for agent in agents
+    ]
+    return f"<tr>{head}{''.join(cells)}</tr>"
+
+
+def _cell(agent: str, values: np.ndarray, paper: float | None) -> str:
+    """An agent's mean with its interval, and the paper's value."""
+    said = "" if paper is None else f' <small class="paper">paper {_number(paper)}</small>'
+    if not len(values):
+        return labelled(agent, f"–{said}")
     if not np.isfinite(values).all():
-        reached = int(np.isfinite(values).sum())
-        return f'{head}<td colspan="3">reached by {reached} of {len(values)}</td>{last}</tr>'
-    value, low, high = stratified_interval(mean, values[:, None])
-    ends = f"fewer than {MIN_SEEDS} seeds" if np.isnan(low) else f"{_number(low)} – {_number(high)}"
-    middle = _number(interquartile_mean(values[:, None]))
-    mean_cell = labelled("Mean", f"<strong>{_number(value)}</strong>")
-    return f"{head}{mean_cell}{labelled('95 % interval', ends)}{labelled('IQM', middle)}{last}</tr>"
+        return labelled(agent, f"reached by {int(np.isfinite(values).sum())} of {len(values)}{said}")
+    value, low, high = mean_interval(values[:, None])
+    ends = "" if np.isnan(low) else f' <span class="interval">{_number(low)} – {_number(high)}</span>'
+    return labelled(agent, f"<strong>{_number(value)}</strong>{ends}{said}", f' data-value="{value:.9g}"')
+
+
+def _seeds_row(label: str, name: str, condition: str, values: np.ndarray) -> str:
+    middle = _number(interquartile_mean(values[:, None])) if np.isfinite(values).all() else "–"
+    cells = labelled("Condition", _text(condition)) + labelled("Agent", _text(label)) + labelled("IQM", middle)
+    each = labelled("Each seed", ", ".join(map(_number, values)), ' class="seeds"')
+    return f'<tr><th scope="row">{_text(name)}</th>{cells}{each}</tr>'
 
 
 def _details(results: Results) -> tuple[dict[str, str], dict[str, str]]:

@@ -1,21 +1,28 @@
 """The figures of a study's report, from its collected results."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from metarims.evaluation.curves import whole_curves
-from metarims.evaluation.statistics import mean, profile_band, stratified_interval
+from metarims.evaluation.statistics import (
+    describe_intervals,
+    mean_interval,
+    profile_band,
+    stratified_interval,
+)
 from metarims.studies.results import Results
 from metarims.studies.scores import score_tables
-from metarims.views.plots import COLORS, FEW, LINE_STYLES, PLAIN, THEMES, draw_legend, learning_curves, style_axes
+from metarims.views.plots import PLAIN, SMALL, THEMES, curves, describe_curves, learning_curves, short_steps, style_axes
+from metarims.views.styles import Style, assign_styles
 
-MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""Distinguish labels without colour."""
+Styles = Mapping[str, Style]
 
 
 class Drawn(NamedTuple):
@@ -23,15 +30,24 @@ class Drawn(NamedTuple):
 
     caption: str
     figure: Figure
+    note: str = ""
+    """What its legend must say beside the agents' names; empty: it needs no legend."""
 
 
 @matplotlib.rc_context(PLAIN)
 def draw(results: Results, theme: str = "light") -> list[Drawn]:
-    """All figures that the study asks for and the results allow."""
-    return [drawn for kind in results.study.figures for drawn in _KINDS[kind](results, theme)]
+    """All figures that the study asks for and the results allow, without legends."""
+    styles = agent_styles(results)
+    return [drawn for kind in results.study.figures for drawn in _KINDS[kind](results, theme, styles)]
 
 
-def _curves(results: Results, theme: str) -> Iterator[Drawn]:
+def agent_styles(results: Results) -> dict[str, Style]:
+    """Of every label of the study, also of those that have no result yet, and of what claims compare."""
+    claimed = [name for hypothesis in results.study.hypotheses for name in hypothesis.tables]
+    return assign_styles([*(plan["label"] for plan in results.plans), *claimed])
+
+
+def _curves(results: Results, theme: str, styles: Styles) -> Iterator[Drawn]:
     """Success and return in training of the last stage, a figure per task."""
     tasks: dict[str, dict[str, Sequence[Mapping[str, Any]]]] = {}
     for plan in results.plans:
@@ -45,12 +61,13 @@ def _curves(results: Results, theme: str) -> Iterator[Drawn]:
                 for frames, value in zip(curve.frames, curve.values, strict=True)
             ]
             if rows:
-                yield Drawn(f"{task}: {measure} in training", learning_curves(rows, measure, theme=theme))
+                figure = learning_curves(rows, measure, theme=theme, styles=styles)
+                yield Drawn(f"{task}: {measure} in training", figure, describe_curves(curves(rows, measure)))
 
 
-def _points(results: Results, theme: str) -> Iterator[Drawn]:
+def _points(results: Results, theme: str, styles: Styles) -> Iterator[Drawn]:
     """A figure for each score that claims are about, of all labels, and of the scores that it is compared with: every
-    seed a point, and the mean with its 95 % bootstrap interval.
+    seed a point, the mean with its 95 % interval, and the paper's value.
 
     Where some seeds have no finite score (frames to recover), the median replaces the mean, and these seeds are drawn
     at the right edge.
@@ -70,41 +87,65 @@ def _points(results: Results, theme: str) -> Iterator[Drawn]:
             continue
         order = dict.fromkeys([*(plan["label"] for plan in results.plans), *known.values()])
         groups = {where: {label: group[label] for label in order if label in group} for where, group in groups.items()}
-        reached = all(np.isfinite(values).all() for group in groups.values() for values in group.values())
-        middle = "mean" if reached else "median; right edge: never"
-        yield Drawn(f"{name}: each seed, and the {middle}", _point_figure(groups, name, theme, reached))
+        every = [values for group in groups.values() for values in group.values()]
+        reached = all(np.isfinite(values).all() for values in every)
+        shown = "mean" if reached else "median"
+        if kinds := describe_intervals(map(len, every)):
+            # A median has no interval but the bootstrap's.
+            shown += f" with its {kinds if reached else '95 % interval (bootstrap, from 5 seeds)'}"
+        paper = {
+            (where, label): value for (label, of, where), value in results.study.paper_values.items() if of == name
+        }
+        notes = ["each seed", shown, *["right edge: never"] * (not reached)]
+        notes += ["diamond: the paper's value"] * any((w, label) in paper for w in groups for label in groups[w])
+        yield Drawn(f"{name}: {', '.join(notes)}", _point_figure(groups, name, theme, reached, styles, paper))
 
 
-def _point_figure(groups: Mapping[str, Mapping[str, Sequence[float]]], name: str, theme: str, reached: bool) -> Figure:
-    labels = list(dict.fromkeys(label for group in groups.values() for label in group))
-    height = max(2.4, 0.5 + 0.22 * len(labels) * len(groups) + 0.5 * len(groups))
-    figure, axes, ink = _begin(theme, height=height)
+def _point_figure(
+    groups: Mapping[str, Mapping[str, Sequence[float]]],
+    name: str,
+    theme: str,
+    reached: bool,
+    styles: Styles,
+    paper: Mapping[tuple[str, str], float],
+) -> Figure:
+    """A row per agent, named on the axis; the rows of a condition stand under its name."""
+    labels = [label for group in groups.values() for label in group]
+    height = 0.8 + 0.24 * (len(labels) + 1.6 * len(groups))
+    figure, axes, ink = _begin(theme, height=max(1.6, height))
     finite = [value for group in groups.values() for values in group.values() for value in values if np.isfinite(value)]
     edge = 1.15 * max(finite, default=1.0)
-    ticks, place, seen = [], 0.0, set()
+    rows, heads, place = [], [], 0.0
     for where, group in groups.items():
-        first = place
+        heads.append((place, where))
         for label, values in group.items():
-            index = labels.index(label)
-            color = COLORS[theme][index % len(COLORS[theme])]
-            interval = stratified_interval(mean if reached else _middle, np.array(values)[:, None])
+            place += 1
+            color, table = styles[label].color(theme), np.array(values)[:, None]
+            interval = mean_interval(table) if reached else stratified_interval(_middle, table)
             value, low, high = interval if reached else np.minimum(interval, edge)
             points = values if reached else np.minimum(values, edge)
-            axes.plot(points, [place] * len(values), MARKS[index % len(MARKS)], color=color, alpha=0.45, markersize=4)
+            axes.plot(points, [place] * len(values), "o", color=color, alpha=0.4, markersize=3.5, markeredgewidth=0)
             axes.plot([low, high], [place, place], color=color, linewidth=2)
-            mark = {"marker": MARKS[index % len(MARKS)], "color": color, "markersize": 8, "linestyle": ""}
-            axes.plot([value], [place], label=None if label in seen else label, **mark)
-            seen.add(label)
-            place += 1
-        ticks.append(((first + place - 1) / 2, where))
-        place += 0.8
-    axes.set_yticks([tick for tick, _ in ticks], [where for _, where in ticks])
-    axes.invert_yaxis()
+            axes.plot([value], [place], "o", color=color, markersize=7)
+            if (where, label) in paper:
+                at = paper[where, label]
+                axes.plot([at], [place], "D", markersize=7, markerfacecolor="none", markeredgecolor=ink["ink"])
+            rows.append((place, textwrap.fill(label, 24)))
+        place += 1.6
+    axes.set_yticks([at for at, _ in rows], [label for _, label in rows], fontsize=9, linespacing=0.85)
+    axes.set_ylim(place - 0.9, -0.6)
+    for at, where in heads:
+        axes.text(
+            0, at, where, transform=axes.get_yaxis_transform(), fontsize=9, weight="bold", color=ink["ink"], va="center"
+        )
     axes.set_xlabel(name, color=ink["ink"])
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    if max(map(abs, finite), default=0) >= 1000:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_steps(value)))
     if not reached:
         axes.axvline(edge, color=ink["muted"], linewidth=0.8, linestyle=":")
         axes.annotate("never", (edge, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=9)
-    _finish(axes, ink, "x")
+    style_axes(axes, ink, "x")
     return figure
 
 
@@ -113,7 +154,7 @@ def _middle(scores: np.ndarray) -> float:
     return float(np.sort(scores, axis=None)[scores.size // 2])
 
 
-def _profile(results: Results, theme: str) -> Iterator[Drawn]:
+def _profile(results: Results, theme: str, styles: Styles) -> Iterator[Drawn]:
     """Fraction of runs above each threshold, over all tasks."""
     name = "area of success"
     labels = dict.fromkeys(label for label, row in results.rows if row.name == name)
@@ -122,18 +163,17 @@ def _profile(results: Results, theme: str) -> Iterator[Drawn]:
         return
     figure, axes, ink = _begin(theme)
     thresholds = np.linspace(0, 1, 101)
-    for index, (label, table) in enumerate(tables.items()):
-        band = profile_band(table, thresholds)
-        color = COLORS[theme][index % len(COLORS[theme])]
-        axes.plot(thresholds, band.fraction, color=color, linestyle=LINE_STYLES[index % len(LINE_STYLES)], label=label)
-        axes.fill_between(thresholds, band.low, band.high, color=color, alpha=0.18, linewidth=0)
+    for label, table in tables.items():
+        band, style = profile_band(table, thresholds), styles[label]
+        axes.plot(thresholds, band.fraction, color=style.color(theme), linestyle=style.line, label=label)
+        axes.fill_between(thresholds, band.low, band.high, color=style.color(theme), alpha=0.18, linewidth=0)
     axes.set_xlabel(f"{name}, tau", color=ink["ink"])
     axes.set_ylabel("fraction of runs above tau", color=ink["ink"])
-    _finish(axes, ink, "y")
-    yield Drawn("Performance profile over tasks, with a 95 % bootstrap band", figure)
+    style_axes(axes, ink, "y")
+    yield Drawn("Performance profile over tasks, with a 95 % bootstrap band", figure, "fraction of all runs")
 
 
-def _raster(results: Results, theme: str) -> Iterator[Drawn]:
+def _raster(results: Results, theme: str, styles: Styles) -> Iterator[Drawn]:
     """Active modules at each step of six episodes, one row per module."""
     for plan in results.plans:
         raster = plan["records"].get("raster")
@@ -141,39 +181,40 @@ def _raster(results: Results, theme: str) -> Iterator[Drawn]:
             continue
         active = np.concatenate([np.array(episode) for episode in raster["active"]])
         figure, axes, ink = _begin(theme, height=2.2)
-        for module in range(active.shape[1]):
-            steps = np.flatnonzero(active[:, module])
-            color = COLORS[theme][module % len(COLORS[theme])]
-            axes.plot(steps, [module] * len(steps), "|", color=color, markersize=11, markeredgewidth=1.4)
+        modules = range(1, active.shape[1] + 1)
+        for module in modules:
+            steps = np.flatnonzero(active[:, module - 1])
+            color = styles[plan["label"]].color(theme)
+            axes.plot(steps, [module] * len(steps), "|", color=color, markersize=11, markeredgewidth=1.2)
         _mark_ends(axes, [len(episode) for episode in raster["active"]], ink)
-        axes.set_yticks(range(active.shape[1]))
-        axes.set_ylim(active.shape[1] - 0.4, -0.6)
+        axes.set_yticks(modules)
+        axes.set_ylim(len(modules) + 0.6, 0.4)
         axes.set_ylabel("module", color=ink["ink"])
         axes.set_xlabel("step (dotted: start of an episode)", color=ink["ink"])
-        _finish(axes, ink, "", legend=False)
+        style_axes(axes, ink, "")
         yield Drawn(f"{plan['label']} on {raster['env']}, seed {raster['seed']}: active modules", figure)
 
 
-def _values(results: Results, theme: str) -> Iterator[Drawn]:
+def _values(results: Results, theme: str, styles: Styles) -> Iterator[Drawn]:
     """The predicted value over nine episodes."""
     for plan in results.plans:
         record = plan["records"].get("values")
         if not record:
             continue
         figure, axes, ink = _begin(theme, height=2.6)
-        axes.plot(np.concatenate(record["values"]), color=COLORS[theme][0], linewidth=1.4)
+        axes.plot(np.concatenate(record["values"]), color=styles[plan["label"]].color(theme), linewidth=1.4)
         _mark_ends(axes, [len(values) for values in record["values"]], ink)
         axes.set_ylabel("value", color=ink["ink"])
         axes.set_xlabel("step (dotted: start of an episode)", color=ink["ink"])
-        _finish(axes, ink, "y", legend=False)
+        style_axes(axes, ink, "y")
         yield Drawn(f"{plan['label']} on {record['env']}, seed {record['seed']}: value over nine episodes", figure)
 
 
 _KINDS = {"curves": _curves, "points": _points, "profile": _profile, "raster": _raster, "values": _values}
 
 
-def _begin(theme: str, height: float = 4.0) -> tuple[Figure, Axes, Mapping[str, str]]:
-    figure = Figure(figsize=(6.4, height), layout="constrained")
+def _begin(theme: str, height: float = SMALL[1]) -> tuple[Figure, Axes, Mapping[str, str]]:
+    figure = Figure(figsize=(SMALL[0], height), layout="constrained")
     figure.patch.set_alpha(0)
     return figure, figure.add_subplot(), THEMES[theme]
 
@@ -181,12 +222,3 @@ def _begin(theme: str, height: float = 4.0) -> tuple[Figure, Axes, Mapping[str, 
 def _mark_ends(axes: Axes, lengths: Sequence[int], ink: Mapping[str, str]) -> None:
     for begin in np.cumsum([0, *lengths[:-1]]):
         axes.axvline(begin - 0.5, color=ink["muted"], linewidth=0.8, linestyle=":")
-
-
-def _finish(axes: Axes, ink: Mapping[str, str], grid: Literal["x", "y", ""], legend: bool = True) -> None:
-    style_axes(axes, ink, grid)
-    if legend:
-        crowded = len(axes.get_legend_handles_labels()[1]) > FEW
-        if crowded and isinstance(axes.figure, Figure):
-            axes.figure.set_figwidth(1.4 * axes.figure.get_figwidth())
-        draw_legend(axes, ink, beside=crowded)

@@ -1,6 +1,5 @@
 """A claim as data, and its verdict: supported, not supported or undecided."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -10,12 +9,13 @@ from jaxtyping import Real
 
 from metarims.errors import UserError, unknown_name
 from metarims.evaluation.statistics import (
+    MIN_BOOTSTRAP,
     RESAMPLES,
     Interval,
     Rng,
     exact_interval,
     known_scores,
-    mean,
+    mean_interval,
     paired_wins,
     probability_of_improvement,
     stratified_interval,
@@ -128,14 +128,13 @@ def judge(claim: Claim, scores: Scores, rng: Rng = 0, resamples: int = RESAMPLES
 def can_decide(num_seeds: int, num_baseline_seeds: int | None = None) -> bool:
     """Whether this number of seeds could reach significance at 5 % (two-sided) with the clearest possible scores.
 
-    A bootstrap of a few runs does not show this: two seeds above two others give P = 1 with an interval of no width. Of
-    two agents with n and m seeds a rank test can reach p = 2 / binomial(n + m, n), of one agent against a level a sign
-    test 2 / 2^n: so 4 seeds each, or 6 against a level. The percentile interval is accurate from about 8 seeds: of
-    1500 pairs of equal agents ``improvement`` separated 6 to 11 % at 4 to 6 seeds, 4 to 6 % at 8 to 20.
+    Against a level, and of n pairs, a sign test can reach p = 2 / 2^n: with 6. Two agents are compared by a bootstrap,
+    of ``MIN_BOOTSTRAP`` seeds each at least. It is accurate from about 8 seeds: of 1500 pairs of equal agents
+    ``improvement`` separated 6 to 11 % at 4 to 6 seeds, 4 to 6 % at 8 to 20.
     """
     if num_baseline_seeds is None:
         return 2 / 2**num_seeds <= LEVEL_OF_SIGNIFICANCE
-    return 2 / math.comb(num_seeds + num_baseline_seeds, num_seeds) <= LEVEL_OF_SIGNIFICANCE
+    return min(num_seeds, num_baseline_seeds) >= MIN_BOOTSTRAP
 
 
 def _judge_improvement(
@@ -153,7 +152,7 @@ def _judge_improvement(
         enough, compared = can_decide(len(x), len(y)), _all_pairs(x, y)
     outcome = _outcome(supported=interval.low > 0.5, refuted=interval.high < 0.5, enough=enough)
     relation = ">" if claim.direction == "higher" else "<"
-    found = f"P({claim.agent} {relation} {baseline}) = {_format(interval)} over {compared}"
+    found = f"P({claim.agent} {relation} {baseline}) = {format_interval(interval)} over {compared}"
     return Comparison(baseline, interval, outcome, f"{found}: {_spoken(outcome, len(x), len(y))}")
 
 
@@ -165,7 +164,7 @@ def _judge_level(claim: Claim, better: Scores, rng: np.random.Generator, resampl
             raise UserError(f"Claim '{claim.statement}' is about a share: all scores must be 1 or 0.")
         interval = _share(table)
     else:
-        interval = stratified_interval(mean, table, rng=rng, resamples=resamples)
+        interval = mean_interval(table, rng=rng, resamples=resamples)
     higher = claim.direction == "higher"
     goal = claim.goal or 0.0
     level = goal if higher else -goal
@@ -174,7 +173,7 @@ def _judge_level(claim: Claim, better: Scores, rng: np.random.Generator, resampl
     relation = ">=" if higher else "<="
     runs = f"{len(table)} seed{'s' * (len(table) != 1)}"
     runs += _on_tasks(table) if claim.yes_or_no else ""
-    found = f"mean of {claim.agent} = {_format(display)} over {runs}, goal {relation} {_number(goal)}"
+    found = f"mean of {claim.agent} = {format_interval(display)} over {runs}, goal {relation} {format_number(goal)}"
     return Comparison(None, display, outcome, f"{found}: {_spoken(outcome, len(table))}")
 
 
@@ -229,12 +228,13 @@ def _spoken(outcome: Outcome, *num_seeds: int) -> str:
     return f"undecided at {' and '.join(map(str, dict.fromkeys(num_seeds)))} seeds"
 
 
-def _format(interval: Interval) -> str:
+def format_interval(interval: Interval) -> str:
+    """As ``0.83 [0.61, 0.97]``."""
     if np.isnan(interval.low):
-        return f"{_number(interval.value)} [no interval]"
-    return f"{_number(interval.value)} [{_number(interval.low)}, {_number(interval.high)}]"
+        return f"{format_number(interval.value)} [no interval]"
+    return f"{format_number(interval.value)} [{format_number(interval.low)}, {format_number(interval.high)}]"
 
 
-def _number(value: float) -> str:
+def format_number(value: float) -> str:
     """Two decimals for rates and returns, none for frames; zero has no sign."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:z,.2f}"

@@ -98,13 +98,14 @@ def agent_table(agents: Sequence[AgentSummary]) -> str:
     groups = [
         f'<th colspan="{n}" scope="colgroup">Success, {html.escape(_place(name))}</th>' for name, n in spans.items()
     ]
-    head = "".join(f'<th rowspan="2" scope="col">{name}</th>' for name in names) + "".join(groups)
-    policies = "".join(f'<th scope="col">{html.escape(policy)}</th>' for _, policy in settings)
+    head = "".join(column_head(name, index, 2) for index, name in enumerate(names)) + "".join(groups)
+    policies = "".join(column_head(html.escape(policy), len(names) + i) for i, (_, policy) in enumerate(settings))
+    last = column_head("Steps per episode", len(names) + len(settings), 2)
     rows = "\n".join(_agent_row(agent, settings) for agent in agents)
     return f"""<div class="panel results-panel">
 <table class="results">
 <thead>
-<tr>{head}<th rowspan="2" scope="col">Steps per episode</th></tr>
+<tr>{head}{last}</tr>
 <tr>{policies}</tr>
 </thead>
 <tbody>
@@ -134,6 +135,12 @@ def _agent_row(agent: AgentSummary, settings: Sequence[Setting]) -> str:
     return (
         f'<tr><th scope="row">{html.escape(agent.label)}</th>{facts}{cells}{labelled("Steps per episode", length)}</tr>'
     )
+
+
+def column_head(content: str, column: int, rows: int = 1) -> str:
+    """The head of a column by which ``tables.js`` sorts; ``content`` is markup."""
+    tall = f' rowspan="{rows}"' * (rows > 1)
+    return f'<th scope="col" data-column="{column}"{tall}>{content}</th>'
 
 
 def labelled(label: str, content: str, attributes: str = "") -> str:

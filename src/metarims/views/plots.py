@@ -1,6 +1,7 @@
 """Learning curves: a metric against environment steps, one line per agent, with seeds and interval."""
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -11,27 +12,13 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.legend import Legend
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from metarims.errors import UserError
 from metarims.evaluation.curves import points_of
-from metarims.evaluation.statistics import MIN_SEEDS, mean_band
+from metarims.evaluation.statistics import MIN_SEEDS, describe_intervals, mean_band
+from metarims.views.styles import Style, assign_styles
 
-COLORS = {
-    "light": ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
-    "dark": ("#56B4E9", "#F0803C", "#2FC79A", "#E3A0C6", "#F0C242", "#3F8FD0"),
-}
-"""The palette of Okabe & Ito (2008), safe for colour-blind readers; lighter on a dark page."""
-LINE_STYLES = (
-    "-",
-    (0, (5, 1.5)),
-    (0, (1.2, 1.2)),
-    (0, (6, 1.5, 1.2, 1.5)),
-    (0, (9, 2)),
-    (0, (3, 1.2, 1.2, 1.2, 1.2, 1.2)),
-)
-"""Distinguish agents without colour."""
 LABELS = {"success": "success rate", "return": "mean return", "episode_length": "steps per episode"}
 KINDS = (".svg", ".pdf", ".png")
 """File extensions of figures."""
@@ -42,8 +29,11 @@ THEMES = {
 }
 PANEL = (6.4, 4.0)
 """Inches of one panel."""
+SMALL = (4.2, 2.9)
+"""Inches of a page's figure, whose letters can be read on a telephone too."""
 FEW = 4
 """Up to so many agents, the legend stands inside the panel."""
+Legend = Literal["inside", "beside", "none"]
 PLAIN: Any = {"text.parse_math": False}
 """Names are plain text: a dollar sign starts no formula."""
 _RESAMPLES = 2000
@@ -56,7 +46,7 @@ class SeedCurves(NamedTuple):
     seeds: Float[np.ndarray, "S N"]
     mean: Float[np.ndarray, " N"]
     low: Float[np.ndarray, " N"]
-    """Lower end of the mean's 95 % bootstrap interval; NaN with fewer than ``MIN_SEEDS`` seeds."""
+    """Lower end of the mean's 95 % interval (``mean_band``); NaN with fewer than ``MIN_SEEDS`` seeds."""
     high: Float[np.ndarray, " N"]
 
 
@@ -82,20 +72,27 @@ def _align(seeds: Sequence[Mapping[float, float]]) -> SeedCurves:
 
 @matplotlib.rc_context(PLAIN)
 def learning_curves(
-    rows: Sequence[Mapping[str, Any]], measure: str = "success", title: str = "", theme: str = "light"
+    rows: Sequence[Mapping[str, Any]],
+    measure: str = "success",
+    title: str = "",
+    theme: str = "light",
+    styles: Mapping[str, Style] | None = None,
 ) -> Figure:
     """Figure of ``measure`` against ``env_steps``: mean over seeds, each seed thin, the mean's 95 % interval shaded.
 
-    ``theme``: ``light`` or ``dark``; the background is transparent.
+    ``theme``: ``light`` or ``dark``; the background is transparent. ``styles``: those of a page that has one legend
+    (``assign_styles`` of all its agents); the figure is then small and without a legend.
     """
     by_agent = curves(rows, measure)
     if not by_agent:
         raise UserError(f"No row has a finite '{measure}': there is nothing to draw.")
     crowded = len(by_agent) > FEW
     width, height = PANEL
-    figure = Figure(figsize=(width * (1.4 if crowded else 1), height), layout="constrained")
+    size = SMALL if styles else (width * (1.4 if crowded else 1), height)
+    figure = Figure(figsize=size, layout="constrained")
     figure.patch.set_alpha(0)
-    draw_panel(figure.add_subplot(), by_agent, measure, title, theme, legend="beside" if crowded else "inside")
+    place: Legend = "none" if styles else "beside" if crowded else "inside"
+    draw_panel(figure.add_subplot(), by_agent, measure, title, theme, styles=styles or {}, legend=place)
     return figure
 
 
@@ -105,19 +102,36 @@ def draw_panel(
     measure: str,
     title: str = "",
     theme: str = "light",
-    order: Sequence[str] = (),
-    legend: Literal["inside", "beside", "none"] = "inside",
+    styles: Mapping[str, Style] | None = None,
+    legend: Legend = "inside",
 ) -> None:
-    """Draw each agent's curve, axes and legend. ``order``: the agents of all panels, so that each has one colour."""
-    names = list(order or by_agent)
+    """Draw each agent's curve, axes and legend. ``styles``: of the agents of all panels."""
+    styles = styles or assign_styles(by_agent)
     for agent, curve in by_agent.items():
-        index = names.index(agent)
-        number, turn = index % len(COLORS[theme]), index // len(COLORS[theme])
-        color, style = COLORS[theme][number], LINE_STYLES[(number + turn) % len(LINE_STYLES)]
-        _draw_curve(axes, agent, curve, color, style)
+        _draw_curve(axes, agent, curve, styles[agent].color(theme), styles[agent].line)
     _dress(axes, measure, title, THEMES[theme])
     if legend != "none":
-        _explain(axes, THEMES[theme], beside=legend == "beside")
+        explain(axes, describe_curves(by_agent), THEMES[theme], beside=legend == "beside")
+
+
+def describe_curves(by_agent: Mapping[str, SeedCurves]) -> str:
+    """What a legend says of the curves' lines and bands."""
+    numbers = [len(curve.seeds) for curve in by_agent.values()]
+    parts = ["mean of seeds, each seed thin"] * (max(numbers) > 1)
+    shaded = describe_intervals(numbers)
+    return ", ".join(parts + [f"shaded: {shaded}"] * bool(shaded))
+
+
+@matplotlib.rc_context(PLAIN)
+def complete(figure: Figure, title: str, note: str) -> None:
+    """Make a page's light figure stand alone, for a file: a background, a title and, if it shows agents, a legend."""
+    axes = figure.axes[0]
+    figure.patch.set_alpha(1)
+    figure.patch.set_facecolor("white")
+    axes.set_title(textwrap.fill(title, 60), loc="left", fontsize=10, color=THEMES["light"]["ink"])
+    if axes.get_legend_handles_labels()[1]:
+        explain(axes, note, THEMES["light"], beside=True)
+        figure.set_figwidth(1.6 * figure.get_figwidth())
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
@@ -147,7 +161,7 @@ def figure_bytes(figure: Figure, kind: str = "svg") -> bytes:
 def _draw_curve(axes: Axes, agent: str, curve: SeedCurves, color: str, style: Any) -> None:
     num_seeds = len(curve.seeds)
     for values in curve.seeds if num_seeds > 1 else ():
-        axes.plot(curve.env_steps, values, color=color, linewidth=0.7, alpha=0.45)
+        axes.plot(curve.env_steps, values, color=color, linewidth=0.6, alpha=0.35)
     seeds = f"{num_seeds} seed{'s' if num_seeds > 1 else ''}"
     note = seeds if num_seeds >= MIN_SEEDS else f"{seeds}, no interval"
     axes.plot(curve.env_steps, curve.mean, color=color, linestyle=style, linewidth=2.2, label=f"{agent} ({note})")
@@ -181,16 +195,13 @@ def style_axes(axes: Axes, colors: Mapping[str, str], grid: Literal["x", "y", ""
         spine.set_color(colors["line"])
 
 
-def _explain(axes: Axes, colors: Mapping[str, str], beside: bool) -> None:
-    legend = draw_legend(axes, colors, beside, handlelength=3.2, alignment="left")
-    legend.set_title("mean of seeds, each seed thin, 95 % interval", prop=FontProperties(size=8))
-    legend.get_title().set_color(colors["muted"])
-
-
-def draw_legend(axes: Axes, colors: Mapping[str, str], beside: bool, **style: Any) -> Legend:
-    """The legend at the best place inside, or beside the axes."""
+def explain(axes: Axes, note: str, colors: Mapping[str, str], beside: bool) -> None:
+    """Draw the legend, under a note, at the best place inside, or beside the axes."""
     place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "best"}
-    return axes.legend(frameon=False, labelcolor=colors["ink"], fontsize=9, **style, **place)
+    style: dict[str, Any] = {"handlelength": 3.2, "alignment": "left", "fontsize": 9}
+    legend = axes.legend(frameon=False, labelcolor=colors["ink"], **style, **place)
+    legend.set_title(note, prop=FontProperties(size=8))
+    legend.get_title().set_color(colors["muted"])
 
 
 def short_steps(steps: float) -> str:

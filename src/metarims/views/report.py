@@ -34,6 +34,8 @@ class Report:
     lead: str = ""
     """Markup above the figures, trusted."""
     agents: Sequence[AgentSummary] = ()
+    legend: str = ""
+    """Of all figures; markup, trusted (``views.styles.legend``)."""
     figures: Sequence[ReportFigure] = ()
     episodes: Sequence[PackedEpisode] = ()
     appendix: str = ""
@@ -53,13 +55,14 @@ def write_report(path: str | Path, report: Report) -> Path:
         agent_table(report.agents) if report.agents else "",
     ]
     if report.figures:
-        sections.append(f'<div class="figures">\n{"".join(map(_figure_panel, report.figures))}</div>')
+        panels = "".join(map(_figure_panel, report.figures))
+        sections.append(f'<section>{report.legend}<div class="figures">\n{panels}</div></section>')
     if report.episodes:
         sections += ["<h2>Episodes</h2>", page.asset("viewer.html")]
     sections += [report.appendix, _details(report)]
     body = '<main class="page">\n' + "\n".join(filter(None, sections)) + "\n</main>"
     data = {DATA_ID: viewer_data(report.episodes)} if report.episodes else None
-    scripts = SCRIPTS if report.episodes else ()
+    scripts = (*(SCRIPTS if report.episodes else ()), *(("tables.js",) if "<table" in body else ()))
     return page.write_text(path, page.assemble(report.title, body, (*STYLES, "report.css"), scripts, data))
 
 

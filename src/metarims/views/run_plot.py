@@ -14,6 +14,7 @@ from metarims.runs.folder import read_config
 from metarims.runs.grouping import label_runs
 from metarims.runs.metrics_log import read_metrics
 from metarims.views.plots import PANEL, PLAIN, SeedCurves, curves, draw_panel
+from metarims.views.styles import assign_styles
 
 MEASURES = ("success", "return")
 """Drawn by default."""
@@ -68,8 +69,8 @@ def plot_runs(runs: Sequence[Run], metric: str = "") -> Figure:
         raise UserError(
             f"No values of {' or '.join(measures)} yet: train further, or plot another metric with --metric."
         )
-    order = list(dict.fromkeys(run.label for run in runs))
-    words = 1.5 + 0.07 * max(map(len, order))  # Inches of the legends.
+    styles = assign_styles(run.label for run in runs)
+    words = 1.5 + 0.07 * max(map(len, styles))  # Inches of the legends.
     size = (PANEL[0] * len(measures) + words, PANEL[1] * len(drawn))
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.05), facecolor="white")
     grid = figure.subplots(len(drawn), len(measures), squeeze=False)
@@ -78,7 +79,7 @@ def plot_runs(runs: Sequence[Run], metric: str = "") -> Figure:
         for axes, measure in zip(row, measures, strict=True):
             if measure in panels:
                 legend = "beside" if measure == list(panels)[-1] else "none"
-                draw_panel(axes, panels[measure], measure, title, order=order, legend=legend)
+                draw_panel(axes, panels[measure], measure, title, styles=styles, legend=legend)
             else:
                 axes.set_visible(False)
     return figure

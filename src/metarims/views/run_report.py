@@ -8,16 +8,16 @@ from pathlib import Path
 
 from metarims import __version__
 from metarims.agents.agent import count_parameters
-from metarims.errors import UserError
 from metarims.evaluation.episodes import EpisodeRecord
 from metarims.evaluation.tables import Result, make_rows, summarize
 from metarims.runs.export import SavedAgent
 from metarims.runs.metrics_log import read_last_rows
 from metarims.views.agent_table import AgentSummary, agent_table
 from metarims.views.packing import pack_episode
-from metarims.views.plots import learning_curves
+from metarims.views.plots import curves, describe_curves, learning_curves
 from metarims.views.report import Report, ReportFigure, write_report
 from metarims.views.run_plot import MEASURES, Run
+from metarims.views.styles import Style, assign_styles, legend
 
 
 def write_run_report(
@@ -30,13 +30,15 @@ def write_run_report(
 ) -> Path:
     """Write the page to ``path``. ``experiments``: agents by label; ``episodes``: with labels, those of one level
     should stand together; ``command``: which wrote it."""
-    names = " and ".join(experiments)
+    styles = assign_styles([*experiments, *(run.label for run in runs)])
+    figures, notes = _figures(runs, styles)
     return write_report(
         path,
         Report(
-            title=names,
+            title=" and ".join(experiments),
             lead=_tables(runs, experiments, results),
-            figures=_figures(runs),
+            legend=legend(styles, "; ".join(notes)),
+            figures=figures,
             episodes=[pack_episode(episode, label) for label, episode in episodes],
             details={"Command": command, "metarims": __version__, "Runs": ", ".join(str(run.path) for run in runs)},
             settings={
@@ -70,15 +72,16 @@ def _speed(run: Run) -> list[dict]:
     return read_last_rows(run.path / "speed.jsonl")
 
 
-def _figures(runs: Sequence[Run]) -> list[ReportFigure]:
-    """A figure per task and measure, where there are metrics."""
-    figures = []
+def _figures(runs: Sequence[Run], styles: Mapping[str, Style]) -> tuple[list[ReportFigure], list[str]]:
+    """A figure per task and measure, where there are metrics; and what their legend says."""
+    figures, notes = [], {}
     for env in dict.fromkeys(run.env for run in runs):
         rows = [row for run in runs if run.env == env for row in run.rows]
         for measure in MEASURES:
-            try:
-                light, dark = (learning_curves(rows, measure, env, theme) for theme in ("light", "dark"))
-            except UserError:  # No episode has ended yet.
-                continue
-            figures.append(ReportFigure(f"Training {measure}, {env}", light, dark))
-    return figures
+            if by_agent := curves(rows, measure):  # Else no episode has ended yet.
+                light, dark = (
+                    learning_curves(rows, measure, theme=theme, styles=styles) for theme in ("light", "dark")
+                )
+                figures.append(ReportFigure(f"{env}: {measure} in training", light, dark))
+                notes[describe_curves(by_agent)] = None
+    return figures, list(notes)

@@ -60,10 +60,7 @@ function readEpisode(packed) {
     policy: decodeFractions(packed.policy, 2),
     input: decodeFractions(packed.input, 1),
     communication: decodeFractions(packed.communication, 1),
-    // Records of studies from before have neither.
-    elements: packed.elements ?? 0,
-    attention: decodeFractions(packed.attention ?? "", 2),
-    advantages: packed.advantages ?? Array(packed.steps).fill(null),
+    attention: decodeFractions(packed.attention, 2),
   };
 }
 

@@ -29,7 +29,7 @@ function buildModules(box, episode, choose) {
   box.replaceChildren();
   for (let m = 0; m < episode.modules; m += 1) {
     const card = element(episode.elements ? "button" : "div", "module");
-    card.append(element("span", "module-name", `${m}`), element("span", "module-state"));
+    card.append(element("span", "module-name", `${m + 1}`), element("span", "module-state"));
     card.append(bar("module-input"), element("span", "module-number"));
     if (episode.elements) {
       const picture = element("canvas", "module-view");
@@ -55,7 +55,7 @@ function showModules(box, episode, t, chosen, tiles) {
     card.setAttribute("aria-pressed", `${m === chosen}`);
     const picture = /** @type {HTMLCanvasElement} */ (card.children[4]);
     drawThumbnail(picture, episode, t, m, tiles);
-    picture.setAttribute("aria-label", `Attention of module ${m} to the view and the mission`);
+    picture.setAttribute("aria-label", `Attention of module ${m + 1} to the view and the mission`);
   });
 }
 
@@ -71,11 +71,11 @@ function buildCommunication(table, count) {
   table.replaceChildren();
   const head = element("tr");
   head.append(element("td"));
-  for (let m = 0; m < count; m += 1) head.append(element("th", "", `${m}`));
+  for (let m = 0; m < count; m += 1) head.append(element("th", "", `${m + 1}`));
   table.append(head);
   for (let m = 0; m < count; m += 1) {
     const row = element("tr");
-    row.append(element("th", "", `${m}`));
+    row.append(element("th", "", `${m + 1}`));
     for (let n = 0; n < count; n += 1) row.append(element("td", "communication-cell"));
     table.append(row);
   }

@@ -99,7 +99,7 @@ function drawRaster(ctx, episode, axis, top, colors) {
   const gap = axis.column > 6 ? 1 : 0;
   for (let m = 0; m < count; m += 1) {
     const base = top + (m + 1) * ROW_HEIGHT;
-    gutter(ctx, `module ${m}`, axis.left - 6, base - ROW_HEIGHT / 2, colors.ink);
+    gutter(ctx, `module ${m + 1}`, axis.left - 6, base - ROW_HEIGHT / 2, colors.ink);
     ctx.strokeStyle = colors.line;
     ctx.lineWidth = 1;
     line(ctx, axis.left, base - 0.5, axis.left + episode.steps * axis.column, base - 0.5);

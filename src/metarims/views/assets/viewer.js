@@ -17,6 +17,8 @@ class Viewer {
     this.range = valueRange(this.episodes);
     this.e = 0;
     this.t = 0;
+    /** Episodes that the filters let through. */
+    this.shown = this.episodes.map((_, index) => index);
     /** The module whose attention is shown large; -1: the mean over the active ones. */
     this.module = -1;
     this.timer = 0;
@@ -34,16 +36,18 @@ class Viewer {
   }
 
   start() {
-    this.episodes.forEach((episode, index) => {
-      const parts = [`${index + 1} of ${this.episodes.length}`, episode.mission || episode.env, episode.label];
-      byId("episode-select").append(new Option(parts.filter(Boolean).join(" · "), `${index}`));
-    });
+    const agents = [...new Set(this.episodes.map((episode) => episode.label))];
+    byId("agent-select").append(new Option("all agents", "*"), ...agents.map((label) => new Option(label, label)));
+    byId("agent-select").hidden = agents.length < 2;
+    byId("outcome-select").hidden = this.episodes.length < 2;
+    this.listEpisodes();
     byId("overview-panel").hidden = this.episodes.length < 2;
     byId("overview-legend").textContent = "full diamond: success, hollow: none";
     byId("letters-legend").textContent = COLORS.map(([letters, name]) => `${letters}\u00a0${name}`).join(" · ");
     byId("letters").checked = window.matchMedia("(prefers-contrast: more)").matches;
     this.connect();
-    this.followLink();
+    if (this.followLink()) this.land();
+    else this.show(0, 0);
     byId("viewer").dataset.ready = "true";
   }
 
@@ -51,8 +55,9 @@ class Viewer {
     byId("play").onclick = () => this.toggle();
     byId("step-back").onclick = () => this.move(this.e, this.t - 1);
     byId("step-forward").onclick = () => this.move(this.e, this.t + 1);
-    byId("previous-episode").onclick = () => this.move(this.e - 1, 0);
-    byId("next-episode").onclick = () => this.move(this.e + 1, 0);
+    byId("previous-episode").onclick = () => this.move(this.neighbour(-1), 0);
+    byId("next-episode").onclick = () => this.move(this.neighbour(1), 0);
+    byId("agent-select").onchange = byId("outcome-select").onchange = () => this.filter();
     byId("episode-select").onchange = () => this.move(Number(byId("episode-select").value), 0);
     byId("scrub").oninput = () => this.move(this.e, Number(byId("scrub").value));
     byId("letters").onchange = byId("pixels").onchange = byId("attention").onchange = () => this.draw();
@@ -63,7 +68,9 @@ class Viewer {
     });
     byId("world").onmousemove = byId("view").onmousemove = (/** @type {MouseEvent} */ event) => this.nameTile(event);
     document.addEventListener("keydown", (event) => this.key(event));
-    window.addEventListener("hashchange", () => this.followLink());
+    window.addEventListener("hashchange", () => {
+      if (this.followLink()) this.land();
+    });
     window.addEventListener("resize", () => this.draw());
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
@@ -79,9 +86,15 @@ class Viewer {
     };
   }
 
+  /** Whether any of the viewer can be seen: elsewhere on a long page keys scroll as always. */
+  get onScreen() {
+    const box = byId("viewer").getBoundingClientRect();
+    return box.bottom > 0 && box.top < window.innerHeight;
+  }
+
   /** Keys work wherever the focus is, except where an element needs them itself. @param {KeyboardEvent} event */
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || !this.onScreen) return;
     const tag = event.target instanceof Element ? event.target.tagName : "";
     if (tag === "SELECT" || (tag === "BUTTON" && event.key === " ") || (tag === "SUMMARY" && event.key === " ")) return;
     if (tag === "INPUT" && byId("scrub") !== event.target && event.key === " ") return;
@@ -92,8 +105,9 @@ class Viewer {
       ArrowRight: () => this.move(this.e, this.t + 1),
       Home: () => this.move(this.e, 0),
       End: () => this.move(this.e, this.episode.steps),
-      "[": () => this.move(this.e - 1, 0),
-      "]": () => this.move(this.e + 1, 0),
+      "[": () => this.move(this.neighbour(-1), 0),
+      "]": () => this.move(this.neighbour(1), 0),
+      o: () => this.move(this.peers[(this.peers.indexOf(this.e) + 1) % this.peers.length], this.t),
       "-": () => this.changeSpeed(-1),
       "+": () => this.changeSpeed(1),
       "=": () => this.changeSpeed(1),
@@ -106,6 +120,46 @@ class Viewer {
     if (!action) return;
     event.preventDefault();
     action();
+  }
+
+  /** The menu of the episodes that the filters let through: the agent first. */
+  listEpisodes() {
+    const agent = byId("agent-select").value, outcome = byId("outcome-select").value;
+    this.shown = [...this.episodes.keys()].filter((index) => {
+      const episode = this.episodes[index];
+      return (agent === "*" || episode.label === agent) && (!outcome || succeeded(episode) === (outcome === "success"));
+    });
+    const options = this.shown.map((index) => {
+      const episode = this.episodes[index];
+      const parts = [agent === "*" ? episode.label : "", episode.mission || episode.env, succeeded(episode) ? "✓" : "✗"];
+      return new Option([...parts, `${index + 1} of ${this.episodes.length}`].filter(Boolean).join(" · "), `${index}`);
+    });
+    const none = new Option("no such episode", "");
+    none.disabled = true;
+    byId("episode-select").replaceChildren(...(options.length ? options : [none]));
+  }
+
+  /** After a change of the filters: another agent is shown on the same level if it can be. */
+  filter() {
+    this.listEpisodes();
+    const next = this.shown.find((index) => this.peers.includes(index)) ?? this.shown[0] ?? this.e;
+    if (this.shown.includes(this.e) || next === this.e) this.drawHead();
+    else this.move(next, 0);
+  }
+
+  /** The episode before or after this one among those that the filters let through. @param {number} by */
+  neighbour(by) {
+    const place = this.shown.indexOf(this.e);
+    return this.shown[Math.max(0, Math.min(this.shown.length - 1, place + by))] ?? this.e;
+  }
+
+  /** All episodes on the level of this one. */
+  get peers() {
+    const { env, seed, backend } = this.episode;
+    return [...this.episodes.keys()].filter((index) => {
+      const other = this.episodes[index];
+      return other.env === env && other.seed === seed && other.backend === backend;
+    });
   }
 
   /** Show one module's attention large; the one shown, or one that does not exist: the mean again. @param {number} module */
@@ -126,7 +180,7 @@ class Viewer {
   }
 
   play() {
-    const atEnd = this.e === this.episodes.length - 1 && this.t === this.episode.steps;
+    const atEnd = this.neighbour(1) === this.e && this.t === this.episode.steps;
     if (atEnd) this.move(this.e, 0);
     this.schedule();
     this.showPlaying();
@@ -145,7 +199,7 @@ class Viewer {
   /** One step on; after an episode's last state the next episode begins. */
   tick() {
     if (this.t < this.episode.steps) this.move(this.e, this.t + 1);
-    else if (this.e < this.episodes.length - 1) this.move(this.e + 1, 0);
+    else if (this.neighbour(1) !== this.e) this.move(this.neighbour(1), 0);
     else return this.pause();
     return this.schedule();
   }
@@ -155,11 +209,21 @@ class Viewer {
     byId("play").setAttribute("aria-label", this.playing ? "Pause" : "Play");
   }
 
-  /** Go to a step of an episode; numbers out of range are brought into it. @param {number} e @param {number} t */
-  move(e, t) {
+  /** Show a step of an episode; numbers out of range are brought into it, and filters that hide it are dropped. @param {number} e @param {number} t */
+  show(e, t) {
     this.e = Math.max(0, Math.min(this.episodes.length - 1, e));
     this.t = Math.max(0, Math.min(this.episode.steps, t));
+    if (this.shown.length && !this.shown.includes(this.e)) {
+      byId("agent-select").value = "*";
+      byId("outcome-select").value = "";
+      this.listEpisodes();
+    }
     this.draw();
+  }
+
+  /** The same, and the address follows. @param {number} e @param {number} t */
+  move(e, t) {
+    this.show(e, t);
     window.clearTimeout(this.linkTimer);
     this.linkTimer = window.setTimeout(() => this.writeLink(), 250);
   }
@@ -170,14 +234,21 @@ class Viewer {
     if (window.location.hash !== link) window.history.replaceState(null, "", link);
   }
 
-  /** #e=2&t=17 is step 17 of the second episode. */
+  /** #e=2&t=17 is step 17 of the second episode. Returns whether the address names any. */
   followLink() {
     const wanted = new URLSearchParams(window.location.hash.slice(1));
+    if (!wanted.has("e") && !wanted.has("t")) return false;
     const number = (/** @type {string} */ name, /** @type {number} */ otherwise) => {
       const value = Number.parseInt(wanted.get(name) ?? "", 10);
       return Number.isFinite(value) ? value : otherwise;
     };
-    this.move(number("e", 1) - 1, number("t", 0));
+    this.show(number("e", this.e + 1) - 1, number("t", 0));
+    return true;
+  }
+
+  /** Bring the player into sight: a link leads to it, also on a page with much above it. */
+  land() {
+    byId("viewer").scrollIntoView();
   }
 
   /** The tile under the pointer, in words, as the canvas's tooltip. @param {MouseEvent} event */
@@ -197,6 +268,7 @@ class Viewer {
     this.drawHead();
     this.drawScene();
     this.drawOutputs();
+    this.drawLevel();
     this.trackAxis = drawTracks(byId("tracks"), this.episodes, this.e, this.t, this.range);
     if (this.episodes.length > 1) {
       this.overviewAxis = drawOverview(byId("overview"), this.episodes, this.e, this.t, this.range);
@@ -222,8 +294,8 @@ class Viewer {
     byId("outcome").textContent = `${ended} after ${episode.steps} steps, return ${shortNumber(episodeReturn(episode))}`;
     byId("outcome-mark").classList.toggle("success", succeeded(episode));
     byId("episode-select").value = `${this.e}`;
-    byId("previous-episode").disabled = this.e === 0;
-    byId("next-episode").disabled = this.e === this.episodes.length - 1;
+    byId("previous-episode").disabled = this.neighbour(-1) === this.e;
+    byId("next-episode").disabled = this.neighbour(1) === this.e;
   }
 
   drawScene() {
@@ -233,7 +305,7 @@ class Viewer {
     drawView(byId("view"), this.episode, this.t, pixels ? this.tiles.pixels : this.tiles.view, letters, !pixels, this.weights);
     byId("attention-switch").hidden = !this.episode.elements;
     byId("attention-legend").hidden = !this.weights;
-    const who = this.module < 0 ? "active modules, mean" : `module ${this.module}`;
+    const who = this.module < 0 ? "active modules, mean" : `module ${this.module + 1}`;
     byId("attention-legend").textContent = `light: attended to (${who}); frame: most`;
     const own = viewAt(this.episode, this.t, 3, 6);
     byId("fact-front").textContent = this.tileNames[viewAt(this.episode, this.t, 3, 5)];
@@ -241,6 +313,34 @@ class Viewer {
     const heading = ["right", "down", "left", "up"][this.episode.direction[this.t]];
     byId("world").setAttribute("aria-label", `The whole environment; the agent is in column ${x}, row ${y}, facing ${heading}`);
     byId("fact-carrying").textContent = own > AGENT ? this.tileNames[own].replace("agent carrying ", "") : "nothing";
+  }
+
+  /** The world of every agent on this level, side by side; one that has ended stays at its end. */
+  drawLevel() {
+    const peers = this.peers, box = byId("level");
+    byId("level-panel").hidden = peers.length < 2;
+    if (peers.length < 2) return;
+    if (box.dataset.peers !== `${peers}`) {
+      box.dataset.peers = `${peers}`;
+      box.replaceChildren(...peers.map((index) => this.peerCard(index)));
+    }
+    peers.forEach((index, place) => {
+      const episode = this.episodes[index], t = Math.min(this.t, episode.steps), card = box.children[place];
+      card.setAttribute("aria-pressed", `${index === this.e}`);
+      drawWorld(card.children[0], episode, t, this.tiles.world, byId("letters").checked);
+      const ended = t < episode.steps ? `step ${t}` : `${succeeded(episode) ? "success" : "no success"} after ${t} steps`;
+      card.children[2].textContent = ended;
+    });
+  }
+
+  /** @param {number} index of an episode */
+  peerCard(index) {
+    const card = /** @type {HTMLButtonElement} */ (element("button", "peer"));
+    card.type = "button";
+    card.append(element("canvas"), element("span", "peer-name", this.episodes[index].label || `episode ${index + 1}`));
+    card.append(element("span", "hint"));
+    card.onclick = () => this.move(index, this.t);
+    return card;
   }
 
   drawOutputs() {
@@ -271,6 +371,8 @@ class Viewer {
 }
 
 async function main() {
+  // Figures above the player have no height before they are loaded.
+  if (document.readyState !== "complete") await new Promise((done) => window.addEventListener("load", done));
   const data = JSON.parse(byId("viewer-data").textContent);
   const [world, view, pixels] = await Promise.all(
     ["world", "view", "pixels"].map((name) => loadTiles(data.sheets[name], data.columns)),
