@@ -83,6 +83,7 @@ def cells(page, table, row):
 def test_the_table_shows_agents_side_by_side_and_the_papers_values(tmp_path, monkeypatch):
     def plan(label, scores):
         rows = [[seed, "success", "MiniGrid-DoorKey-8x8-v0", score] for seed, score in enumerate(scores)]
+        rows += [[seed, "success", "MiniGrid-DoorKey-6x6-v0", float(seed > 0)] for seed in range(len(scores))]
         rows += [[seed, "frames to recover", "there", score] for seed, score in enumerate((1.0, float("inf")))]
         about = {"commit": "0123abc", "date": "today", "versions": {}, "seconds": 1.0}
         shape = {"stages": ["here"], "records": {}, "curves": [[]], "configs": [{"seeds": list(range(len(scores)))}]}
@@ -98,6 +99,7 @@ def test_the_table_shows_agents_side_by_side_and_the_papers_values(tmp_path, mon
     assert "0.252 – 0.748" in found["metarims"]
     assert ("paper 0.470" in found["metarims"], "paper 0.190" in found["vanilla"]) == (True, True)
     assert "interval" not in found["vanilla"], "two seeds have none"
+    assert "0.000 – 1.000" in cells(written, "numbers", "DoorKey-6x6")["metarims"], "no rate above 1"
     assert "Student's t" in written
     assert "bootstrap" not in written
     assert cells(written, "numbers", "frames to recover")["metarims"] == "reached by 1 of 2"

@@ -59,7 +59,7 @@ def test_modules_are_counted_from_one():
     assert [list(line.get_ydata()) for line in drawn.figure.axes[0].lines if line.get_marker() == "|"] == [[1], [], [3]]
 
 
-@pytest.mark.parametrize("scores", [[0.1, 0.5, 0.9], [12_000, 250_000, 100_000]])
+@pytest.mark.parametrize("scores", [[0.1, 0.5, 0.9], [12_000.0, 250_000.0, 100_000.0]])
 def test_no_tick_covers_another(scores):
     rows = [
         [seed, "frames to recover", f"a task with a long name {n}", score]
@@ -77,7 +77,7 @@ def test_no_tick_covers_another(scores):
 def test_points_stand_where_they_are_also_below_nought():
     """Nothing is cut off where every seed came to a number."""
     name = "rank correlation of value and time"
-    (drawn,) = draw(results("fig7", "metarims", [[seed, name, "task", -0.2 - seed / 10] for seed in range(4)]))
+    (drawn,) = draw(results("fig7", "metarims", [[seed, name, "task", -0.2 - seed / 10] for seed in range(5)]))
     xs = [float(x) for line in drawn.figure.axes[0].lines for x in line.get_xdata()]
     assert max(xs) == pytest.approx(-0.2)
-    assert -0.35 in [pytest.approx(x) for x in xs]
+    assert -0.4 in [pytest.approx(x) for x in xs]

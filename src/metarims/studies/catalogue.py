@@ -213,9 +213,9 @@ _ALL = (
         {
             ("metarims", "frames for 20 episodes", where): frames
             for where, frames in (
-                ("all active modules", 192),
-                ("2 of them, random", 243),
-                ("1 of them, random", 2179),
+                ("all active modules", 192.0),
+                ("2 of them, random", 243.0),
+                ("1 of them, random", 2179.0),
             )
         },
     ),

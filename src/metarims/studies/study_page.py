@@ -18,6 +18,9 @@ from metarims.views.plots import complete, save_figure
 from metarims.views.report import Report, ReportFigure, write_report
 from metarims.views.styles import legend
 
+RATES = ("success", "area of success", "last success")
+"""Scores from 0 to 1: Student's t, which does not know that, is cut off there."""
+
 
 def write_study_page(path: Path, results: Results) -> Path:
     """Write the report to ``path``, and each figure as PDF and PNG into ``figures/`` beside it."""
@@ -125,21 +128,23 @@ return: means over episodes, of the sampled policy unless stated otherwise. Area
 
 def _score_row(results: Results, agents: Sequence[str], name: str, condition: str) -> str:
     head = f'<th scope="row">{_text(name)}</th>{labelled("Condition", _text(condition))}'
+    paper = results.study.paper_values
     cells = [
-        _cell(agent, results.table(agent, name, condition), results.study.paper_values.get((agent, name, condition)))
+        _cell(agent, name, results.table(agent, name, condition), paper.get((agent, name, condition)))
         for agent in agents
     ]
     return f"<tr>{head}{''.join(cells)}</tr>"
 
 
-def _cell(agent: str, values: np.ndarray, paper: float | None) -> str:
+def _cell(agent: str, name: str, values: np.ndarray, paper: float | None) -> str:
     """An agent's mean with its interval, and the paper's value."""
     said = "" if paper is None else f' <small class="paper">paper {_number(paper)}</small>'
     if not len(values):
         return labelled(agent, f"–{said}")
     if not np.isfinite(values).all():
         return labelled(agent, f"reached by {int(np.isfinite(values).sum())} of {len(values)}{said}")
-    value, low, high = mean_interval(values[:, None])
+    interval = mean_interval(values[:, None])
+    value, low, high = np.clip(interval, 0, 1) if name in RATES else interval
     ends = "" if np.isnan(low) else f' <span class="interval">{_number(low)} – {_number(high)}</span>'
     return labelled(agent, f"<strong>{_number(value)}</strong>{ends}{said}", f' data-value="{value:.9g}"')
 
@@ -174,7 +179,7 @@ def _details(results: Results) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:z.3f}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:z.3f}"
 
 
 def _text(value: Any) -> str:

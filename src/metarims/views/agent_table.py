@@ -99,7 +99,7 @@ def agent_table(agents: Sequence[AgentSummary]) -> str:
         f'<th colspan="{n}" scope="colgroup">Success, {html.escape(_place(name))}</th>' for name, n in spans.items()
     ]
     head = "".join(column_head(name, index, 2) for index, name in enumerate(names)) + "".join(groups)
-    policies = "".join(column_head(html.escape(policy), len(names) + i) for i, (_, policy) in enumerate(settings))
+    policies = "".join(_policy_head(setting, len(names) + index) for index, setting in enumerate(settings))
     last = column_head("Steps per episode", len(names) + len(settings), 2)
     rows = "\n".join(_agent_row(agent, settings) for agent in agents)
     return f"""<div class="panel results-panel">
@@ -141,6 +141,13 @@ def column_head(content: str, column: int, rows: int = 1) -> str:
     """The head of a column by which ``tables.js`` sorts; ``content`` is markup."""
     tall = f' rowspan="{rows}"' * (rows > 1)
     return f'<th scope="col" data-column="{column}"{tall}>{content}</th>'
+
+
+def _policy_head(setting: Setting, column: int) -> str:
+    """The policy; narrow screens, which have no head of the group, show the backend too."""
+    backend, policy = setting
+    place = f'<span class="narrow">{html.escape(_place(backend))}: </span>'
+    return column_head(f"{place}{html.escape(policy)}", column)
 
 
 def labelled(label: str, content: str, attributes: str = "") -> str:
