@@ -34,7 +34,7 @@ def write_study_page(path: Path, results: Results) -> Path:
         summary=[f"The paper ({study.source}): {study.paper}"] if study.paper else (),
         lead=claims(results.verdicts) + _missing(results),
         agents=summarize_agents(results),
-        legend=legend(styles, "; ".join(notes)) if notes else "",
+        legend=legend(styles, "; ".join(notes)) if any(drawn.needs_legend for drawn in light) else "",
         figures=[ReportFigure(a.caption, a.figure, b.figure) for a, b in zip(light, dark, strict=True)],
         episodes=[episode for plan in results.plans for episode in plan["records"].get("episodes", ())],
         appendix=_episodes(results, path.parent) + _numbers(results),

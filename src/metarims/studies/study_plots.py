@@ -31,7 +31,11 @@ class Drawn(NamedTuple):
     caption: str
     figure: Figure
     note: str = ""
-    """What its legend must say beside the agents' names; empty: it needs no legend."""
+    """What its legend says beside the agents' names."""
+
+    @property
+    def needs_legend(self) -> bool:
+        return bool(self.figure.axes[0].get_legend_handles_labels()[1])
 
 
 @matplotlib.rc_context(PLAIN)
@@ -170,7 +174,7 @@ def _profile(results: Results, theme: str, styles: Styles) -> Iterator[Drawn]:
     axes.set_xlabel(f"{name}, tau", color=ink["ink"])
     axes.set_ylabel("fraction of runs above tau", color=ink["ink"])
     style_axes(axes, ink, "y")
-    yield Drawn("Performance profile over tasks, with a 95 % bootstrap band", figure, "fraction of all runs")
+    yield Drawn("Performance profile over tasks, with a 95 % bootstrap band", figure)
 
 
 def _raster(results: Results, theme: str, styles: Styles) -> Iterator[Drawn]:

@@ -130,8 +130,8 @@ def complete(figure: Figure, title: str, note: str) -> None:
     figure.patch.set_facecolor("white")
     axes.set_title(textwrap.fill(title, 60), loc="left", fontsize=10, color=THEMES["light"]["ink"])
     if axes.get_legend_handles_labels()[1]:
-        explain(axes, note, THEMES["light"], beside=True)
-        figure.set_figwidth(1.6 * figure.get_figwidth())
+        explain(axes, textwrap.fill(note, 32), THEMES["light"], beside=True)
+        figure.set_figwidth(1.5 * figure.get_figwidth())
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
