@@ -293,7 +293,7 @@ class Viewer {
     const ended = succeeded(episode) ? "Success" : episode.terminated ? "Ended without success" : episode.truncated ? "Out of time" : "Not over";
     byId("outcome").textContent = `${ended} after ${episode.steps} steps, return ${shortNumber(episodeReturn(episode))}`;
     byId("outcome-mark").classList.toggle("success", succeeded(episode));
-    byId("episode-select").value = `${this.e}`;
+    byId("episode-select").value = this.shown.includes(this.e) ? `${this.e}` : "";
     byId("previous-episode").disabled = this.neighbour(-1) === this.e;
     byId("next-episode").disabled = this.neighbour(1) === this.e;
   }
