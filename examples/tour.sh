@@ -48,8 +48,9 @@ END
 
 # The programs of the how-tos: environments, agents, weights and the RIM core in your own code, also with Flax.
 for page in gymnasium policy pytorch rim-core; do
-    sed -n '/^```python/,/^```$/p' "$CHECKOUT/docs/howto/$page.md" | grep -v '^```' > $page.py
-    python $page.py > $page.txt && echo "$page: $(wc -l < $page.txt) lines of output"
+    sed -n '/^```python/,/^```$/p' "$CHECKOUT/docs/howto/$page.md" | grep -v '^```' > howto-$page.py
+    python howto-$page.py > howto-$page.txt
+    echo "$page works"
 done
 
 # Sweep a setting.

@@ -70,6 +70,24 @@ def test_a_model_card_says_what_one_must_know(run_copy, capsys):
     assert (run_copy / re.search(r"view (\S+)`", card)[1]).exists()
 
 
+@pytest.mark.slow
+@pytest.mark.process
+def test_the_tour(tmp_path):
+    """All commands succeed in an empty folder, and leave what they promise; the page has the script as it is."""
+    for package in ("flax", "pandas"):
+        pytest.importorskip(package)
+    tour = runpy.run_path(str(EXAMPLES.parent / "docs" / "write_tour.py"))
+    done = tour["run"](tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:]
+    for file in ("table.json", "entropy.svg", "both.html", "both.gif", "runs/report.html", "runs/ours/README.md"):
+        assert (tmp_path / file).stat().st_size > 0
+    assert (tmp_path / "runs/fig9/report.html").exists()
+    shown = tour["PAGE"].read_text()
+    position = 0
+    for line in tour["SCRIPT"].read_text().splitlines():
+        position = shown.index(line, position)
+
+
 LEFT, RIGHT, FORWARD = 0, 1, 2
 
 

@@ -7,6 +7,7 @@ from metarims.runs.progress import duration
 from metarims.studies.plans import Plan, Scale, Study, plans_of
 
 TOOK: Mapping[str, Mapping[str, tuple[int, str]]] = {
+    "smoke": {"fig9": (22168, "6bf2ea6")},
     "demo": {"demo": (547, "559a472")},
     "laptop": {
         "adaptation": (243, "d0adea0"),
