@@ -1,6 +1,6 @@
 """Run ``examples/tour.sh`` in an empty folder and write what it prints to ``tour.txt``: ``python docs/write_tour.py``.
 
-It needs pandas and Flax.
+It needs pandas and Flax. ``tour.md`` shows it.
 """
 
 import os
