@@ -48,8 +48,7 @@ def _forest(claim: Claim, comparison: Comparison, rows: Sequence[Row]) -> str:
     if claim.test == "improvement":
         low, high, goal = 0.0, 1.0, 0.5
         title = f"{claim.agent} vs. {comparison.baseline}"
-        better = claim.agent if claim.direction == "higher" else f"{claim.agent} (fewer)"
-        ends = f"← {comparison.baseline}", "½", f"{better} →"
+        ends = f"← {comparison.baseline}", "½", f"{claim.agent} →"
     else:
         goal = claim.goal or 0.0
         low, high = _range([goal, *(end for row in rows for end in row.interval)])

@@ -164,7 +164,8 @@ def _draw_curve(axes: Axes, agent: str, curve: SeedCurves, color: str, style: An
         axes.plot(curve.env_steps, values, color=color, linewidth=0.6, alpha=0.35)
     seeds = f"{num_seeds} seed{'s' if num_seeds > 1 else ''}"
     note = seeds if num_seeds >= MIN_SEEDS else f"{seeds}, no interval"
-    axes.plot(curve.env_steps, curve.mean, color=color, linestyle=style, linewidth=2.2, label=f"{agent} ({note})")
+    bold: Any = {"linestyle": style, "linewidth": 2.2, "marker": "o" if len(curve.env_steps) == 1 else ""}
+    axes.plot(curve.env_steps, curve.mean, color=color, label=f"{agent} ({note})", **bold)
     if num_seeds >= MIN_SEEDS:
         axes.fill_between(curve.env_steps, curve.low, curve.high, color=color, alpha=0.18, linewidth=0)
 

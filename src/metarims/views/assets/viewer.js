@@ -246,9 +246,11 @@ class Viewer {
     return true;
   }
 
-  /** Bring the player into sight: a link leads to it, also on a page with much above it. */
+  /** Bring the player into sight, also on a page with much above it: figures there get their height when loaded. */
   land() {
-    byId("viewer").scrollIntoView();
+    const scroll = () => byId("viewer").scrollIntoView();
+    if (document.readyState === "complete") scroll();
+    else window.addEventListener("load", scroll, { once: true });
   }
 
   /** The tile under the pointer, in words, as the canvas's tooltip. @param {MouseEvent} event */
@@ -371,8 +373,6 @@ class Viewer {
 }
 
 async function main() {
-  // Figures above the player have no height before they are loaded.
-  if (document.readyState !== "complete") await new Promise((done) => window.addEventListener("load", done));
   const data = JSON.parse(byId("viewer-data").textContent);
   const [world, view, pixels] = await Promise.all(
     ["world", "view", "pixels"].map((name) => loadTiles(data.sheets[name], data.columns)),
