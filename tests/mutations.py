@@ -143,7 +143,7 @@ MUTATIONS = (
         "gridworld/test_mixture.py",
     ),
     Mutation(
-        "gridworld/levels/doorkey",
+        "gridworld/levels/goals",
         "door_y = 1 + stream.randint(size - 3)",
         "door_y = 1 + stream.randint(size - 2)",
         "gridworld/test_generation.py",

@@ -21,7 +21,7 @@ from metarims.gridworld.task_rules import TaskRules
 
 pytestmark = pytest.mark.usefixtures("quick_module")
 
-RULES = TaskRules(max_steps=100, doors=True, obey=True, per_errand=True)
+RULES = TaskRules(max_steps=100, doors=True, obey=True, per_nav=True)
 KEY, BALL, BOX = (tiles.object_code(kind, "blue") for kind in ("key", "ball", "box"))
 DOOR = tiles.door_code("red", "closed")
 FIRST, SECOND = 1, 4

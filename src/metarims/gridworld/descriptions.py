@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, UInt8
 
 from metarims.gridworld.physics import door_parts
+from metarims.gridworld.state import heading
 from metarims.gridworld.tiles import AGENT, CODE, DOOR, KEY
 
 ANY = -1
@@ -35,3 +36,10 @@ def matching(grid: UInt8[Array, "*n"], kind: Any = ANY, color: Any = ANY) -> Boo
 
 PLACES = ("", " on your left", " on your right", " in front of you", " behind you")
 """Where something is as seen from the agent; the first is anywhere."""
+
+
+def on_sides(away_x: Any, away_y: Any, direction: Any) -> tuple[Any, Any, Any, Any]:
+    """Whether something so far from the agent is on its left, on its right, in front of it, behind it (``PLACES``)."""
+    dx, dy = (step.astype(jnp.int32) for step in heading(jnp.asarray(direction)))
+    ahead, aside = away_x * dx + away_y * dy, away_y * dx - away_x * dy
+    return aside < 0, aside > 0, ahead > 0, ahead < 0

@@ -30,8 +30,8 @@ class Judgement(NamedTuple):
     failure: Bool[Array, ""]
 
 
-def errands(instruction: Instruction) -> Int32[Array, ""]:
-    """How many walks an instruction needs: one for each action, two to put something next to another."""
+def num_navs_needed(instruction: Instruction) -> Int32[Array, ""]:
+    """BabyAI's count of the walks that an instruction needs: one for each action, two to put one thing next to another."""
     verbs = instruction.verbs
     return (verbs != NOTHING).sum(-1, dtype=jnp.int32) + (verbs == PUT_NEXT).sum(-1, dtype=jnp.int32)
 

@@ -32,9 +32,9 @@ class Entry(NamedTuple):
     """One mission."""
 
 
-def entries(*, host: bool = True) -> list[Entry]:
-    """Every id: our own levels, then (``host``) the other MiniGrid and BabyAI ids of Farama's registry."""
-    return [_native(id) for id in ids()] + (_host_entries() if host else [])
+def entries() -> list[Entry]:
+    """Every id: our own levels, then the other MiniGrid and BabyAI ids of Farama's registry."""
+    return [*map(_native, ids()), *map(_host, sorted(set(registered_ids()) - set(ids())))]
 
 
 def table_lines(found: Sequence[Entry]) -> list[str]:
@@ -62,7 +62,7 @@ def _native(id: str) -> Entry:
         native=True,
         size=f"{level.width}x{level.height}",
         max_steps=level.max_steps,
-        max_steps_varies=level.rules.per_errand,
+        max_steps_varies=level.rules.per_nav,
         num_actions=level.num_actions,
         num_missions=len(level.missions) if listed else None,
         num_words=_count_words(level.missions) if listed else None,
@@ -75,10 +75,6 @@ def _drawn_mission(id: str) -> str:
     from metarims.gridworld.farama import make_farama, quiet_reset
 
     return str(quiet_reset(make_farama(id), 0)["mission"])
-
-
-def _host_entries() -> list[Entry]:
-    return [_host(id) for id in sorted(set(registered_ids()) - set(ids()))]
 
 
 def _host(id: str) -> Entry:

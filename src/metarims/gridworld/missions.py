@@ -1,7 +1,7 @@
 """Missions: the words, and the missions of each family of levels."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def naming(verb: str, things: Sequence[str] = THINGS, articles: Sequence[str] = 
     return tuple(f"{verb} {article} {thing}" for article in articles for thing in things)
 
 
-GO_TO = tuple(f"go to {article} {thing}" for article in ("the", "a") for thing in OBJECTS)
+GO_TO = naming("go to", OBJECTS)
 """Row: 18 x (are there several?) + (code - KEY)."""
 
 PICKUP_DIST = (
@@ -101,13 +101,18 @@ PICKUP_LOC = tuple(
 """Row: 105 x (are there several?) + 15 x (0 for any colour, or 1 + colour) + 5 x kind + place."""
 
 
-def _pairs(phrase: str) -> tuple[str, ...]:
-    return tuple(phrase.format(move, fixed) for move in OBJECTS for fixed in OBJECTS if move != fixed)
+def pairs(phrase: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The phrase about any two different names; ``pair_row`` says which is where."""
+    return tuple(phrase.format(first, second) for first in names for second in names if first != second)
 
 
-PUT_NEAR = _pairs("put the {} near the {}")
-"""Row: 17 x (object to move) + (the other object, counted without the first)."""
-PUT_NEXT = _pairs("put the {} next to the {}")
+def pair_row(first: Any, second: Any, number: int) -> Any:
+    """Row of two of ``number`` names: (number - 1) x first + (second, counted without the first)."""
+    return (number - 1) * first + second - (second > first)
+
+
+PUT_NEAR = pairs("put the {} near the {}", OBJECTS)
+PUT_NEXT = pairs("put the {} next to the {}", OBJECTS)
 
 FETCH = tuple(
     f"{verb} {thing}"
@@ -115,24 +120,3 @@ FETCH = tuple(
     for thing in OBJECTS[:12]
 )
 """Row: 12 x verb + (code - KEY)."""
-
-DOOR_KEY = ("use the key to open the door and then get to the goal",)
-GOAL_SQUARE = ("get to the green goal square",)
-MULTI_ROOM = ("traverse the rooms to get to the goal",)
-LAVA_CROSSING = ("avoid the lava and get to the green goal square",)
-SIMPLE_CROSSING = ("find the opening and get to the green goal square",)
-FOUR_ROOMS = ("reach the goal",)
-MEMORY = ("go to the matching object at the end of the hallway",)
-
-GO_TO_DOOR = tuple(f"go to the {color} door" for color in COLORS)
-RED_BLUE_DOORS = ("open the red door then the blue door",)
-PLAYGROUND = ("",)
-"""No mission."""
-MAZE = ("traverse the maze to get to the goal",)
-LOCKED_ROOM = tuple(
-    f"get the {color} key from the {other} room, unlock the {color} door and go to the goal"
-    for color in COLORS
-    for other in COLORS
-    if other != color
-)
-"""Row: 5 x colour + (the other colour, counted without the first)."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, UInt8
 
-from metarims.errors import UserError
+from metarims.errors import UserError, invalid
 from metarims.gridworld.levels.base import Level
 from metarims.gridworld.missions import split_words
 from metarims.gridworld.precision import in_32_bits
@@ -25,34 +25,21 @@ STATIC = ("doors", "walled")
 
 @dataclasses.dataclass(frozen=True)
 class Mixture(Level):
-    """Each episode plays one of ``levels``, drawn by ``shares``; smaller grids are padded with walls.
+    """Each episode plays one of ``parts``, drawn by ``weights``; smaller grids are padded with walls.
 
     Missions are rows of one table without repeats; ``EnvState.task`` is the level that an environment plays.
     """
 
-    levels: tuple[Level, ...] = ()
-    shares: tuple[float, ...] = ()
-
-    @property
-    def sources(self) -> tuple[Level, ...]:
-        """The levels."""
-        return self.levels
-
-    @property
-    def weights(self) -> tuple[float, ...]:
-        """How often each is drawn."""
-        return self.shares
-
     @property
     def max_steps(self) -> int:
         """The shortest time limit: no episode is truncated earlier. Each task keeps its own."""
-        return min(level.max_steps for level in self.levels)
+        return min(level.max_steps for level in self.parts)
 
     @cached_property
     def mission_rows(self) -> tuple[np.ndarray, ...]:
         """For each level, the rows of its missions in the common table."""
         row = {mission: index for index, mission in enumerate(self.missions)}
-        return tuple(np.array([row[mission] for mission in level.missions], np.int16) for level in self.levels)
+        return tuple(np.array([row[mission] for mission in level.missions], np.int16) for level in self.parts)
 
     def rules_of(self, state: EnvState) -> TaskRules:
         """The rules of each environment's own task."""
@@ -63,17 +50,17 @@ class Mixture(Level):
         fixed = {name: getattr(self.rules, name) for name in STATIC}
         names = [name for name in TaskRules._fields if name not in fixed]
         return TaskRules(
-            **{name: select([getattr(level.rules, name) for level in self.levels]) for name in names}, **fixed
+            **{name: select([getattr(level.rules, name) for level in self.parts]) for name in names}, **fixed
         )
 
     def embed(self, source: int, state: EnvState) -> EnvState:
         """Pad the grid with walls, and renumber the mission and the obstacles' cells."""
-        level = self.levels[source]
+        level = self.parts[source]
         beyond = (0, self.width - level.width), (0, self.height - level.height)
         x, y = state.obstacles // level.height, state.obstacles % level.height
         absent = jnp.full(self.num_obstacles - level.num_obstacles, -1, jnp.int16)
         contents = None
-        if any(level.blank.contents is not None for level in self.levels):
+        if any(level.blank.contents is not None for level in self.parts):
             held = jnp.full(level.width * level.height + 1, EMPTY, jnp.uint8)
             held = held if state.contents is None else state.contents
             on_floor = held[:-1].reshape(level.width, level.height)
@@ -90,7 +77,7 @@ class Mixture(Level):
         )
 
     def _pad_instruction(self, state: EnvState, level: Level) -> Instruction | None:
-        if all(level.blank.instruction is None for level in self.levels):
+        if all(level.blank.instruction is None for level in self.parts):
             return None
         if state.instruction is None:
             return no_instruction(self.width, self.height)
@@ -104,7 +91,7 @@ class Mixture(Level):
             return None
         said = state.tokens
         if said is None:
-            table = self.levels[source].mission_tokens
+            table = self.parts[source].mission_tokens
             longest = int((table > 0).sum(1).max(initial=0))
             said = jnp.asarray(table[:, :longest].astype(np.uint8))[state.mission]
         return jnp.pad(said, (0, self.drawn_words - said.shape[0]))
@@ -116,7 +103,7 @@ class Mixture(Level):
         return [self._spell(int(task), row) for task, row in zip(state.task, np.asarray(state.tokens), strict=True)]
 
     def _spell(self, task: int, tokens: np.ndarray) -> str:
-        level = self.levels[task]
+        level = self.parts[task]
         if level.drawn_words:
             return level.spell(tokens)
         said = tokens[tokens > 0]
@@ -130,14 +117,14 @@ class Mixture(Level):
     def reset(self, key: PRNGKeyArray) -> EnvState:
         """A new level of a task drawn by weight."""
         key_task, key_level = jax.random.split(key)
-        source = jax.random.choice(key_task, len(self.levels), p=jnp.asarray(self.shares) / sum(self.shares))
+        source = jax.random.choice(key_task, len(self.parts), p=jnp.asarray(self.weights) / sum(self.weights))
 
         def draw(index: int) -> Any:
-            return lambda bits: self.embed(index, self.levels[index].reset(jax.random.wrap_key_data(bits)))
+            return lambda bits: self.embed(index, self.parts[index].reset(jax.random.wrap_key_data(bits)))
 
         # Plain bits, since under ``vmap`` a switch takes all ways, which jax's check counts as using a key twice.
         bits = jax.random.key_data(key_level)
-        return jax.lax.switch(source, [draw(index) for index in range(len(self.levels))], bits)
+        return jax.lax.switch(source, [draw(index) for index in range(len(self.parts))], bits)
 
 
 def mix(levels: Sequence[Level], weights: Sequence[float] | None = None, id: str = "") -> Mixture:
@@ -150,13 +137,9 @@ def mix(levels: Sequence[Level], weights: Sequence[float] | None = None, id: str
         raise UserError(f"A mixture of {len(levels)} levels has {len(weights)} weights: give one each.", field="env")
     for name, weight in zip(names, weights, strict=True):
         if not 0 < weight < math.inf:
-            raise UserError(
-                f"The weight of {name} is {weight}: it must be greater than zero and finite.", field="env", value=weight
-            )
+            raise invalid("env", name, f"its weight {weight} must be greater than zero and finite")
         if names.count(name) > 1:
-            raise UserError(
-                f"{name} occurs twice in the mixture: name it once, with a greater weight.", field="env", value=name
-            )
+            raise invalid("env", name, "it occurs twice in the mixture; name it once, with a greater weight")
     rules = [level.rules for level in levels]
     longest = 0
     if any(level.drawn_words for level in levels):
@@ -170,6 +153,6 @@ def mix(levels: Sequence[Level], weights: Sequence[float] | None = None, id: str
         drawn_words=longest,
         num_actions=max(level.num_actions for level in levels),
         num_obstacles=max(level.num_obstacles for level in levels),
-        levels=tuple(levels),
-        shares=weights,
+        parts=tuple(levels),
+        weights=weights,
     )

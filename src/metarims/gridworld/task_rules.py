@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 
 from metarims.gridworld import obstacles
-from metarims.gridworld.instructions import errands, judge_instruction
+from metarims.gridworld.instructions import judge_instruction, num_navs_needed
 from metarims.gridworld.physics import (
     DONE,
     DROP,
@@ -55,7 +55,7 @@ class TaskRules(NamedTuple):
     """Toggling any door without success fails ("open", strict)."""
     obey: Any = False
     """The state's instruction is to be done (``instructions``)."""
-    per_errand: Any = False
+    per_nav: Any = False
     """``max_steps`` are for each walk that the instruction needs."""
     fetch: Any = False
     """The first object picked up ends the episode; a target with success."""
@@ -126,9 +126,9 @@ def advance(
 
 def time_limit(rules: TaskRules, state: EnvState) -> Any:
     """Steps after which the episode is truncated."""
-    if state.instruction is None or rules.per_errand is False:
+    if state.instruction is None or rules.per_nav is False:
         return rules.max_steps
-    return rules.max_steps * jnp.where(rules.per_errand, errands(state.instruction), 1)
+    return rules.max_steps * jnp.where(rules.per_nav, num_navs_needed(state.instruction), 1)
 
 
 def judge(

@@ -1,6 +1,7 @@
-"""BabyAI's levels of one instruction on a grid of rooms: a function for each of Farama's, to be held beside it.
+"""BabyAI's levels of one instruction on a grid of rooms, and MiniGrid's that are like them.
 
-Each furnishes the rooms and gives the row of the mission; what is meant gets the flag ``TARGET``.
+A function for each of Farama's, to be held beside it: it furnishes the rooms and gives the row of the mission, if there
+are several; what is meant gets the flag ``TARGET``.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,9 +11,10 @@ from typing import Any
 import jax.numpy as jnp
 
 from metarims.gridworld.descriptions import A_DOOR, ANY, PLACES
+from metarims.gridworld.levels.base import MakeLevel
 from metarims.gridworld.levels.placing import distinct
 from metarims.gridworld.levels.rooms import LEFT, RIGHT, UP, RoomGrid, RoomLevel, Thing, together
-from metarims.gridworld.missions import OBJECTS, PUT_NEXT, THINGS, naming
+from metarims.gridworld.missions import OBJECTS, PUT_NEXT, THINGS, naming, pair_row
 from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import COLORS, EMPTY, KEY, KINDS, LANDMARK, TARGET
 
@@ -37,7 +39,7 @@ def wanted(rooms: RoomGrid, thing: Thing, count: int = len(THINGS), first: int =
 
 
 def go_to(rooms: RoomGrid, number: int = 18, open_doors: bool = False) -> Any:
-    """Any of many objects in connected rooms."""
+    """Go to any of many objects in connected rooms, or pick it up."""
     rooms.place_agent()
     rooms.connect_all()
     things = rooms.add_distractors(number, unique=False)
@@ -48,10 +50,10 @@ def go_to(rooms: RoomGrid, number: int = 18, open_doors: bool = False) -> Any:
     return mission
 
 
-def go_to_red_blue_ball(rooms: RoomGrid, number: int = 7) -> Any:
+def go_to_red_blue_ball(rooms: RoomGrid) -> Any:
     """The only red or blue ball."""
     rooms.place_agent()
-    things = rooms.add_distractors(number, unique=False)
+    things = rooms.add_distractors(7, unique=False)
     rooms.accepted &= ~((things.kind == A_BALL) & ((things.color == BLUE) | (things.color == RED))).any()
     blue = rooms.stream.randint(2)
     ball = rooms.add_object(0, 0, A_BALL, jnp.where(blue == 1, BLUE, RED))
@@ -115,12 +117,11 @@ def open_any(rooms: RoomGrid) -> Any:
     return wanted(rooms, rooms.random_door(), len(COLORS), len(OBJECTS))
 
 
-def open_red_door(rooms: RoomGrid) -> Any:
+def open_red_door(rooms: RoomGrid) -> None:
     """Open the only door."""
     rooms.add_door(0, 0, RIGHT, RED, locked=False)
     rooms.place_agent(0, 0)
     rooms.mark(A_DOOR, RED)
-    return 0
 
 
 def open_door(rooms: RoomGrid, select_by: str = "") -> Any:
@@ -139,13 +140,8 @@ def open_door(rooms: RoomGrid, select_by: str = "") -> Any:
     return jnp.where(place == 0, colors[0], len(COLORS) + by_place)
 
 
-def pick_up(rooms: RoomGrid) -> Any:
-    """Pick up one of many objects in connected rooms."""
-    return go_to(rooms)
-
-
 def unblock_pick_up(rooms: RoomGrid) -> Any:
-    """The same where something is out of reach until something else is moved."""
+    """Pick up one of many objects, where something is out of reach until something else is moved."""
     rooms.place_agent()
     rooms.connect_all()
     things = rooms.add_distractors(20, unique=False)
@@ -176,7 +172,7 @@ def put_next(rooms: RoomGrid, number: int, carrying: bool = False) -> Any:
     if carrying:
         rooms.carrying = (KEY + first).astype(jnp.uint8) | jnp.uint8(TARGET)
         rooms.put(move.x, move.y, EMPTY)
-    return 17 * first + second - (second > first)
+    return pair_row(first, second, len(OBJECTS))
 
 
 def unlock(rooms: RoomGrid) -> Any:
@@ -189,25 +185,23 @@ def unlock(rooms: RoomGrid) -> Any:
     return wanted(rooms, door, len(COLORS), len(OBJECTS))
 
 
-def unlock_local(rooms: RoomGrid, distractors: bool = False) -> Any:
-    """The key lies in the same room."""
-    door = rooms.add_door(1, 1, locked=True)
-    rooms.add_object(1, 1, A_KEY, door.color)
+def unlock_local(rooms: RoomGrid, i: int = 1, j: int = 1, side: int | None = None, distractors: bool = False) -> None:
+    """Open a locked door of room (i, j), where the key lies."""
+    door = rooms.add_door(i, j, side, locked=True)
+    rooms.add_object(i, j, A_KEY, door.color)
     if distractors:
-        rooms.add_distractors(3, 1, 1)
-    rooms.place_agent(1, 1)
+        rooms.add_distractors(3, i, j)
+    rooms.place_agent(i, j)
     rooms.mark(A_DOOR)
-    return 0
 
 
-def key_in_box(rooms: RoomGrid) -> Any:
+def key_in_box(rooms: RoomGrid) -> None:
     """The key lies in a box."""
     door = rooms.add_door(1, 1, locked=True)
     box = rooms.add_object(1, 1, A_BOX)
     rooms.fill_box(box, KEY + door.color)
     rooms.place_agent(1, 1)
     rooms.mark(A_DOOR)
-    return 0
 
 
 def unlock_pick_up(rooms: RoomGrid, distractors: bool = False) -> Any:
@@ -233,7 +227,7 @@ def blocked_unlock_pick_up(rooms: RoomGrid, by_color: bool = False) -> Any:
     return box.color if by_color else 0
 
 
-def unlock_to_unlock(rooms: RoomGrid) -> Any:
+def unlock_to_unlock(rooms: RoomGrid) -> None:
     """A key behind a door whose key is behind another door."""
     first, second = distinct(rooms.stream.take(2), len(COLORS))
     rooms.add_door(0, 0, RIGHT, first, locked=True)
@@ -243,7 +237,6 @@ def unlock_to_unlock(rooms: RoomGrid) -> Any:
     rooms.add_object(0, 0, A_BALL)
     rooms.place_agent(1, 0)
     rooms.mark(A_BALL)
-    return 0
 
 
 def find_object(rooms: RoomGrid) -> Any:
@@ -270,16 +263,14 @@ def key_corridor(rooms: RoomGrid, by_color: bool = False) -> Any:
     return ball.color if by_color else 0
 
 
-def one_room(rooms: RoomGrid) -> Any:
+def one_room(rooms: RoomGrid) -> None:
     """A ball in a room."""
     rooms.add_object(0, 0, A_BALL)
     rooms.place_agent()
     rooms.mark(A_BALL)
-    return 0
 
 
 def room_level(
-    id: str,
     furnish: Callable[[RoomGrid], Any],
     missions: Sequence[str],
     size: int = 8,
@@ -288,79 +279,73 @@ def room_level(
     max_steps: int | None = None,
     drawn_words: int = 0,
     **rules: Any,
-) -> RoomLevel:
-    """A level of Farama's; by default its time limit is one step for each cell of each room, walls included."""
+) -> MakeLevel:
+    """What makes a level on a grid of rooms that ``furnish`` fills; by default its time limit is one step for each cell
+    of each room, walls included. ``rules``: fields of ``TaskRules``."""
     limit = max_steps or size**2 * columns * rows
-    return RoomLevel(
+    return lambda id: RoomLevel(
         *(id, (size - 1) * columns + 1, (size - 1) * rows + 1),
         TaskRules(max_steps=limit, doors=True, **rules),
         tuple(missions),
-        **{"furnish": furnish, "room_size": size, "columns": columns, "rows": rows, "drawn_words": drawn_words},
+        drawn_words=drawn_words,
+        furnish=furnish,
+        room_size=size,
+        columns=columns,
+        rows=rows,
     )
 
 
-DOORS = THINGS[len(OBJECTS) :]
+DOORS, BALLS, BOXES = THINGS[len(OBJECTS) :], OBJECTS[6:12], OBJECTS[12:]
 THE = ("the",)
 
-_go_to = partial(room_level, missions=naming("go to", OBJECTS), furnish=go_to, go_to=True)
-_go_to_one = partial(room_level, missions=naming("go to", OBJECTS, THE), furnish=partial(go_to, number=1), go_to=True)
+_go_to = partial(room_level, missions=naming("go to", OBJECTS), go_to=True)
+_go_to_one = partial(room_level, partial(go_to, number=1), naming("go to", OBJECTS, THE), go_to=True)
 _open = partial(room_level, missions=naming("open", DOORS), open=True)
 _the_door = partial(room_level, missions=("open the door",), open=True)
 _pick_up = partial(room_level, missions=naming("pick up", OBJECTS), pick_up=True)
 _the_ball = partial(room_level, missions=("pick up the ball",), pick_up=True)
-_the_box = partial(room_level, missions=("pick up the box",), columns=2, rows=1, size=6, pick_up=True)
+_the_kind = partial(room_level, missions=tuple(f"pick up the {kind}" for kind in KINDS), pick_up=True)
+_a_box = partial(room_level, missions=naming("pick up", BOXES, THE), columns=2, rows=1, size=6, pick_up=True)
 _BY_COLOR = naming("open", DOORS, THE)
 _BY_PLACE = tuple(f"open {article} door{place}" for article in ("the", "a") for place in PLACES[1:])
-_open_door = partial(room_level, missions=_BY_COLOR + _BY_PLACE, furnish=open_door, open=True)
+_open_door = partial(room_level, open_door, _BY_COLOR + _BY_PLACE, open=True)
 
 
-def _put_next(size: int, number: int, carrying: bool = False) -> Callable[[str], RoomLevel]:
-    return partial(
-        room_level,
-        furnish=partial(put_next, number=number, carrying=carrying),
-        missions=PUT_NEXT,
-        **{"size": size, "columns": 2, "rows": 1, "max_steps": 8 * size**2, "put_next": True},
-    )
+def _put_next(size: int, number: int, carrying: bool = False) -> MakeLevel:
+    furnish, limit = partial(put_next, number=number, carrying=carrying), 8 * size**2
+    return room_level(furnish, PUT_NEXT, size, columns=2, rows=1, max_steps=limit, put_next=True)
 
 
-def _key_corridor(size: int, rows: int = 3) -> Callable[[str], RoomLevel]:
-    return partial(_the_ball, furnish=key_corridor, size=size, rows=rows, max_steps=30 * size**2)
+def _key_corridor(size: int, rows: int = 3, by_color: bool = False) -> MakeLevel:
+    furnish, missions = partial(key_corridor, by_color=by_color), naming("pick up", BALLS, THE)
+    missions = missions if by_color else ("pick up the ball",)
+    return room_level(furnish, missions, size, rows=rows, max_steps=30 * size**2, pick_up=True)
 
 
-LEVELS: dict[str, Callable[[str], RoomLevel]] = {
-    "BabyAI-GoTo-v0": _go_to,
-    "BabyAI-GoToOpen-v0": partial(_go_to, furnish=partial(go_to, open_doors=True)),
-    "BabyAI-GoToObjMaze-v0": _go_to_one,
-    "BabyAI-GoToObjMazeOpen-v0": partial(_go_to_one, furnish=partial(go_to, number=1, open_doors=True)),
-    "BabyAI-GoToObjMazeS4R2-v0": partial(_go_to_one, size=4, columns=2, rows=2),
-    **{f"BabyAI-GoToObjMazeS{size}-v0": partial(_go_to_one, size=size) for size in (4, 5, 6, 7)},
-    "BabyAI-GoToImpUnlock-v0": partial(_go_to, furnish=go_to_implicit_unlock),
-    "BabyAI-GoToRedBlueBall-v0": partial(
-        _go_to,
-        furnish=go_to_red_blue_ball,
-        missions=("go to the red ball", "go to the blue ball"),
-        columns=1,
-        rows=1,
+LEVELS: dict[str, MakeLevel] = {
+    "BabyAI-GoTo-v0": _go_to(go_to),
+    "BabyAI-GoToOpen-v0": _go_to(partial(go_to, open_doors=True)),
+    "BabyAI-GoToObjMaze-v0": _go_to_one(),
+    "BabyAI-GoToObjMazeOpen-v0": _go_to(
+        partial(go_to, number=1, open_doors=True), missions=naming("go to", OBJECTS, THE)
     ),
-    "BabyAI-GoToDoor-v0": partial(_go_to, furnish=go_to_door, missions=naming("go to", DOORS), size=7),
-    "BabyAI-GoToObjDoor-v0": partial(_go_to, furnish=go_to_object_or_door, missions=naming("go to")),
-    "BabyAI-Open-v0": partial(_open, furnish=open_any),
-    "BabyAI-OpenRedDoor-v0": partial(
-        _open, furnish=open_red_door, missions=("open the red door",), size=5, columns=2, rows=1
+    "BabyAI-GoToObjMazeS4R2-v0": _go_to_one(size=4, columns=2, rows=2),
+    **{f"BabyAI-GoToObjMazeS{size}-v0": _go_to_one(size=size) for size in (4, 5, 6, 7)},
+    "BabyAI-GoToImpUnlock-v0": _go_to(go_to_implicit_unlock),
+    "BabyAI-GoToRedBlueBall-v0": _go_to(
+        go_to_red_blue_ball, missions=("go to the red ball", "go to the blue ball"), columns=1, rows=1
     ),
-    "BabyAI-OpenDoor-v0": _open_door,
-    "BabyAI-OpenDoorDebug-v0": partial(_open_door, open_no_other=True),
-    "BabyAI-OpenDoorColor-v0": partial(_open_door, furnish=partial(open_door, select_by="color"), missions=_BY_COLOR),
-    "BabyAI-OpenDoorLoc-v0": partial(_open_door, furnish=partial(open_door, select_by="loc"), missions=_BY_PLACE),
-    "BabyAI-Pickup-v0": partial(_pick_up, furnish=pick_up),
-    "BabyAI-UnblockPickup-v0": partial(_pick_up, furnish=unblock_pick_up),
-    "BabyAI-PickupAbove-v0": partial(
-        _pick_up,
-        furnish=pick_up_above,
-        missions=naming("pick up", OBJECTS, THE),
-        size=6,
-        max_steps=288,
-    ),
+    "BabyAI-GoToDoor-v0": _go_to(go_to_door, missions=naming("go to", DOORS), size=7),
+    "BabyAI-GoToObjDoor-v0": _go_to(go_to_object_or_door, missions=naming("go to")),
+    "BabyAI-Open-v0": _open(open_any),
+    "BabyAI-OpenRedDoor-v0": _open(open_red_door, missions=("open the red door",), size=5, columns=2, rows=1),
+    "BabyAI-OpenDoor-v0": _open_door(),
+    "BabyAI-OpenDoorDebug-v0": _open_door(open_no_other=True),
+    "BabyAI-OpenDoorColor-v0": _open(partial(open_door, select_by="color"), missions=_BY_COLOR),
+    "BabyAI-OpenDoorLoc-v0": _open(partial(open_door, select_by="loc"), missions=_BY_PLACE),
+    "BabyAI-Pickup-v0": _pick_up(go_to),
+    "BabyAI-UnblockPickup-v0": _pick_up(unblock_pick_up),
+    "BabyAI-PickupAbove-v0": _pick_up(pick_up_above, missions=naming("pick up", OBJECTS, THE), size=6, max_steps=288),
     **{
         f"BabyAI-PutNextS{size}N{number}-v0": _put_next(size, number)
         for size, number in ((4, 1), (5, 1), (5, 2), (6, 3), (7, 4))
@@ -369,33 +354,25 @@ LEVELS: dict[str, Callable[[str], RoomLevel]] = {
         f"BabyAI-PutNextS{size}N{number}Carrying-v0": _put_next(size, number, carrying=True)
         for size, number in ((5, 2), (6, 3), (7, 4))
     },
-    "BabyAI-Unlock-v0": partial(_open, furnish=unlock),
-    "BabyAI-UnlockLocal-v0": partial(_the_door, furnish=unlock_local),
-    "BabyAI-UnlockLocalDist-v0": partial(_the_door, furnish=partial(unlock_local, distractors=True)),
-    "BabyAI-KeyInBox-v0": partial(_the_door, furnish=key_in_box),
-    "BabyAI-UnlockPickup-v0": partial(_the_box, furnish=unlock_pick_up, missions=naming("pick up", OBJECTS[12:], THE)),
-    "BabyAI-UnlockPickupDist-v0": partial(
-        _the_box, furnish=partial(unlock_pick_up, distractors=True), missions=naming("pick up", OBJECTS[12:], THE)
+    "BabyAI-Unlock-v0": _open(unlock),
+    "BabyAI-UnlockLocal-v0": _the_door(unlock_local),
+    "BabyAI-UnlockLocalDist-v0": _the_door(partial(unlock_local, distractors=True)),
+    "MiniGrid-Unlock-v0": _the_door(
+        partial(unlock_local, i=0, j=0, side=RIGHT), size=6, columns=2, rows=1, max_steps=288
     ),
-    "BabyAI-BlockedUnlockPickup-v0": partial(_the_box, furnish=blocked_unlock_pick_up, max_steps=576),
-    "BabyAI-UnlockToUnlock-v0": partial(_the_ball, furnish=unlock_to_unlock, size=6, columns=3, rows=1, max_steps=1080),
-    **{
-        f"BabyAI-FindObjS{size}-v0": partial(
-            _pick_up,
-            furnish=find_object,
-            missions=tuple(f"pick up the {kind}" for kind in KINDS),
-            size=size,
-            max_steps=20 * size**2,
-        )
-        for size in (5, 6, 7)
-    },
+    "BabyAI-KeyInBox-v0": _the_door(key_in_box),
+    "BabyAI-UnlockPickup-v0": _a_box(unlock_pick_up),
+    "BabyAI-UnlockPickupDist-v0": _a_box(partial(unlock_pick_up, distractors=True)),
+    "MiniGrid-UnlockPickup-v0": _a_box(unlock_pick_up, max_steps=288),
+    "BabyAI-BlockedUnlockPickup-v0": _a_box(blocked_unlock_pick_up, missions=("pick up the box",), max_steps=576),
+    "MiniGrid-BlockedUnlockPickup-v0": _a_box(partial(blocked_unlock_pick_up, by_color=True), max_steps=576),
+    "BabyAI-UnlockToUnlock-v0": _the_ball(unlock_to_unlock, size=6, columns=3, rows=1, max_steps=1080),
+    **{f"BabyAI-FindObjS{size}-v0": _the_kind(find_object, size=size, max_steps=20 * size**2) for size in (5, 6, 7)},
     "BabyAI-KeyCorridor-v0": _key_corridor(6),
     **{
-        f"BabyAI-KeyCorridorS{size}R{rows}-v0": _key_corridor(size, rows)
+        f"{suite}-KeyCorridorS{size}R{rows}-v0": _key_corridor(size, rows, by_color=suite == "MiniGrid")
+        for suite in ("BabyAI", "MiniGrid")
         for size, rows in ((3, 1), (3, 2), (3, 3), (4, 3), (5, 3), (6, 3))
     },
-    **{
-        f"BabyAI-OneRoomS{size}-v0": partial(_the_ball, furnish=one_room, size=size, columns=1, rows=1)
-        for size in (8, 12, 16, 20)
-    },
+    **{f"BabyAI-OneRoomS{size}-v0": _the_ball(one_room, size=size, columns=1, rows=1) for size in (8, 12, 16, 20)},
 }

@@ -1,7 +1,9 @@
 """What a level is: static data, and how to draw its initial state."""
 
 import dataclasses
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,9 @@ from metarims.gridworld.prng import RandomStream
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import EMPTY, WALL
+
+Drawn: TypeAlias = tuple[EnvState, Any]
+"""The state in which an episode begins, and whether Farama would keep it rather than draw the whole level anew."""
 
 ATTEMPTS = 4096
 """Of a user's own level, before it is played."""
@@ -38,6 +43,11 @@ class Level:
     drawn_words: int = dataclasses.field(default=0, kw_only=True)
     """Where missions are too many to be listed: the words of the longest. ``missions`` is then empty, and a state has
     its own (``EnvState.tokens``)."""
+
+    parts: "tuple[Level, ...]" = dataclasses.field(default=(), kw_only=True)
+    """The levels of a mixture."""
+    weights: tuple[float, ...] = dataclasses.field(default=(1.0,), kw_only=True)
+    """How often each of ``sources`` is drawn."""
 
     @property
     def max_steps(self) -> int:
@@ -91,20 +101,15 @@ class Level:
     @property
     def sources(self) -> "tuple[Level, ...]":
         """The levels that are drawn: itself, or the parts of a mixture."""
-        return (self,)
-
-    @property
-    def weights(self) -> tuple[float, ...]:
-        """How often each source is drawn."""
-        return (1.0,)
+        return self.parts or (self,)
 
     def embed(self, source: int, state: EnvState) -> EnvState:
         """The state of a level of one of the sources as a state of this level."""
         del source
         return state
 
-    def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
-        """Draw a level; False where Farama would discard the whole level and begin again."""
+    def attempt(self, stream: RandomStream) -> Drawn:
+        """Draw a level."""
         raise NotImplementedError
 
     @cached_property
@@ -135,7 +140,8 @@ class Level:
     @in_32_bits
     def draw(self, bits: UInt32[Array, " n"]) -> tuple[EnvState, Bool[Array, ""]]:
         """One attempt from ``num_draws`` random numbers."""
-        return self.attempt(RandomStream(bits))
+        state, accepted = self.attempt(RandomStream(bits))
+        return state, jnp.asarray(accepted)
 
     @in_32_bits
     def reset(self, key: PRNGKeyArray) -> EnvState:
@@ -157,3 +163,39 @@ def walled_room(width: int, height: int) -> np.ndarray:
     grid[[0, -1], :] = WALL
     grid[:, [0, -1]] = WALL
     return grid
+
+
+@dataclasses.dataclass(frozen=True)
+class GridLevel(Level):
+    """A level that a function draws."""
+
+    draw_grid: Callable[[RandomStream], Drawn] = dataclasses.field(kw_only=True, repr=False)
+
+    def attempt(self, stream: RandomStream) -> Drawn:
+        return self.draw_grid(stream)
+
+
+MakeLevel: TypeAlias = Callable[[str], Level]
+"""Makes the level of an id."""
+
+
+def grid_level(
+    draw: Callable[[RandomStream, int], Drawn],
+    size: int,
+    missions: tuple[str, ...],
+    max_steps: int,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    num_actions: int = len(ACTIONS),
+    num_obstacles: int = 0,
+    **rules: Any,
+) -> MakeLevel:
+    """What makes a level that ``draw(stream, size)`` draws, on ``size`` x ``size`` cells unless ``width`` or ``height``
+    say otherwise; ``rules``: fields of ``TaskRules``."""
+    return lambda id: GridLevel(
+        *(id, width or size, height or size, TaskRules(max_steps=max_steps, **rules), missions),
+        num_actions=num_actions,
+        num_obstacles=num_obstacles,
+        draw_grid=lambda stream: draw(stream, size),
+    )

@@ -1,7 +1,7 @@
 """BabyAI's levels whose instruction is drawn from a grammar, or has several actions."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,10 +11,11 @@ from jaxtyping import Array, Bool, Int32, UInt8
 
 from metarims.gridworld.descriptions import A_DOOR, ANY, PLACES
 from metarims.gridworld.instructions import GO_TO, NOTHING, OPEN, OPEN_NO_OTHER, PICK_UP, PUT_NEXT, SLOTS
-from metarims.gridworld.levels.babyai import BLUE, DOORS, RED, any_of, one, room_level
+from metarims.gridworld.levels.babyai import BLUE, DOORS, RED, THE, any_of, one, room_level
+from metarims.gridworld.levels.base import MakeLevel
 from metarims.gridworld.levels.placing import distinct
-from metarims.gridworld.levels.rooms import LEFT, NUM_COLORS, RIGHT, RoomGrid, RoomLevel, Thing, together
-from metarims.gridworld.missions import BABYAI_VOCABULARY, OBJECTS, THINGS, naming
+from metarims.gridworld.levels.rooms import LEFT, NUM_COLORS, RIGHT, RoomGrid, Thing, together
+from metarims.gridworld.missions import BABYAI_VOCABULARY, OBJECTS, THINGS, naming, pair_row, pairs, tokenize
 from metarims.gridworld.prng import multiply_high
 from metarims.gridworld.state import Instruction
 from metarims.gridworld.tiles import COLORS, KINDS
@@ -72,15 +73,10 @@ def instruct(rooms: RoomGrid, actions: Actions, num_words: int = 0) -> None:
 
 # The text
 
-_TOKEN = {word: 1 + index for index, word in enumerate(BABYAI_VOCABULARY)}
-
 
 def _rows(texts: Sequence[str], width: int) -> np.ndarray:
     """Tokens of several phrases, padded to one width."""
-    rows = np.zeros((len(texts), width), np.uint8)
-    for row, text in zip(rows, texts, strict=True):
-        row[: len(text.split())] = [_TOKEN[word] for word in text.split()]
-    return rows
+    return np.stack([tokenize(text, BABYAI_VOCABULARY, width) for text in texts]).astype(np.uint8)
 
 
 _VERBS = _rows(["", "go to", "open", "open", "pick up", "put"], 2)
@@ -142,7 +138,7 @@ class Grammar:
         action = max({GO_TO: 2, PICK_UP: 2, OPEN: 1, PUT_NEXT: 3 + thing}[verb] for verb in self.verbs) + thing
         return {"action": action, "and": 2 * action + 1, "seq": 4 * action + 4}[self.structures[-1]]
 
-    def __call__(self, rooms: RoomGrid) -> Any:
+    def __call__(self, rooms: RoomGrid) -> None:
         """Furnish the rooms and draw an instruction."""
         locked = self._lock(rooms)
         rooms.connect_all()
@@ -153,7 +149,6 @@ class Grammar:
         actions = self._draw(rooms, locked)
         self._validate(rooms, actions, locked)
         instruct(rooms, actions, self.max_words)
-        return 0
 
     def _lock(self, rooms: RoomGrid) -> "_Locked | None":
         """Perhaps lock a room, and put its key into another."""
@@ -265,14 +260,13 @@ def actions_of(
     )
 
 
-def move_two_across(rooms: RoomGrid, number: int) -> Any:
+def move_two_across(rooms: RoomGrid, number: int) -> None:
     """Two objects change sides."""
     rooms.place_agent(0, 0)
     sides = [rooms.add_distractors(number, i, 0) for i in range(2)]
     rooms.remove_wall(0, 0, RIGHT)
     (a, d), (b, c) = ([one(side, index) for index in distinct(rooms.stream.take(2), number)] for side in sides)
     instruct(rooms, actions_of([PUT_NEXT, NOTHING, PUT_NEXT], [a, None, c], [b, None, d]), MOVE_WORDS)
-    return 0
 
 
 def open_two_doors(rooms: RoomGrid, named: bool = False, strict: bool = False) -> Any:
@@ -281,7 +275,7 @@ def open_two_doors(rooms: RoomGrid, named: bool = False, strict: bool = False) -
     first, second = (rooms.add_door(1, 1, side, colors[n], locked=False) for n, side in ((0, LEFT), (1, RIGHT)))
     rooms.place_agent(1, 1)
     instruct(rooms, actions_of([OPEN_NO_OTHER if strict else OPEN, NOTHING, OPEN], [first, None, second]))
-    return 0 if named else _pair(*colors)
+    return None if named else pair_row(colors[0], colors[1], NUM_COLORS)
 
 
 def open_doors_in_order(rooms: RoomGrid, number: int, strict: bool = False) -> Any:
@@ -294,7 +288,7 @@ def open_doors_in_order(rooms: RoomGrid, number: int, strict: bool = False) -> A
     verb = OPEN_NO_OTHER if strict else OPEN
     verbs = [verb, NOTHING, jnp.where(mode == 0, NOTHING, verb)]
     instruct(rooms, actions_of(verbs, [first, None, second], reverse=mode == 2))
-    pair = _pair(first.color, second.color)
+    pair = pair_row(first.color, second.color, NUM_COLORS)
     return jnp.where(mode == 0, first.color, NUM_COLORS + jnp.where(mode == 2, PAIRS, 0) + pair)
 
 
@@ -311,47 +305,30 @@ def act_on_object_or_door(rooms: RoomGrid) -> Any:
     return jnp.where(goes, 0, len(THINGS) + NUM_COLORS) + NUM_COLORS * (thing.kind + several) + thing.color
 
 
-def _pair(first: Any, second: Any) -> Any:
-    """Row of two different colours."""
-    return (NUM_COLORS - 1) * first + second - (second > first)
-
-
 PAIRS = NUM_COLORS * (NUM_COLORS - 1)
 MOVE_WORDS = 19
 """Words of "put the red ball next to the blue key, then put the red key next to the blue ball"."""
 
 
-def _named_pairs(phrase: str) -> tuple[str, ...]:
-    return tuple(phrase.format(one, other) for one in COLORS for other in COLORS if one != other)
-
-
-_TWO_DOORS = _named_pairs("open the {} door, then open the {} door")
+_TWO_DOORS = pairs("open the {} door, then open the {} door", COLORS)
 _RED_BLUE = ("open the red door, then open the blue door",)
 _ACTIONS = (
-    *naming("go to", THINGS, ("the",)),
+    *naming("go to", THINGS, THE),
     *naming("go to", DOORS, ("a",)),
-    *naming("pick up", OBJECTS, ("the",)),
+    *naming("pick up", OBJECTS, THE),
     *naming("open", DOORS),
 )
 
-_language = partial(room_level, missions=(), obey=True, per_errand=True)
+_doors = partial(room_level, size=6, max_steps=720, obey=True)
 
 
-def _grammar(grammar: Grammar, **room: Any) -> Callable[[str], RoomLevel]:
-    return partial(_language, furnish=grammar, drawn_words=grammar.max_words, **room)
+def _grammar(grammar: Grammar, **room: Any) -> MakeLevel:
+    return room_level(grammar, (), drawn_words=grammar.max_words, obey=True, per_nav=True, **room)
 
 
-def _doors(furnish: Callable[[RoomGrid], Any], missions: Sequence[str]) -> Callable[[str], RoomLevel]:
-    return partial(room_level, furnish=furnish, missions=missions, size=6, max_steps=720, obey=True)
-
-
-def _move_two(size: int, number: int) -> Callable[[str], RoomLevel]:
-    return partial(
-        room_level,
-        furnish=partial(move_two_across, number=number),
-        missions=(),
-        **{"drawn_words": MOVE_WORDS, "size": size, "columns": 2, "rows": 1, "max_steps": 16 * size**2, "obey": True},
-    )
+def _move_two(size: int, number: int) -> MakeLevel:
+    furnish, room = partial(move_two_across, number=number), {"size": size, "columns": 2, "rows": 1}
+    return room_level(furnish, (), **room, max_steps=16 * size**2, drawn_words=MOVE_WORDS, obey=True)
 
 
 _GO_TO_SEQ = Grammar(verbs=(GO_TO,), locations=False, unblocking=False, locked_of_16=0)
@@ -359,10 +336,10 @@ _SYNTH = Grammar(structures=("action",), locations=False, implicit_unlock=False)
 _IN_ORDER = (
     *(f"open the {color} door" for color in COLORS),
     *_TWO_DOORS,
-    *_named_pairs("open the {} door after you open the {} door"),
+    *pairs("open the {} door after you open the {} door", COLORS),
 )
 
-LEVELS: dict[str, Callable[[str], RoomLevel]] = {
+LEVELS: dict[str, MakeLevel] = {
     "BabyAI-GoToSeq-v0": _grammar(_GO_TO_SEQ),
     "BabyAI-GoToSeqS5R2-v0": _grammar(dataclasses.replace(_GO_TO_SEQ, num_objects=4), size=5, columns=2, rows=2),
     "BabyAI-OpenTwoDoors-v0": _doors(open_two_doors, _TWO_DOORS),
@@ -375,7 +352,7 @@ LEVELS: dict[str, Callable[[str], RoomLevel]] = {
         for number in (2, 4)
         for name in ("", "Debug")
     },
-    "BabyAI-ActionObjDoor-v0": partial(room_level, furnish=act_on_object_or_door, missions=_ACTIONS, size=7, obey=True),
+    "BabyAI-ActionObjDoor-v0": room_level(act_on_object_or_door, _ACTIONS, size=7, obey=True),
     "BabyAI-MoveTwoAcrossS5N2-v0": _move_two(5, 2),
     "BabyAI-MoveTwoAcrossS8N9-v0": _move_two(8, 9),
     "BabyAI-Synth-v0": _grammar(_SYNTH),

@@ -10,13 +10,11 @@ from importlib.resources import files
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
 
-from metarims.gridworld.levels.base import Level
+from metarims.gridworld.levels.base import Drawn, Level, MakeLevel
 from metarims.gridworld.levels.placing import nth, place
-from metarims.gridworld.missions import MAZE
 from metarims.gridworld.prng import RandomStream
-from metarims.gridworld.state import EnvState, new_state
+from metarims.gridworld.state import new_state
 from metarims.gridworld.task_rules import TaskRules
 from metarims.gridworld.tiles import EMPTY, GOAL, WALL
 
@@ -44,7 +42,7 @@ class Maze(Level):
             f"{number}, with a new start and goal."
         )
 
-    def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
+    def attempt(self, stream: RandomStream) -> Drawn:
         """Every maze of the file equally often."""
         walls = jnp.asarray(self.walls)[stream.randint(len(self.walls))]
         free = ~walls.reshape(-1)
@@ -53,13 +51,8 @@ class Maze(Level):
         goal += goal >= agent
         agent, goal = nth(free, agent), nth(free, goal)
         grid = jnp.where(walls, jnp.uint8(WALL), jnp.uint8(EMPTY))
-        grid = place(grid, goal // SIZE, goal % SIZE, jnp.int32(GOAL))
-        return new_state(grid, agent // SIZE, agent % SIZE, stream.randint(4)), jnp.bool_(True)
-
-
-def maze(id: str) -> Maze:
-    """A maze on Farama's 25 x 25 cells."""
-    return Maze(id, SIZE, SIZE, TaskRules(max_steps=20 * SIZE, reach_goal=True), MAZE)
+        grid = place(grid, goal // SIZE, goal % SIZE, GOAL)
+        return new_state(grid, agent // SIZE, agent % SIZE, stream.randint(4)), True
 
 
 @cache
@@ -67,3 +60,11 @@ def _bank() -> dict[str, np.ndarray]:
     """The walls of each id's mazes as rows of bits."""
     with np.load(FILE) as data:
         return dict(data)
+
+
+def _maze(id: str) -> Maze:
+    rules = TaskRules(max_steps=20 * SIZE, reach_goal=True)
+    return Maze(id, SIZE, SIZE, rules, ("traverse the maze to get to the goal",))
+
+
+LEVELS: dict[str, MakeLevel] = dict.fromkeys(IDS, _maze)

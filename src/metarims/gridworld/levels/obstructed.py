@@ -1,24 +1,14 @@
-"""MiniGrid's own tasks on a grid of rooms: Unlock, UnlockPickup, KeyCorridor and ObstructedMaze."""
+"""MiniGrid's ObstructedMaze: a blue ball behind locked doors, with keys in boxes and balls in the way."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 
-from metarims.gridworld.descriptions import A_DOOR
-from metarims.gridworld.levels.babyai import (
-    A_BALL,
-    A_BOX,
-    A_KEY,
-    BLUE,
-    blocked_unlock_pick_up,
-    key_corridor,
-    room_level,
-    unlock_pick_up,
-)
+from metarims.gridworld.levels.babyai import A_BALL, A_BOX, A_KEY, BLUE, room_level
+from metarims.gridworld.levels.base import MakeLevel
 from metarims.gridworld.levels.placing import distinct
-from metarims.gridworld.levels.rooms import RIGHT, RoomGrid, RoomLevel
+from metarims.gridworld.levels.rooms import RIGHT, RoomGrid
 from metarims.gridworld.tiles import COLORS, KEY, object_code
 
 GREY = COLORS.index("grey")
@@ -29,16 +19,7 @@ SIDE_ROOMS = ((2, 1), (1, 2), (0, 1), (1, 0))
 CORNERS = ((2, 0), (2, 2), (0, 2), (0, 0))
 
 
-def unlock(rooms: RoomGrid) -> Any:
-    """Open the locked door between two rooms."""
-    door = rooms.add_door(0, 0, RIGHT, locked=True)
-    rooms.add_object(0, 0, A_KEY, door.color)
-    rooms.place_agent(0, 0)
-    rooms.mark(A_DOOR)
-    return 0
-
-
-def one_locked_door(rooms: RoomGrid, hidden: bool, blocked: bool) -> Any:
+def one_locked_door(rooms: RoomGrid, hidden: bool, blocked: bool) -> None:
     """A blue ball behind a locked door."""
     colors = distinct(rooms.stream.take(6), len(COLORS))
     lock(rooms, 0, 0, RIGHT, colors[0], blocked)
@@ -46,7 +27,6 @@ def one_locked_door(rooms: RoomGrid, hidden: bool, blocked: bool) -> Any:
     rooms.add_object(1, 0, A_BALL, BLUE)
     rooms.place_agent(0, 0)
     rooms.mark(A_BALL, BLUE)
-    return 0
 
 
 def maze(
@@ -56,7 +36,7 @@ def maze(
     hidden: bool = True,
     blocked: bool = True,
     keys_last: bool = False,
-) -> Any:
+) -> None:
     """A blue ball in one of ``quarters`` corners, whose doors are locked from the rooms beside the middle one.
 
     Unless ``keys_last``, the first key of such a room may lie where the ball before its second door is put: the key is
@@ -78,7 +58,6 @@ def maze(
     rooms.add_object(corner[0], corner[1], A_BALL, BLUE)
     rooms.place_agent(*start)
     rooms.mark(A_BALL, BLUE)
-    return 0
 
 
 def lock(rooms: RoomGrid, i: int, j: int, side: int, color: Any, blocked: bool) -> None:
@@ -97,18 +76,11 @@ def add_key(rooms: RoomGrid, i: int, j: int, color: Any, hidden: bool) -> None:
         rooms.add_object(i, j, A_KEY, color)
 
 
-_BOXES, _BALLS = (tuple(f"pick up the {color} {kind}" for color in COLORS) for kind in ("box", "ball"))
-_two_rooms = partial(room_level, size=6, columns=2, rows=1)
-_obstructed = partial(room_level, missions=("pick up the blue ball",), size=6, pick_up=True)
+_blue_ball = partial(room_level, missions=("pick up the blue ball",), size=6, pick_up=True)
 
 
-def _corridor(size: int, rows: int) -> Callable[[str], RoomLevel]:
-    furnish, limit = partial(key_corridor, by_color=True), 30 * size**2
-    return partial(room_level, furnish=furnish, missions=_BALLS, size=size, rows=rows, max_steps=limit, pick_up=True)
-
-
-def _maze(quarters: int, num_rooms: int, **how: Any) -> Callable[[str], RoomLevel]:
-    return partial(_obstructed, furnish=partial(maze, quarters=quarters, **how), max_steps=4 * num_rooms * 6**2)
+def _maze(quarters: int, num_rooms: int, **how: Any) -> MakeLevel:
+    return _blue_ball(partial(maze, quarters=quarters, **how), max_steps=4 * num_rooms * 6**2)
 
 
 _WAYS = {
@@ -117,27 +89,10 @@ _WAYS = {
     "lhb": {"hidden": True, "blocked": True},
 }
 
-MINIGRID_ROOMS: dict[str, Callable[[str], RoomLevel]] = {
-    "MiniGrid-Unlock-v0": partial(
-        _two_rooms, furnish=unlock, missions=("open the door",), max_steps=8 * 6**2, open=True
-    ),
-    "MiniGrid-UnlockPickup-v0": partial(
-        _two_rooms, furnish=unlock_pick_up, missions=_BOXES, max_steps=8 * 6**2, pick_up=True
-    ),
-    "MiniGrid-BlockedUnlockPickup-v0": partial(
-        _two_rooms,
-        furnish=partial(blocked_unlock_pick_up, by_color=True),
-        missions=_BOXES,
-        max_steps=16 * 6**2,
-        pick_up=True,
-    ),
+LEVELS: dict[str, MakeLevel] = {
     **{
-        f"MiniGrid-KeyCorridorS{size}R{rows}-v0": _corridor(size, rows)
-        for size, rows in ((3, 1), (3, 2), (3, 3), (4, 3), (5, 3), (6, 3))
-    },
-    **{
-        f"MiniGrid-ObstructedMaze-1D{kind}-v0": partial(
-            _obstructed, furnish=partial(one_locked_door, **how), columns=2, rows=1, max_steps=4 * 2 * 6**2
+        f"MiniGrid-ObstructedMaze-1D{kind}-v0": _blue_ball(
+            partial(one_locked_door, **how), columns=2, rows=1, max_steps=4 * 2 * 6**2
         )
         for kind, how in _WAYS.items()
     },

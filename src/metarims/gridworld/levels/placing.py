@@ -105,6 +105,11 @@ def _bits(side: int, half: int, word: int) -> list[int]:
     return [row * (side + 1) + column for row in rows for column in range(side)]
 
 
+def inside(cell: Number, rows: Number) -> tuple[Number, Number]:
+    """Column and row of a cell that is counted inside the walls of a room of so many inner ``rows``."""
+    return cell // rows + 1, cell % rows + 1
+
+
 def nth(mask: Bool[Array, " n"], rank: Number) -> Int32[Array, ""]:
     """Index of the ``rank``-th true entry."""
     return (jnp.cumsum(mask, dtype=jnp.int32) <= rank).sum(dtype=jnp.int32)

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int32, UInt8, UInt32
 
-from metarims.gridworld.descriptions import A_DOOR, ANY, matching
-from metarims.gridworld.levels.base import Level
+from metarims.gridworld.descriptions import A_DOOR, ANY, matching, on_sides
+from metarims.gridworld.levels.base import Drawn, Level
 from metarims.gridworld.levels.placing import distinct, nth, place
 from metarims.gridworld.prng import RandomStream, multiply_high
-from metarims.gridworld.state import EnvState, Instruction, heading, new_state
+from metarims.gridworld.state import EnvState, Instruction, new_state
 from metarims.gridworld.tiles import AGENT, COLORS, DOOR, EMPTY, KEY, KINDS, TARGET, WALL
 
 RIGHT, DOWN, LEFT, UP = range(4)
@@ -274,11 +274,8 @@ class RoomGrid:
         side = self.size - 1
         left, top = self.x // side * side, self.y // side * side
         in_room = (x >= left) & (x <= left + side) & (y >= top) & (y <= top + side)
-        dx, dy = (step.astype(jnp.int32) for step in heading(jnp.asarray(self.direction)))
-        away_x, away_y = x - self.x, y - self.y
-        ahead, aside = away_x * dx + away_y * dy, away_y * dx - away_x * dy
-        tests = aside < 0, aside > 0, ahead > 0, ahead < 0
-        return jnp.stack([jnp.ones_like(in_room), *(in_room & test for test in tests)])
+        sides = on_sides(x - self.x, y - self.y, self.direction)
+        return jnp.stack([jnp.ones_like(in_room), *(in_room & side for side in sides)])
 
     def mark(
         self, kind: Number = ANY, color: Number = ANY, place: Number = 0, *, flag: int = TARGET
@@ -323,18 +320,17 @@ class RoomGrid:
 
 @dataclasses.dataclass(frozen=True)
 class RoomLevel(Level):
-    """A level on a grid of rooms; ``furnish`` fills them and says which mission it is."""
+    """A level on a grid of rooms; ``furnish`` fills them, and gives the row of the mission (None: 0)."""
 
     furnish: Callable[[RoomGrid], Any] = dataclasses.field(kw_only=True, repr=False)
     room_size: int = dataclasses.field(kw_only=True)
     columns: int = dataclasses.field(kw_only=True)
     rows: int = dataclasses.field(kw_only=True)
 
-    def attempt(self, stream: RandomStream) -> tuple[EnvState, Bool[Array, ""]]:
-        """Kept unless ``furnish`` says that Farama would begin anew."""
+    def attempt(self, stream: RandomStream) -> Drawn:
         rooms = RoomGrid(stream, self.room_size, self.columns, self.rows)
         mission = self.furnish(rooms)
-        return rooms.start(mission), rooms.accepted
+        return rooms.start(0 if mission is None else mission), rooms.accepted
 
 
 def together(*things: Thing) -> Thing:
