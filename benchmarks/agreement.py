@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from metarims import __version__
 from metarims.evaluation.tables import as_dict, evaluate_agents, interval_text, make_rows, pooled
 from metarims.presets import preset
 from metarims.runs import provenance
@@ -52,7 +53,7 @@ def main() -> None:
     enable_compile_cache()
     tasks = {task: measure(task, arguments) for task in arguments.tasks}
     scores = {
-        "metarims": provenance.release(),
+        "metarims": f"{__version__} ({provenance.commit()})",
         "command": " ".join(["python", "benchmarks/agreement.py", *sys.argv[1:]]),
         "versions": {name: version(name) for name in ("jax", "minigrid", "gymnasium")},
         "machine": f"{platform.machine()}, Python {platform.python_version()}",

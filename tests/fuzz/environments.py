@@ -195,7 +195,7 @@ def play_farama(odd: dict[str, Any]) -> None:
         for episode in play(batch, range(3), lambda pixels, tokens, began: np.full(2, 2)):
             assert episode.length > 0
         batch.reset([7, 8])
-        batch.env_state(0)
+        batch.scene(0)
 
 
 class gymnasium_kwargs:  # noqa: N801

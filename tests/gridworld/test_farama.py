@@ -9,6 +9,7 @@ import pytest
 from metarims.errors import UserError
 from metarims.gridworld import make, tokenize
 from metarims.gridworld import observation as obs
+from metarims.gridworld.bridge import state_from_farama
 from metarims.gridworld.farama import FaramaBatch, play
 from metarims.gridworld.missions import MissionFormat
 
@@ -83,7 +84,7 @@ def test_the_worlds_behind_the_pixels_can_be_seen() -> None:
     batch = FaramaBatch(level.id, 2)
     pixels, _ = batch.reset([5, 6])
     for index in range(2):
-        world = jax.tree.map(jnp.asarray, batch.env_state(index))
+        world = jax.tree.map(jnp.asarray, state_from_farama(batch.envs[index]))
         codes = jax.jit(lambda world: obs.observe(level, world).codes)(world)
         np.testing.assert_array_equal(obs.render_host(np.asarray(codes)), pixels.image[index])
 

@@ -20,11 +20,8 @@ from metarims.errors import UserError
 from metarims.gridworld.instructions import GO_TO, OPEN, OPEN_NO_OTHER, PICK_UP, PUT_NEXT, SLOTS
 from metarims.gridworld.missions import tokenize
 from metarims.gridworld.state import EnvState, Instruction
-from metarims.gridworld.tiles import AGENT, CODE, EMPTY, LANDMARK, NUM_TILES, SYMBOLS, TARGET, UNSEEN
+from metarims.gridworld.tiles import AGENT, EMPTY, LANDMARK, NUM_TILES, SYMBOLS, TARGET, UNSEEN
 from metarims.gridworld.types import TILE, VIEW
-
-WORLD_TILE = 32
-"""Side of one cell of the grid as minigrid draws it for people, in pixels."""
 
 
 def draw_atlas() -> np.ndarray:
@@ -32,26 +29,12 @@ def draw_atlas() -> np.ndarray:
     return np.stack([draw_tile(code, TILE, lit=True) for code in range(NUM_TILES)])
 
 
-def draw_tile(code: int, size: int, lit: bool, facing: int | None = None) -> np.ndarray:
-    """[size, size, 3] one tile as minigrid draws it; ``lit``: in the agent's view. ``facing``: the agent stands here
-    and faces this way; in views, on its own tile, it faces up."""
+def draw_tile(code: int, size: int, lit: bool) -> np.ndarray:
+    """[size, size, 3] one tile as minigrid draws it; ``lit``: in the agent's view, where its own tile faces up."""
     thing = WorldObj.decode(*map(int, SYMBOLS[code]))
-    facing, lit = 3 if code >= AGENT else facing, lit and code != UNSEEN
+    facing, lit = 3 if code >= AGENT else None, lit and code != UNSEEN
     tile = Grid.render_tile(thing, agent_dir=facing, highlight=lit, tile_size=size)
     return tile.astype(np.uint8)  # minigrid gives floats, and truncates them in its frames too.
-
-
-def draw_world(state: EnvState, view: np.ndarray, size: int = WORLD_TILE) -> np.ndarray:
-    """[H size, W size, 3] the grid from above as minigrid draws it, with the visible cells lit; ``view``: its
-    observation, [7, 7] tile codes."""
-    codes, lit = np.asarray(state.grid) & CODE, seen_cells(state, view)
-    width, height = codes.shape
-    agent, facing = (int(state.x), int(state.y)), int(state.direction)
-    picture = np.zeros((height * size, width * size, 3), np.uint8)
-    for x, y in np.ndindex(width, height):
-        tile = draw_tile(int(codes[x, y]), size, bool(lit[x, y]), facing if (x, y) == agent else None)
-        picture[y * size : (y + 1) * size, x * size : (x + 1) * size] = tile
-    return picture
 
 
 def seen_cells(state: EnvState, view: np.ndarray) -> np.ndarray:

@@ -13,12 +13,10 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from minigrid.envs.fourrooms import FourRoomsEnv
 from minigrid.minigrid_env import MiniGridEnv
 
-from metarims.errors import UserError
-from metarims.gridworld.bridge import state_from_farama
+from metarims.errors import UserError, invalid
 from metarims.gridworld.missions import MissionFormat, tokenize
 from metarims.gridworld.observation import render_host
 from metarims.gridworld.registry import check_registered, describe_failure
-from metarims.gridworld.state import EnvState
 from metarims.gridworld.symbols import codes_from_symbols, grid_codes
 from metarims.gridworld.types import TILE, VIEW, Pixels, check_positive
 
@@ -121,11 +119,6 @@ class FaramaBatch:
                 reward[index], terminated[index], truncated[index] = earned, over, cut and not over
         self.active &= ~(terminated | truncated)
         return FaramaStep(self.pixels(), reward, terminated, truncated)
-
-    def env_state(self, index: int) -> EnvState:
-        """The whole state of environment ``index``, which must be of Farama's own."""
-        with naming_failures(self.env_id):
-            return state_from_farama(self.envs[index])
 
     def scene(self, index: int) -> Scene:
         """Environment ``index`` as a viewer shows it."""
@@ -247,4 +240,4 @@ def make_farama(env_id: str) -> gymnasium.Env:
     try:
         return gymnasium.make(env_id, disable_env_checker=True)
     except (Exception, SystemExit) as error:
-        raise UserError(f"{env_id} cannot be made: {describe_failure(error)}.", field="env", value=env_id) from error
+        raise invalid("env", env_id, f"it cannot be made ({describe_failure(error)})") from error

@@ -16,11 +16,6 @@ def commit() -> str:
     return commit_of(Path(metarims.__file__).resolve().parent)
 
 
-def release() -> str:
-    """The version and the commit, if there is one: ``0.1.0 (2841a91)``."""
-    return metarims.__version__ + (f" ({commit()})" if commit() else "")
-
-
 def commit_of(package: Path) -> str:
     """The commit of a package in the ``src`` of its checkout; empty for an installed package."""
     root = package.parents[1]
