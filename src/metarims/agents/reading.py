@@ -1,7 +1,7 @@
-"""Reading missions that are drawn with each level, so that a table of all does not exist.
+"""Reading missions that are not all in a table from the start.
 
-While acting, what was read is kept beside the environments until an episode ends; in learning each mission of a
-minibatch is read once.
+Some are drawn with each level: while acting, what was read is kept beside the environments until an episode ends; in
+learning each mission of a minibatch is read once. Those of environments on the host come up in the middle of a rollout.
 """
 
 from functools import partial
@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Integer
 
 from metarims.agents.encoder import EmbeddingTables, Encoder, read_missions
-from metarims.gridworld.types import Observation
+from metarims.gridworld.batching import with_batch_rule
+from metarims.gridworld.types import Observation, TimeStep
 
 CHUNK = 8
 """Missions read at a time, at least."""
@@ -38,12 +39,45 @@ def read_again(agent: Any, tables: Any, tokens: Integer[Array, "B L"], fresh: Bo
     def go(carry):
         tables, left = carry
         chosen = jnp.nonzero(left, size=size, fill_value=number)[0]
-        new = agent.tables(tokens.at[chosen].get(mode="clip"))
-        film = None if tables.film is None else tables.film.at[chosen].set(new.film, mode="drop")
-        missions = tables.missions.at[chosen].set(new.missions, mode="drop")
-        return tables._replace(film=film, missions=missions), left.at[chosen].set(False, mode="drop")
+        tables = _set_rows(tables, chosen, agent.tables(tokens.at[chosen].get(mode="clip")))
+        return tables, left.at[chosen].set(False, mode="drop")
 
     return jax.lax.while_loop(lambda carry: carry[1].any(), go, (tables, fresh))[0]
+
+
+def _set_rows(tables: EmbeddingTables, rows: Int[Array, " n"], new: EmbeddingTables) -> EmbeddingTables:
+    """The tables with these rows of missions replaced; rows beyond the end are dropped."""
+    film = None if tables.film is None else tables.film.at[rows].set(new.film, mode="drop")
+    missions = None if tables.missions is None else tables.missions.at[rows].set(new.missions, mode="drop")
+    return tables._replace(film=film, missions=missions)
+
+
+def update_mission_rows(
+    agent: Any, tables: Any, mission_tokens: Int[Array, "R L"], changed: Bool[Array, ""], time_step: TimeStep
+) -> Any:
+    """An agent's tables after a step that may have ``changed`` rows of the table of missions: those it refers to, anew.
+
+    For several seeds at once it is done for all, or, mostly, for none. Agents that read no missions need none.
+    """
+    if tables.missions is None:
+        return tables
+    rows = jnp.concatenate([time_step.observation.mission, time_step.final_observation.mission])
+    return _update(agent, tables, mission_tokens, rows, changed)
+
+
+def _write(agent, tables, mission_tokens, rows):
+    return _set_rows(tables, rows, agent.tables(mission_tokens[rows]))
+
+
+def _write_all(*args):
+    return jax.lax.cond(args[-1].any(), jax.vmap(_write), lambda *args: args[1], *args[:-1])
+
+
+def _write_one(*args):
+    return jax.lax.cond(args[-1], _write, lambda *args: args[1], *args[:-1])
+
+
+_update = with_batch_rule(_write_all, _write_one)
 
 
 def read_spans(encoder: Encoder, tokens: Integer[Array, "T P L"]) -> tuple[EmbeddingTables, Int[Array, "T P"]]:

@@ -9,10 +9,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from metarims.agents.agent import Agent
 from metarims.agents.core import State
 from metarims.agents.encoder import EmbeddingTables
-from metarims.agents.reading import by_row, is_drawn, read_again
+from metarims.agents.reading import by_row, is_drawn, read_again, update_mission_rows
 from metarims.gridworld.types import Observation, VectorEnv
 from metarims.learning.diagnostics import measure_activity
-from metarims.learning.mission_cache import update_mission_rows
 
 
 class Actor(NamedTuple):
