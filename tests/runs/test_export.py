@@ -75,9 +75,9 @@ def spoil(name):
         return arrays
 
     cases = {
-        "missing tensor": ({"arrays": drop}, "lacks the parameter policy.bias"),
-        "extra tensor": ({"arrays": lambda a: a | {"backdoor": np.zeros(2)}}, "holds 'backdoor'"),
-        "shape": ({"arrays": lambda a: a | {"policy.bias": np.zeros(8, np.float32)}}, r"float32\[8\], but .*\[7\]"),
+        "missing tensor": ({"arrays": drop}, "policy.bias is absent"),
+        "extra tensor": ({"arrays": lambda a: a | {"backdoor": np.zeros(2)}}, "backdoor is"),
+        "shape": ({"arrays": lambda a: a | {"policy.bias": np.zeros(8, np.float32)}}, r"float32\[8\].*\[7\]"),
         "dtype": ({"arrays": lambda a: a | {"policy.bias": np.zeros(7, np.float64)}}, "policy.bias is float64"),
         "nan": ({"arrays": lambda a: a | {"policy.bias": np.full(7, np.nan, np.float32)}}, "policy.bias holds numbers"),
         "foreign": ({"metadata": {"format": "pt"}}, "its metadata has no 'metarims-agent-2' .found: format."),
@@ -90,7 +90,7 @@ def spoil(name):
         "unknown agent": ({"about": lambda a: a | {"config": a["config"] | {"agent": "os"}}}, "Unknown agent 'os'"),
         "text count": ({"about": lambda a: a | {"num_actions": "7"}}, "num_actions is .7.: it must be a whole number"),
         "huge count": ({"about": lambda a: a | {"num_words": 10**9}}, "num_words is 1000000000"),
-        "other count": ({"about": lambda a: a | {"num_actions": 6}}, r"policy\.\w+ is float32.*but its settings ask"),
+        "other count": ({"about": lambda a: a | {"num_actions": 6}}, r"policy\.\w+ is float32"),
         "negative": ({"about": lambda a: a | {"seed": -1}}, "seed is -1"),
         "huge net": (
             {"about": lambda a: a | {"config": a["config"] | {"network": {"feature_dim": 10**12}}}},

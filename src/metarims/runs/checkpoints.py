@@ -18,7 +18,7 @@ import safetensors.numpy
 
 from metarims.errors import UserError, one_line
 from metarims.learning.devices import is_key
-from metarims.runs.export import fill, named_arrays
+from metarims.runs.export import fill, find_misfit, named_arrays
 from metarims.runs.files import describe_error, sync_folder, write_atomic
 from metarims.runs.schema import check_schema
 from metarims.upgrade import CROPPED, read_orbax
@@ -143,10 +143,8 @@ def _load(path: Path, template: Any, manifest: dict[str, Any]) -> Any:
             arrays = read_orbax(path / "state", manifest.get("leaves", {}))
             for name in [name for name in wanted if name.startswith(CROPPED) and name in arrays]:
                 arrays[name] = arrays[name][tuple(map(slice, wanted[name].shape))]
-        for name in sorted(arrays.keys() | wanted.keys()):
-            there, here = (f"{a[name].dtype}{list(a[name].shape)}" if name in a else "absent" for a in (arrays, wanted))
-            if there != here:
-                raise ValueError(f"{name} is {there} in the checkpoint and {here} in this run")
+        if misfit := find_misfit(arrays, wanted):
+            raise ValueError(misfit)
         return fill(template, arrays)
     except UserError:
         raise

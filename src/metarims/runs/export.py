@@ -103,6 +103,15 @@ def named_arrays(tree: Any) -> dict[str, Any]:
     return {_name(keys): leaf for keys, leaf in leaves if _is_array(leaf)}
 
 
+def find_misfit(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """The first array that is missing, superfluous, or of another type or shape, as a message; empty if all fit."""
+    for name in sorted(found.keys() | wanted.keys()):
+        there, here = (f"{a[name].dtype}{list(a[name].shape)}" if name in a else "absent" for a in (found, wanted))
+        if there != here:
+            return f"{name[:80]} is {there}, and must be {here}"
+    return ""
+
+
 def fill(template: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     """``template`` with these values of its arrays, by name; random keys are made from their numbers."""
 
@@ -171,18 +180,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def _fill(path: Path, skeleton: Any, arrays: dict[str, np.ndarray]) -> Any:
-    expected = named_arrays(skeleton)
-    for name in sorted(expected.keys() - arrays.keys()):
-        raise UserError(f"{path} lacks the parameter {name}, which its settings ask for.")
-    for name in sorted(arrays.keys() - expected.keys()):
-        raise UserError(f"{path} holds {name[:80]!r}, which an agent of its settings does not have.")
-    for name, leaf in expected.items():
-        array = arrays[name]
-        if array.shape != leaf.shape or array.dtype != leaf.dtype:
-            raise UserError(
-                f"{path}: {name} is {array.dtype}{list(array.shape)}, but its settings ask for "
-                f"{leaf.dtype}{list(leaf.shape)}."
-            )
+    if misfit := find_misfit(arrays, named_arrays(skeleton)):
+        raise UserError(f"{path} does not fit its settings: {misfit}.")
     for name, array in arrays.items():
         if jnp.issubdtype(array.dtype, jnp.inexact) and not np.isfinite(array).all():
             raise UserError(f"{path}: {name} holds numbers that are not finite.")
