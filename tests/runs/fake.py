@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from metarims.config import Config
 from metarims.gridworld import VOCABULARY
-from metarims.learning.trainer import select_by_seed
+from metarims.learning.trainer import Trainer, select_by_seed
 
 OPTIMISER = optax.adam(0.1)
 SMALL = Config(agent="vanilla", frames=1200, seeds=(3, 5), record_every=100, checkpoint_every=3)
@@ -30,7 +30,7 @@ def build(config: Config, num_actions: int, num_words: int) -> Tiny:
     return Tiny(jax.random.key(0))
 
 
-class FakeTrainer:
+class FakeTrainer(Trainer):
     frames_per_chunk = 100
     updates_per_chunk = 2
     terms = ("fast/value_loss", "fast/grad_norm")

@@ -15,6 +15,7 @@ from metarims.config import Config, Network, core_settings
 from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.errors import UserError
 from metarims.gridworld import VOCABULARY, make
+from metarims.learning.trainer import Trainer
 from metarims.runs import training
 from metarims.runs.export import named_arrays
 from metarims.runs.folder import load_agents
@@ -29,7 +30,7 @@ SMALL = Config(
 )
 
 
-class AddingTrainer:
+class AddingTrainer(Trainer):
     """Its agents are the library's own; a chunk adds one to every parameter."""
 
     frames_per_chunk, updates_per_chunk, terms, step = 128, 1, ("fast/value_loss",), 1.0

@@ -7,7 +7,7 @@ however many timescales there are.
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 
 from metarims.agents.agent import Agent, make_agent
 from metarims.config import Config, core_settings
-from metarims.errors import UserError
+from metarims.errors import invalid
 from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.registry import make_envs
 from metarims.learning.devices import Layout, is_key, total
@@ -62,7 +62,17 @@ SHARDED = TrainState(**_IS_SHARDED)
 
 
 class Trainer:
-    """Trains the agents of one configuration."""
+    """Trains the agents of one configuration, chunk by chunk; every state that goes in stays valid."""
+
+    frames_per_chunk: int
+    """Environment steps per seed."""
+    updates_per_chunk: int
+    """Rollouts of the fastest timescale, each with the updates after it."""
+    terms: tuple[str, ...]
+    """What is checked for numerical faults: the names to which the metric ``fault/term`` points."""
+    run_chunk: Callable[[Any], tuple[Any, dict[str, Any]]]
+    """The state after a chunk, and its metrics by name, one value per seed. ``fault/update``, ``fault/term`` and
+    ``fault/value`` describe the first numerical fault (``guard.record_fault``)."""
 
     def __init__(self, config: Config, num_devices: int = 1):
         self.config = config
@@ -92,17 +102,10 @@ class Trainer:
         self._act = jax.jit(self._collect)  # Traced once, though its shapes are asked for before it is used.
         if not self.envs.can_checkpoint and (config.ppo.shards, num_devices) != (1, 1):
             field, value = ("ppo.shards", config.ppo.shards) if config.ppo.shards > 1 else ("devices", num_devices)
-            raise UserError(
-                f"{config.env} is stepped on the host: it needs --ppo.shards 1 and --devices 1.",
-                field=field,
-                value=value,
-            )
+            raise invalid(field, value, f"{config.env} is stepped on the host and needs 1")
         if not self.envs.can_checkpoint and config.on_nan == "restart":
-            raise UserError(
-                f"{config.env} is stepped on the host and cannot be rewound: it needs --on-nan stop.",
-                field="on_nan",
-                value=config.on_nan,
-            )
+            remedy = "is stepped on the host and cannot be rewound; it needs --on-nan stop"
+            raise invalid("on_nan", config.on_nan, f"{config.env} {remedy}")
 
     @in_32_bits
     def init(self) -> TrainState:

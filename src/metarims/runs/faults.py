@@ -7,8 +7,8 @@ import numpy as np
 
 from metarims.config import Config
 from metarims.learning.devices import is_key
+from metarims.learning.trainer import Trainer
 from metarims.runs import metrics_log
-from metarims.runs.trainer_protocol import TrainerProtocol
 
 MAX_RESTARTS = 3
 """Of one seed; the next fault stops it."""
@@ -52,7 +52,7 @@ class FaultGuard:
     the restarted seed's results are used.
     """
 
-    def __init__(self, trainer: TrainerProtocol, config: Config):
+    def __init__(self, trainer: Trainer, config: Config):
         self.trainer, self.config = trainer, config
         self.restarts = [0] * len(config.seeds)
         self.stopped: list[int | None] = [None] * len(config.seeds)

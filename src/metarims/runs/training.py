@@ -17,6 +17,7 @@ from metarims.errors import UserError
 from metarims.gridworld.missions import VOCABULARY
 from metarims.gridworld.precision import in_32_bits
 from metarims.learning.devices import is_key
+from metarims.learning.trainer import Trainer, make_trainer
 from metarims.runs import checkpoints, metrics_log, provenance
 from metarims.runs.best_checkpoint import BestCheckpoints, BestSoFar
 from metarims.runs.callbacks import Callback, Callbacks, ChunkReport
@@ -29,7 +30,6 @@ from metarims.runs.hosts import SingleProcess, leads, process_group
 from metarims.runs.progress import Progress
 from metarims.runs.schema import check_schema
 from metarims.runs.signals import StopRequest
-from metarims.runs.trainer_protocol import TrainerProtocol
 from metarims.runs.warm_start import carry_words, check_fit, copy_initial_agents, initial_agents
 from metarims.runtime import prevent_deadlock, release_memory
 
@@ -64,7 +64,7 @@ def train(
     config: Config,
     out: str | Path,
     callback: Callback | None = None,
-    make_trainer: Callable[[Config], TrainerProtocol] | None = None,
+    make_trainer: Callable[[Config], Trainer] = make_trainer,
     stop: StopRequest | None = None,
     agents: Sequence[SavedAgent] | None = None,
     *,
@@ -76,10 +76,6 @@ def train(
     from the last whole checkpoint, and its metrics are truncated to match. ``agents``: initial weights, one agent per
     seed, instead of those that ``config.init_from`` names. ``progress``: print it, as ``metarims train`` does.
     """
-    if make_trainer is None:
-        from metarims.learning import trainer as learning
-
-        make_trainer = learning.make_trainer
     check_name(Path(out), "out")
     prevent_deadlock()
     provenance.commit()  # Before the checkout may change.
@@ -107,7 +103,7 @@ class _Run:
         self,
         config: Config,
         folder: RunFolder,
-        trainer: TrainerProtocol,
+        trainer: Trainer,
         callbacks: Callbacks,
         stop: StopRequest,
         clock: CompileClock,
