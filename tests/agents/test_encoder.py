@@ -18,6 +18,7 @@ from metarims.agents.encoder import (
 )
 from metarims.agents.fast_gradients import fast_gradients
 from metarims.agents.lookup import lookup
+from metarims.config import Network
 from metarims.gridworld import VOCABULARY, make
 from metarims.gridworld import observation as obs
 from metarims.gridworld.bridge import state_from_farama
@@ -34,18 +35,10 @@ NUM_WORDS = len(VOCABULARY)
 
 def make_encoder(fusion="film", num_words=NUM_WORDS, feature_rms_limit=1.0, mission_dim=6):
     """A small encoder with random weights of the size of fresh ones, and random biases."""
-    build = lambda key: Encoder(  # noqa: E731
-        num_words,
-        image_dim=5,
-        word_dim=4,
-        mission_dim=mission_dim,
-        feature_dim=9,
-        fusion=fusion,
-        film_layers=2,
-        feature_rms_limit=feature_rms_limit,
-        key=key,
-    )
-    encoder, draw = jax.eval_shape(build, jax.random.key(0)), np.random.default_rng(0)
+    sizes = {"image_dim": 5, "word_dim": 4, "mission_dim": mission_dim, "feature_dim": 9, "film_layers": 2}
+    network = Network(**sizes, fusion=fusion, feature_rms_limit=feature_rms_limit)
+    encoder = jax.eval_shape(lambda key: Encoder(num_words, network, key=key), jax.random.key(0))
+    draw = np.random.default_rng(0)
 
     def fill(leaf):
         scale = min(leaf.shape[0], len(TILE_ATLAS)) ** -0.5 if leaf.ndim == 2 else 0.3

@@ -153,28 +153,14 @@ def make_agent(network: Network, core: CoreSettings, *, num_actions: int, num_wo
     if type(core) not in _MAKE:
         raise unknown_name("settings of a core", type(core).__name__, [kind.__name__ for kind in _MAKE])
     key_encoder, key_core, key_policy, key_value = jax.random.split(key, 4)
-    net = network
-    encoder = Encoder(
-        num_words,
-        kind=net.input,
-        image_dim=net.image_dim,
-        word_dim=net.word_dim,
-        mission_dim=net.mission_dim,
-        feature_dim=net.feature_dim,
-        fusion=net.fusion,
-        film_layers=net.film_layers,
-        mission_init_scale=net.mission_init_scale,
-        feature_rms_limit=net.feature_rms_limit,
-        key=key_encoder,
-    )
-    sizes = net.feature_dim if net.input == "vector" else ElementSizes(net.image_dim, net.mission_dim)
+    sizes = network.feature_dim if network.input == "vector" else ElementSizes(network.image_dim, network.mission_dim)
     recurrent = _MAKE[type(core)](core, sizes, key_core)
     _check_groups(recurrent, core)
     return Agent(
-        encoder=encoder,
+        encoder=Encoder(num_words, network, key=key_encoder),
         core=recurrent,
-        policy=Head(recurrent.output_dim, net.head_dim, num_actions, 0.01, key=key_policy),
-        value=Head(recurrent.output_dim, net.head_dim, 1, 1.0, key=key_value),
+        policy=Head(recurrent.output_dim, network.head_dim, num_actions, 0.01, key=key_policy),
+        value=Head(recurrent.output_dim, network.head_dim, 1, 1.0, key=key_value),
     )
 
 

@@ -5,6 +5,7 @@ Arrays inside a core are module-major, "M B ...": one batched matrix product ove
 
 import functools
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -120,29 +121,17 @@ def _columns(x: Float[Array, "*B N"]) -> list[Float[Array, "*B 1"]]:
     return jnp.split(x, x.shape[-1], axis=-1)
 
 
-def _softmax(scores):
-    largest = functools.reduce(jnp.maximum, _columns(scores))
-    weights = jnp.exp(scores - jax.lax.stop_gradient(largest))
-    return weights / sum(_columns(weights))
-
-
-def _softmax_forward(scores):
-    attention = _softmax(scores)
-    return attention, attention
-
-
 def _softmax_backward(attention, gradient):
     return (attention * (gradient - sum(_columns(attention * gradient))),)
 
 
-@with_fast_gradient(_softmax_forward, _softmax_backward)
-def softmax(scores: Float[Array, "*B N"]) -> Float[Array, "*B N"]:
+@with_fast_gradient(_softmax_backward)
+def softmax(scores: Float[Array, "*B N"]) -> tuple[Float[Array, "*B N"], Any]:
     """Softmax over a short last axis, whose sums are written out: XLA's CPU library takes 0.2 us for each."""
-    return _softmax(scores)
-
-
-def _match(query, key):
-    return jnp.einsum("mbhd,nbhd->bhmn", query, key)
+    largest = functools.reduce(jnp.maximum, _columns(scores))
+    weights = jnp.exp(scores - jax.lax.stop_gradient(largest))
+    attention = weights / sum(_columns(weights))
+    return attention, attention
 
 
 def _match_backward(residuals, gradient):
@@ -151,31 +140,20 @@ def _match_backward(residuals, gradient):
     return jnp.einsum("bhmn,nbhd->mbhd", gradient, key), jnp.moveaxis(key_bar, -1, 0)
 
 
-@with_fast_gradient(lambda query, key: (_match(query, key), (query, key)), _match_backward)
-def match(query: Float[Array, "M B heads d"], key: Float[Array, "N B heads d"]) -> Float[Array, "B heads M N"]:
+@with_fast_gradient(_match_backward)
+def match(
+    query: Float[Array, "M B heads d"], key: Float[Array, "N B heads d"]
+) -> tuple[Float[Array, "B heads M N"], Any]:
     """Products of each module's query with each module's key.
 
     The keys' fast gradient is a product with the modules' axis last: left alone, XLA's CPU compiler sums it number by
     number, and training takes a tenth longer.
     """
-    return _match(query, key)
+    return jnp.einsum("mbhd,nbhd->bhmn", query, key), (query, key)
 
 
 _SMALL = 1e-6
 """Added to the squares of lengths: keeps the gradient of ``normalize`` finite at zero."""
-
-
-def _inverse_length(x):
-    return jax.lax.rsqrt(sum(_columns(x * x)) + _SMALL)
-
-
-def _normalize(x):
-    return x * _inverse_length(x)
-
-
-def _normalize_forward(x):
-    scale = _inverse_length(x)
-    return x * scale, (x * scale, scale)
 
 
 def _normalize_backward(residuals, gradient):
@@ -183,10 +161,11 @@ def _normalize_backward(residuals, gradient):
     return (scale * (gradient - direction * sum(_columns(direction * gradient))),)
 
 
-@with_fast_gradient(_normalize_forward, _normalize_backward)
-def normalize(x: Float[Array, "*B d"]) -> Float[Array, "*B d"]:
+@with_fast_gradient(_normalize_backward)
+def normalize(x: Float[Array, "*B d"]) -> tuple[Float[Array, "*B d"], Any]:
     """The vectors of a short last axis scaled to length one (L2)."""
-    return _normalize(x)
+    scale = jax.lax.rsqrt(sum(_columns(x * x)) + _SMALL)
+    return x * scale, (x * scale, scale)
 
 
 class Communication(eqx.Module):

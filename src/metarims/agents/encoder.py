@@ -5,7 +5,7 @@ function of that cell's tile alone. Of the 60 tiles that exist it is computed on
 it up; pictures (Farama) go through the same weights. Both give the same features.
 """
 
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,6 +18,7 @@ from metarims.agents.elements import Elements
 from metarims.agents.fast_gradients import project, with_fast_gradient
 from metarims.agents.init import init_fan_in
 from metarims.agents.lookup import lookup
+from metarims.config import Network
 from metarims.gridworld.tiles import EMPTY, TILE_ATLAS, UNSEEN, WALL
 from metarims.gridworld.types import TILE, VIEW, Observation, Pixels
 
@@ -71,15 +72,6 @@ def _fit_salience() -> tuple[np.ndarray, float]:
 SALIENCE_KERNEL, SALIENCE_BIAS = _fit_salience()
 
 
-def _modulate(tiles, scale, shift):
-    return jax.nn.relu(tiles * (1 + scale[..., None, :]) + shift[..., None, :])
-
-
-def _modulate_forward(tiles, scale, shift):
-    output = _modulate(tiles, scale, shift)
-    return output, (tiles, scale, output)
-
-
 def _modulate_backward(residuals, gradient):
     tiles, scale, output = residuals
     gradient = jax.lax.optimization_barrier(jnp.where(output > 0, gradient, 0))
@@ -87,17 +79,18 @@ def _modulate_backward(residuals, gradient):
     return gradient * (1 + scale[..., None, :]), scale_bar, gradient.sum(-2)
 
 
-@with_fast_gradient(_modulate_forward, _modulate_backward)
+@with_fast_gradient(_modulate_backward)
 def modulate(
     tiles: Float[Array, "*B 49 C"], scale: Float[Array, "*B C"], shift: Float[Array, "*B C"]
-) -> Float[Array, "*B 49 C"]:
+) -> tuple[Float[Array, "*B 49 C"], Any]:
     """FiLM and its rectifier: relu(tiles * (1 + scale) + shift).
 
     The fast gradient lets XLA compute its masked half once; left alone, XLA's CPU compiler repeats the matrix product
     before it for every sum (the encoder's backward pass then takes twice as long). The scale's gradient is an einsum,
     because a sum over a product's middle axis takes ten times as long there.
     """
-    return _modulate(tiles, scale, shift)
+    output = jax.nn.relu(tiles * (1 + scale[..., None, :]) + shift[..., None, :])
+    return output, (tiles, scale, output)
 
 
 def soft_rms_clip(x: Float[Array, "*B D"], limit: float) -> Float[Array, "*B D"]:
@@ -196,40 +189,29 @@ class Encoder(eqx.Module):
     """Limit of the features' root mean square (0: none). Without one features may grow until the core's gates saturate
     and learning stalls (``docs/log.md``)."""
 
-    def __init__(
-        self,
-        num_words: int,
-        *,
-        kind: Literal["vector", "set"] = "vector",
-        image_dim: int,
-        word_dim: int,
-        mission_dim: int,
-        feature_dim: int,
-        fusion: Literal["film", "concat"],
-        film_layers: int = 1,
-        feature_rms_limit: float,
-        mission_init_scale: float = 1.0,
-        key: PRNGKeyArray,
-    ):
+    def __init__(self, num_words: int, network: Network, *, key: PRNGKeyArray):
         key_tiles, key_mission, key_film, key_image, key_add = jax.random.split(key, 5)
+        image_dim, mission_dim, feature_dim = network.image_dim, network.mission_dim, network.feature_dim
+        scale, film_layers = network.mission_init_scale, network.film_layers
         # Whitened pixels of 60 tiles span 59 dimensions, not 192: that is the fan-in.
         self.tile_kernel = init_fan_in(key_tiles, (PATCH, image_dim), scale=(PATCH / len(TILE_ATLAS)) ** 0.5)
         self.tile_bias = jnp.zeros(image_dim)
-        has_mission, is_vector = mission_dim > 0, kind == "vector"
-        has_film = has_mission and is_vector and fusion == "film"
-        self.mission = MissionEncoder(num_words, word_dim, mission_dim, key=key_mission) if has_mission else None
+        has_mission, is_vector = mission_dim > 0, network.input == "vector"
+        has_film = has_mission and is_vector and network.fusion == "film"
+        words = (num_words, network.word_dim, mission_dim)
+        self.mission = MissionEncoder(*words, key=key_mission) if has_mission else None
         film_dim, mixes = 2 * film_layers * image_dim, (film_layers - 1, image_dim)
-        self.film = init_fan_in(key_film, (mission_dim, film_dim), mission_init_scale) if has_film else None
+        self.film = init_fan_in(key_film, (mission_dim, film_dim), scale) if has_film else None
         mixes_tiles = has_film and film_layers > 1
         key_mix = jax.random.fold_in(key_film, 1)
         self.mix = init_fan_in(key_mix, (*mixes, image_dim), 2**0.5) if mixes_tiles else None
         self.mix_bias = jnp.zeros(mixes) if mixes_tiles else None
         self.from_tiles = init_fan_in(key_image, (VIEW * VIEW * image_dim, feature_dim)) if is_vector else None
         added = has_mission and is_vector
-        self.from_mission = init_fan_in(key_add, (mission_dim, feature_dim), mission_init_scale) if added else None
+        self.from_mission = init_fan_in(key_add, (mission_dim, feature_dim), scale) if added else None
         self.bias = jnp.zeros(feature_dim) if is_vector else None
         self.salience = None if is_vector else Salience()
-        self.feature_rms_limit = feature_rms_limit
+        self.feature_rms_limit = network.feature_rms_limit
 
     @property
     def lists_elements(self) -> bool:

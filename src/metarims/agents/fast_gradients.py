@@ -34,20 +34,20 @@ def fast_gradients() -> Iterator[None]:
         _fast.reset(token)
 
 
-def with_fast_gradient(forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[[Any], Any]:
-    """Decorate a function of arrays: within ``fast_gradients`` its gradient is ``backward``, elsewhere JAX's own.
+def with_fast_gradient(backward: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Decorate a function of arrays that returns its output and residuals; who calls it gets the output alone.
 
-    ``forward(*args) -> (output, residuals)`` and ``backward(residuals, gradient) -> gradients`` as for
-    ``jax.custom_vjp``.
+    Within ``fast_gradients`` its gradient is ``backward(residuals, gradient)``, as for ``jax.custom_vjp``; elsewhere
+    JAX's own.
     """
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        fast = jax.custom_vjp(function)
+    def decorate(forward: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
+        fast = jax.custom_vjp(lambda *args: forward(*args)[0])
         fast.defvjp(forward, lambda residuals, gradient: _first_order_only(backward(residuals, gradient)))
 
-        @wraps(function)
+        @wraps(forward)
         def call(*args):
-            return (fast if _fast.get() else function)(*args)
+            return fast(*args) if _fast.get() else forward(*args)[0]
 
         return call
 
@@ -78,10 +78,10 @@ def _project_backward(factors, product_bar):
     return product_bar @ _transposed(weights), _transposed(rows) @ rows_bar
 
 
-@with_fast_gradient(lambda x, weights: (x @ weights, (x, weights)), _project_backward)
-def project(x: Float[Array, "*B I"], weights: Float[Array, "I O"]) -> Float[Array, "*B O"]:
+@with_fast_gradient(_project_backward)
+def project(x: Float[Array, "*B I"], weights: Float[Array, "I O"]) -> tuple[Float[Array, "*B O"], Any]:
     """``x @ weights``, for weights that apply to many rows at once."""
-    return x @ weights
+    return x @ weights, (x, weights)
 
 
 def _transposed(matrices: Float[Array, "*M I O"]) -> Float[Array, "*M O I"]:

@@ -8,19 +8,6 @@ from jaxtyping import Array, Float, Integer
 from metarims.agents.fast_gradients import with_fast_gradient
 
 
-def lookup(table: Float[Array, "R D"], rows: Integer[Array, "*B"]) -> Float[Array, "*B D"]:
-    """Rows of a table; every row number must exist.
-
-    The fast gradient is a sum over equal rows. On CPU a scatter is 3 to 9 times faster than a product with one-hot
-    rows; on accelerators, where a scatter's order of summation varies and few rows collide, it is the product.
-    """
-    return _lookup(table, rows.astype(jnp.int32))
-
-
-def _lookup_forward(table, rows):
-    return _take(table, rows), (rows, jnp.zeros((table.shape[0], 0), table.dtype))
-
-
 def _lookup_backward(residuals, gradient):
     rows, table = residuals
     flat, gradient = rows.reshape(-1), gradient.reshape(-1, gradient.shape[-1])
@@ -36,8 +23,15 @@ def _lookup_backward(residuals, gradient):
     return summed, np.zeros(rows.shape, jax.dtypes.float0)
 
 
-def _take(table, rows):
-    return table.at[rows].get(mode="promise_in_bounds")
+@with_fast_gradient(_lookup_backward)
+def _lookup(table, rows):
+    return table.at[rows].get(mode="promise_in_bounds"), (rows, jnp.zeros((table.shape[0], 0), table.dtype))
 
 
-_lookup = with_fast_gradient(_lookup_forward, _lookup_backward)(_take)
+def lookup(table: Float[Array, "R D"], rows: Integer[Array, "*B"]) -> Float[Array, "*B D"]:
+    """Rows of a table; every row number must exist.
+
+    The fast gradient is a sum over equal rows. On CPU a scatter is 3 to 9 times faster than a product with one-hot
+    rows; on accelerators, where a scatter's order of summation varies and few rows collide, it is the product.
+    """
+    return _lookup(table, rows.astype(jnp.int32))
