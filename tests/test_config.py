@@ -38,59 +38,61 @@ def core(**changes):
 
 
 BAD = [
-    ({"agent": "metarim"}, r"Unknown agent 'metarim'. Did you mean metarims"),
-    ({"seeds": ()}, r"seeds is empty: name at least one seed"),
-    ({"seeds": (1, 1)}, r"seeds \(1, 1\) must be distinct"),
-    ({"seeds": (-1,)}, r"seeds \(-1,\) must be .* from 0"),
-    ({"seeds": (2**31,)}, r"seeds \(2147483648,\) must be .* to 2147483647"),
-    ({"frames": 0}, r"frames is 0: it must be 1 or more"),
-    ({"record_every": -5}, r"record_every is -5"),
-    ({"checkpoint_every": 0}, r"checkpoint_every is 0"),
-    ({"ppo": PPO(num_envs=0)}, r"ppo.num_envs is 0"),
-    ({"ppo": PPO(clip=0.0)}, r"ppo.clip is 0.0"),
-    ({"ppo": PPO(reward_scale=float("nan"))}, r"ppo.reward_scale is nan"),
-    ({"ppo": PPO(adam_eps=float("inf"))}, r"ppo.adam_eps is inf: it must be .* below 3e38"),
-    ({"ppo": PPO(gamma=1.01)}, r"ppo.gamma is 1.01: it must lie between 0 and 1"),
-    ({"ppo": PPO(gae_lambda=-0.1)}, r"ppo.gae_lambda is -0.1: it must lie between 0 and 1"),
-    ({"ppo": PPO(value_coef=-1.0)}, r"ppo.value_coef is -1.0: it must be zero or more"),
-    ({"ppo": PPO(entropy_coef=float("nan"))}, r"ppo.entropy_coef is nan: it must be zero or more"),
-    (network(mission_dim=-1), r"network.mission_dim is -1: it must be zero or more"),
-    (network(head_dim=-1), r"network.head_dim is -1: it must be zero or more"),
-    (core(communication_temperature=0.0), r"core.communication_temperature is 0.0: it must be greater than zero"),
-    (core(communication_heads=-2), r"core.communication_heads is -2: it must be zero or more"),
-    (core(num_active=6), r"core.num_active is 6, but there are only 5 modules \(core.num_modules"),
+    ({"agent": "metarim"}, "agent"),
+    ({"seeds": ()}, "seeds"),
+    ({"seeds": (1, 1)}, "seeds"),
+    ({"seeds": (-1,)}, "seeds"),
+    ({"seeds": (2**31,)}, "seeds"),
+    ({"frames": 0}, "frames"),
+    ({"record_every": -5}, "record_every"),
+    ({"checkpoint_every": 0}, "checkpoint_every"),
+    ({"ppo": PPO(num_envs=0)}, "ppo.num_envs"),
+    ({"ppo": PPO(clip=0.0)}, "ppo.clip"),
+    ({"ppo": PPO(reward_scale=float("nan"))}, "ppo.reward_scale"),
+    ({"ppo": PPO(adam_eps=float("inf"))}, "ppo.adam_eps"),
+    ({"ppo": PPO(gamma=1.01)}, "ppo.gamma"),
+    ({"ppo": PPO(gae_lambda=-0.1)}, "ppo.gae_lambda"),
+    ({"ppo": PPO(value_coef=-1.0)}, "ppo.value_coef"),
+    ({"ppo": PPO(entropy_coef=float("nan"))}, "ppo.entropy_coef"),
+    (network(mission_dim=-1), "network.mission_dim"),
+    (network(head_dim=-1), "network.head_dim"),
+    (core(communication_temperature=0.0), "core.communication_temperature"),
+    (core(communication_heads=-2), "core.communication_heads"),
+    (core(num_active=6), "core.num_active"),
     (
         core(communication_heads=5, communication_dim=32),
-        r"core.communication_heads \(5\) does not divide core.communication_dim \(32\)",
+        "core.communication_heads",
     ),
-    *[(network(**{name: 0}), rf"network.{name} is 0: it must be 1 or more") for name in SIZES],
-    *[(core(**{name: 0}), rf"core.{name} is 0: it must be 1 or more") for name in CORE_SIZES],
-    ({"agent": "vanilla", "core": LSTMSettings(0)}, r"core.hidden_dim is 0: it must be 1 or more"),
-    ({"agent": "vanilla", **core(num_modules=4)}, r"core is RIMSettings.*: give these, or use for_agent"),
-    *[(fast(**{f.name: type(getattr(FAST, f.name))(0)}), rf"fast.{f.name} is 0") for f in dataclasses.fields(Loop)],
-    *[(slow(**{f.name: type(getattr(SLOW, f.name))(0)}), rf"slow.{f.name} is 0") for f in dataclasses.fields(Loop)],
-    (fast(span=30, rollout=40), r"fast.span \(30\) does not divide fast.rollout \(40\)"),
-    (slow(span=60, rollout=80), r"slow.span \(60\) does not divide slow.rollout \(80\)"),
-    (fast(minibatches=7), r"fast.minibatches \(7\) does not divide the 128 spans .*ppo.num_envs 64"),
-    (slow(minibatches=7), r"slow.minibatches \(7\) does not divide the 64 spans .*slow.rollout 80 / slow.span 80"),
-    (slow(span=90, rollout=90), r"fast.span \(20\) does not divide slow.span \(90\)"),
-    (slow(span=60, rollout=60), r"fast.rollout \(40\) does not divide slow.rollout \(60\)"),
-    ({"lr_multipliers": LRMultipliers(value=-0.5)}, r"lr_multipliers.value is -0.5: it must be zero or more"),
-    ({"ppo": PPO(lr_decay_steps=0)}, r"ppo.lr_decay_steps is 0: it must be 1 or more"),
+    *[(network(**{name: 0}), f"network.{name}") for name in SIZES],
+    *[(core(**{name: 0}), f"core.{name}") for name in CORE_SIZES],
+    ({"agent": "vanilla", "core": LSTMSettings(0)}, "core.hidden_dim"),
+    ({"agent": "vanilla", **core(num_modules=4)}, "core"),
+    *[(fast(**{f.name: type(getattr(FAST, f.name))(0)}), f"fast.{f.name}") for f in dataclasses.fields(Loop)],
+    *[(slow(**{f.name: type(getattr(SLOW, f.name))(0)}), f"slow.{f.name}") for f in dataclasses.fields(Loop)],
+    (fast(span=30, rollout=40), "fast.span"),
+    (slow(span=60, rollout=80), "slow.span"),
+    (fast(minibatches=7), "fast.minibatches"),
+    (slow(minibatches=7), "slow.minibatches"),
+    (slow(span=90, rollout=90), "fast.span"),
+    (slow(span=60, rollout=60), "fast.rollout"),
+    ({"lr_multipliers": LRMultipliers(value=-0.5)}, "lr_multipliers.value"),
+    ({"ppo": PPO(lr_decay_steps=0)}, "ppo.lr_decay_steps"),
 ]
 
 
-@pytest.mark.parametrize(("changes", "sentence"), BAD, ids=[sentence for _, sentence in BAD])
-def test_what_cannot_work_is_said(changes, sentence):
-    with pytest.raises(UserError, match=sentence):
+@pytest.mark.parametrize(("changes", "field"), BAD)
+def test_what_cannot_work_is_said(changes, field):
+    with pytest.raises(UserError) as error:
         dataclasses.replace(BASE, **changes)
+    assert error.value.field == field
 
 
 def test_a_loop_that_the_agent_does_not_use_is_not_checked():
     config = dataclasses.replace(BASE, agent="vanilla", **slow(span=7))
     assert [name for name, _ in loops(config)] == ["fast"]
-    with pytest.raises(UserError, match=r"slow.span \(7\)"):
+    with pytest.raises(UserError) as error:
         dataclasses.replace(config, agent="metalstm")
+    assert (error.value.field, error.value.value) == ("slow.span", 7)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -212,8 +214,9 @@ def test_whole_numbers_are_welcome_where_fractions_are():
 def test_twenty_thousand_words_are_checked_at_once():
     words = tuple(f"word{number}" for number in range(20_000))
     assert Config(words=words).words == words
-    with pytest.raises(UserError, match="words holds 'word7' twice"):
+    with pytest.raises(UserError) as error:
         Config(words=(*words, "word7"))
+    assert (error.value.field, error.value.value) == ("words", "word7")
 
 
 def test_another_agent_has_the_settings_of_its_own_core():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_type_hints
 
 from metarims.core_settings import CORES, CoreSettings
-from metarims.errors import UserError, format_value, unknown_name
+from metarims.errors import invalid, unknown_name
 from metarims.fields import coerce, require_not_negative, require_positive
 from metarims.rules import RULES
 
@@ -186,11 +186,7 @@ def _coerce_core(core: Any, kind: type[CoreSettings], agent: str) -> CoreSetting
     if core is None or (isinstance(core, CoreSettings) and type(core) is not kind and core == type(core)()):
         return kind()
     if type(core) is not kind:
-        raise UserError(
-            f"core is {format_value(core)}, but the core of {agent} has {kind.__name__}: give these, or use for_agent.",
-            field="core",
-            value=core,
-        )
+        raise invalid("core", core, f"the core of {agent} has {kind.__name__}; give these, or use for_agent")
     return core
 
 
@@ -229,11 +225,9 @@ def unused_settings(config: Config) -> tuple[str, ...]:
 def check(config: Config) -> None:
     """Raise ``UserError`` for the first setting that cannot work, naming field, value and remedy."""
     if not config.seeds:
-        raise UserError("seeds is empty: name at least one seed, for example --seeds 0.", field="seeds")
+        raise invalid("seeds", config.seeds, "name at least one seed, for example --seeds 0")
     if len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0 or max(config.seeds) >= 2**31:
-        raise UserError(
-            f"seeds {config.seeds} must be distinct integers from 0 to 2147483647.", field="seeds", value=config.seeds
-        )
+        raise invalid("seeds", config.seeds, "they must be distinct integers from 0 to 2147483647")
     net, ppo = config.network, config.ppo
     require_positive("", config, ("frames", "record_every", "checkpoint_every"))
     require_positive("network", net, ("image_dim", "word_dim", "feature_dim", "film_layers"))
@@ -241,9 +235,8 @@ def check(config: Config) -> None:
     for name, loop in loops(config):
         require_positive(name, loop, [f.name for f in dataclasses.fields(Loop)])
     for name in ("gamma", "gae_lambda"):
-        value = getattr(ppo, name)
-        if not 0 <= value <= 1:
-            raise UserError(f"ppo.{name} is {value}: it must lie between 0 and 1.", field=f"ppo.{name}", value=value)
+        if not 0 <= getattr(ppo, name) <= 1:
+            raise invalid(f"ppo.{name}", getattr(ppo, name), "it must lie between 0 and 1")
     require_not_negative("lr_multipliers", config.lr_multipliers, [f.name for f in dataclasses.fields(LRMultipliers)])
     require_not_negative("ppo", ppo, ("value_coef", "entropy_coef", "target_kl"))
     require_not_negative("", config, ("max_words", "max_missions"))
@@ -251,62 +244,35 @@ def check(config: Config) -> None:
     _check_words(config.words)
     config.core.check()
     if net.input == "set" and getattr(config.core, "value_dim", 1) == 0:
-        raise UserError(
-            "core.value_dim is 0, but network.input is set: elements are read by values. Set --core.value_dim 64.",
-            field="core.value_dim",
-            value=0,
-        )
+        raise invalid("core.value_dim", 0, "with network.input set elements are read by values; set it to 64")
     if net.input == "set" and not config.core.reads_sets:
-        raise UserError(
-            f"network.input is set, but the core of {config.agent} ({type(config.core).__name__}) reads vectors only: "
-            "use --network.input vector.",
-            field="network.input",
-            value=net.input,
-        )
+        remedy = "reads vectors only; use --network.input vector"
+        raise invalid("network.input", net.input, f"the core of {config.agent} {remedy}")
     if ppo.num_envs % ppo.shards:
-        raise UserError(
-            f"ppo.shards ({ppo.shards}) does not divide ppo.num_envs ({ppo.num_envs}).",
-            field="ppo.shards",
-            value=ppo.shards,
-        )
+        raise invalid("ppo.shards", ppo.shards, f"it must divide ppo.num_envs ({ppo.num_envs})")
     for name, loop in loops(config):
         if loop.rollout % loop.span:
-            raise UserError(
-                f"{name}.span ({loop.span}) does not divide {name}.rollout ({loop.rollout}).",
-                field=f"{name}.span",
-                value=loop.span,
-            )
+            raise invalid(f"{name}.span", loop.span, f"it must divide {name}.rollout ({loop.rollout})")
         num_spans = ppo.num_envs // ppo.shards * loop.rollout // loop.span
         if num_spans % loop.minibatches:
             shards = f" / ppo.shards {ppo.shards}" if ppo.shards > 1 else ""
-            raise UserError(
-                f"{name}.minibatches ({loop.minibatches}) does not divide the {num_spans} spans of one update "
-                f"(ppo.num_envs {ppo.num_envs}{shards} x {name}.rollout {loop.rollout} / {name}.span {loop.span}).",
-                field=f"{name}.minibatches",
-                value=loop.minibatches,
-            )
+            product = f"ppo.num_envs {ppo.num_envs}{shards} x {name}.rollout {loop.rollout} / {name}.span {loop.span}"
+            remedy = f"it must divide the {num_spans} spans of one update ({product})"
+            raise invalid(f"{name}.minibatches", loop.minibatches, remedy)
     if len(loops(config)) > 1:
         for name in ("span", "rollout"):
             fast, slow = getattr(config.fast, name), getattr(config.slow, name)
             if slow % fast:
-                raise UserError(
-                    f"fast.{name} ({fast}) does not divide slow.{name} ({slow}): the slow loop reads whole "
-                    f"{name}s of the fast one.",
-                    field=f"fast.{name}",
-                    value=fast,
-                )
+                remedy = f"it must divide slow.{name} ({slow}): the slow loop reads whole {name}s of the fast one"
+                raise invalid(f"fast.{name}", fast, remedy)
 
 
 def _check_words(words: tuple[str, ...]) -> None:
     for word, count in Counter(words).items():
         if count > 1:
-            raise UserError(f"words holds '{word}' twice: name each word once.", field="words", value=word)
+            raise invalid("words", word, "it stands there twice; name each word once")
         if not word or word != word.lower() or any(mark in word for mark in ", \t\n"):
-            raise UserError(
-                f"words holds '{word}': a word has small letters only, no comma and no space.",
-                field="words",
-                value=word,
-            )
+            raise invalid("words", word, "a word has small letters only, no comma and no space")
 
 
 def loops(config: Config) -> tuple[tuple[str, Loop], ...]:

@@ -6,10 +6,10 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from metarims.errors import UserError
+from metarims.errors import invalid
 from metarims.fields import require_not_negative, require_positive
 
-Router = Literal["attention", "random", "fixed", "all"]
+RouterKind = Literal["attention", "random", "fixed", "all"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class RIMSettings(CoreSettings):
     """Width of the communication's queries, keys and values, over all heads."""
     communication_gate: bool = False
     """Pass messages through sigmoid-gate x tanh, as in the official RIMs code."""
-    router: Router = "attention"
+    router: RouterKind = "attention"
     """Active modules: those that attend most to the input, a random set, always the same set, or all."""
     key_init_scale: float = 0.01
     """Initial scale of the input attention's keys; with a small one all modules first attend about one half."""
@@ -77,23 +77,14 @@ class RIMSettings(CoreSettings):
 
     def check(self) -> None:
         sizes = ("num_modules", "num_active", "module_dim", "input_heads", "key_dim", "communication_dim")
-        require_positive("core", self, sizes)
-        require_positive("core", self, ("communication_temperature",))
+        require_positive("core", self, (*sizes, "communication_temperature"))
         require_not_negative("core", self, ("value_dim", "communication_heads", "key_init_scale", "message_init_scale"))
         if self.num_active > self.num_modules:
-            raise UserError(
-                f"core.num_active is {self.num_active}, but there are only {self.num_modules} modules "
-                "(core.num_modules): at most all of them can be active.",
-                field="core.num_active",
-                value=self.num_active,
-            )
+            remedy = f"at most all {self.num_modules} modules (core.num_modules) can be active"
+            raise invalid("core.num_active", self.num_active, remedy)
         if self.communication_heads and self.communication_dim % self.communication_heads:
-            raise UserError(
-                f"core.communication_heads ({self.communication_heads}) does not divide "
-                f"core.communication_dim ({self.communication_dim}).",
-                field="core.communication_heads",
-                value=self.communication_heads,
-            )
+            remedy = f"it must divide core.communication_dim ({self.communication_dim})"
+            raise invalid("core.communication_heads", self.communication_heads, remedy)
 
     def unused(self) -> tuple[str, ...]:
         unused = ("num_active",) if self.router == "all" else ()

@@ -357,7 +357,7 @@ def test_of_the_modules_that_win_some_are_drawn_anew_at_each_step():
 def test_of_sets_that_are_drawn_fewer_are_drawn_too():
     """Those that attend most may not be among those that act now."""
     core = RIMCore(INPUT, RIMSettings(5, 3, WIDTH, router="random"), key=jax.random.key(0))
-    with pytest.raises(UserError, match="drawn=True"):
+    with pytest.raises(UserError, match="drawn is False"):
         core.with_active(2)
     fewer = core.with_active(2, drawn=True)
     assert (fewer.router.num_candidates, fewer.router.num_active) == (5, 2)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from metarims.agents.fast_gradients import scan
-from metarims.errors import UserError
+from metarims.errors import invalid
 
 State = Any
 """A core's recurrent state: a pytree whose leaves begin with the environments' axis B."""
@@ -71,11 +71,7 @@ def unroll(
         return scan(_step, core, state, inputs)
     num_steps = is_first.shape[0]
     if checkpoint_every < 0 or num_steps % checkpoint_every:
-        raise UserError(
-            f"checkpoint_every is {checkpoint_every}: it must divide the {num_steps} steps of the span.",
-            field="checkpoint_every",
-            value=checkpoint_every,
-        )
+        raise invalid("checkpoint_every", checkpoint_every, f"it must divide the {num_steps} steps of the span")
 
     @jax.checkpoint
     def run_piece(state, inputs):

@@ -18,8 +18,7 @@ from metarims.agents.elements import ElementInputs, ElementSizes
 from metarims.agents.fast_gradients import multiply, project
 from metarims.agents.init import init_fan_in
 from metarims.agents.router import Router, make_router
-from metarims.core_settings import RIMSettings
-from metarims.core_settings import Router as Kind
+from metarims.core_settings import RIMSettings, RouterKind
 
 
 class RIMState(NamedTuple):
@@ -112,7 +111,7 @@ class RIMCore(eqx.Module):
         """The same weights with fewer active modules (``Router.with_active``)."""
         return self._changed("router", self.router.with_active(num_active, drawn=drawn))
 
-    def with_router(self, kind: Kind) -> "RIMCore":
+    def with_router(self, kind: RouterKind) -> "RIMCore":
         """The same weights with another way to select active modules (``Router.with_kind``)."""
         return self._changed("router", self.router.with_kind(kind))
 

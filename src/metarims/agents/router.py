@@ -7,9 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt32
 
 from metarims.agents.attention import choose_top_k
-from metarims.core_settings import RIMSettings
-from metarims.core_settings import Router as Kind
-from metarims.errors import UserError
+from metarims.core_settings import RIMSettings, RouterKind
+from metarims.errors import invalid
 
 
 @dataclass(frozen=True)
@@ -32,20 +31,16 @@ class Router:
         """The router with fewer active modules: of those that would be active the ones with the highest scores, or
         some that are drawn anew at each step. Where modules are drawn already, the former is a ``UserError``."""
         if self.draws and not drawn:
-            raise UserError(
-                "This core draws its active modules at random: fewer cannot be those that attend most; set drawn=True.",
-                field="drawn",
-                value=drawn,
-            )
+            raise invalid("drawn", drawn, "this core draws its active modules at random, fewer are so too; set it True")
         return replace(self, num_active=num_active, num_candidates=self.num_candidates if drawn else num_active)
 
-    def with_kind(self, kind: Kind) -> "Router":
+    def with_kind(self, kind: RouterKind) -> "Router":
         """The router that selects in another way; ``UserError`` where that changes nothing."""
         changed = _route(self.num_modules, self.num_active, kind)
         if self.num_active == self.num_modules or changed == self:
             every = self.num_active == self.num_modules
             why = "all modules of this agent are active" if every else "this agent selects its modules so"
-            raise UserError(f"router is {kind}, but {why} in any case: leave it out.", field="router", value=kind)
+            raise invalid("router", kind, f"{why} in any case; leave it out")
         return changed
 
     def select(
@@ -69,7 +64,7 @@ def make_router(settings: RIMSettings) -> Router:
     return _route(settings.num_modules, settings.num_active, settings.router)
 
 
-def _route(num_modules: int, num_active: int, kind: Kind) -> Router:
+def _route(num_modules: int, num_active: int, kind: RouterKind) -> Router:
     num_active = num_modules if kind == "all" else num_active
     return Router(num_modules, num_active, num_modules if kind == "random" else num_active, kind == "fixed")
 

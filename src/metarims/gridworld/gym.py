@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 from minigrid.core.actions import Actions
 from minigrid.core.constants import TILE_PIXELS
 
-from metarims.errors import UserError
+from metarims.errors import UserError, invalid
 from metarims.gridworld import observation as obs
 from metarims.gridworld import task_rules
 from metarims.gridworld.farama_copy import ATTRIBUTES, FaramaCopy
@@ -25,7 +25,7 @@ from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.registry import ids, make
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import SYMBOLS
-from metarims.gridworld.types import TILE, VIEW, Observation
+from metarims.gridworld.types import TILE, VIEW, Observation, as_actions
 from metarims.gridworld.vector import VecEnv, VecEnvState
 
 NAMESPACE = "metarims"
@@ -77,11 +77,7 @@ class GymEnv(gymnasium.Env):
         number = np.asarray(action)
         whole = np.issubdtype(number.dtype, np.integer) and number.shape == ()
         if not whole or not 0 <= number < self.level.num_actions:
-            raise UserError(
-                f"Action {action} is not one of the {self.level.num_actions} of {self.level.id}.",
-                field="action",
-                value=action,
-            )
+            raise invalid("action", action, f"it must be a whole number from 0 to {self.level.num_actions - 1}")
         if self._state is None:
             raise UserError("step was called before reset: call reset first.")
         check_not_forked()
@@ -194,7 +190,7 @@ class GymVectorEnv(VectorEnv):
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None):
         """New levels for all."""
         if isinstance(seed, list | tuple):
-            raise UserError("One seed serves the whole batch: give a number, not a list.", field="seed", value=seed)
+            raise invalid("seed", seed, "one number serves the whole batch")
         check_not_forked()
         super().reset(seed=seed, options=options)
         key = jax.random.key(int(self.np_random.integers(2**31)))
@@ -205,16 +201,8 @@ class GymVectorEnv(VectorEnv):
         """One step of each."""
         if self._state is None:
             raise UserError("step was called before reset: call reset first.")
-        actions = np.asarray(actions)
-        whole = np.issubdtype(actions.dtype, np.integer) and actions.shape == (self.num_envs,)
-        if not whole or actions.min() < 0 or actions.max() >= self.level.num_actions:
-            limit = self.level.num_actions - 1
-            raise UserError(
-                f"Actions must be {self.num_envs} whole numbers from 0 to {limit} for {self.level.id}.",
-                field="actions",
-                value=actions,
-            )
-        self._state, step = self._jit_step(self._state, jnp.asarray(actions, jnp.int32))
+        actions = as_actions(np.asarray(actions), self.num_envs, self.level.num_actions)
+        self._state, step = self._jit_step(self._state, actions)
         terminated, truncated = np.asarray(step.terminated), np.asarray(step.truncated)
         ended, info = terminated | truncated, {}
         if ended.any():

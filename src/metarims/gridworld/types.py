@@ -14,7 +14,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Int32, PRNGKeyArray, UInt8
 
-from metarims.errors import UserError, invalid
+from metarims.errors import invalid
 
 VIEW = 7
 """Side of the agent's egocentric view, in cells."""
@@ -115,13 +115,11 @@ def as_actions(actions: Any, num_envs: int, num_actions: int) -> Int32[Array, " 
     Their number and type are always checked, their values only where they are known, outside of ``jit``: inside, an
     action out of range does nothing, or, in a level with fewer than seven actions, turns left.
     """
-    actions = jnp.asarray(actions)
+    actions = actions if isinstance(actions, np.ndarray) else jnp.asarray(actions)
     whole = jnp.issubdtype(actions.dtype, jnp.integer) and actions.shape == (num_envs,)
     if whole and not isinstance(actions, Tracer):
         known = np.asarray(actions)
         whole = bool(((known >= 0) & (known < num_actions)).all())
     if not whole:
-        raise UserError(
-            f"Actions must be {num_envs} whole numbers from 0 to {num_actions - 1}.", field="actions", value=actions
-        )
+        raise invalid("actions", actions, f"they must be {num_envs} whole numbers from 0 to {num_actions - 1}")
     return jax.lax.convert_element_type(actions, jnp.int32)

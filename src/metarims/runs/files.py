@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from metarims.errors import UserError
+from metarims.errors import UserError, invalid
 
 SPARE_BYTES = 16 * 2**20
 """Free space required beyond the checkpoints: for metrics and exported agents."""
@@ -107,12 +107,11 @@ def describe_error(error: BaseException) -> str:
 def check_name(path: Path, field: str) -> None:
     """Raise ``UserError`` for an output path that is a URL, or no text."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
-        remedy = "name a path on this machine, and copy the files afterwards"
-        raise UserError(f"{field} is {path}, a URL: {remedy}.", field=field, value=path)
+        raise invalid(field, str(path), "it is a URL; name a path on this machine, and copy the files afterwards")
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"{field} is {path!r}, which is no text: name another.", field=field, value=path) from error
+        raise invalid(field, path, "it is no text; name another") from error
 
 
 def check_file(path: Path | None, flag: str) -> None:
