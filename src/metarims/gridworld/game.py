@@ -5,8 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metarims.gridworld.bridge import state_from_farama
+from metarims.gridworld.farama import make_farama, quiet_reset
+from metarims.gridworld.gym import GymEnv
 from metarims.gridworld.registry import resolve
 from metarims.gridworld.state import EnvState
+from metarims.gridworld.symbols import codes_from_symbols
 from metarims.gridworld.task_rules import time_limit
 
 
@@ -29,20 +32,11 @@ class Game:
 
     def __init__(self, id: str, native: bool = True):
         self.native = native and resolve(id) != "host"
-        if self.native:
-            from metarims.gridworld.gym import GymEnv
-
-            self.env: Any = GymEnv(id)
-        else:
-            from metarims.gridworld.farama import make_farama
-
-            self.env = make_farama(id)
+        self.env: Any = GymEnv(id) if self.native else make_farama(id)
         self.num_actions = int(self.env.action_space.n)
 
     def reset(self, seed: int | None = None) -> Moment:
         """A new level."""
-        from metarims.gridworld.farama import quiet_reset
-
         return self._moment(quiet_reset(self.env, seed), 0.0, False, False)
 
     def step(self, action: int) -> Moment:
@@ -51,8 +45,6 @@ class Game:
         return self._moment(observation, float(reward), bool(terminated), bool(truncated))
 
     def _moment(self, observation: Any, *outcome: Any) -> Moment:
-        from metarims.gridworld.host_env import codes_from_symbols
-
         view = codes_from_symbols(observation["image"])
         if not self.native:
             env = self.env.unwrapped

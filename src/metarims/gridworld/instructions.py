@@ -31,7 +31,7 @@ class Judgement(NamedTuple):
 
 
 def num_navs_needed(instruction: Instruction) -> Int32[Array, ""]:
-    """BabyAI's count of the walks that an instruction needs: one for each action, two to put one thing next to another."""
+    """Walks that an instruction needs (BabyAI's name): one for each action, two to put something next to another."""
     verbs = instruction.verbs
     return (verbs != NOTHING).sum(-1, dtype=jnp.int32) + (verbs == PUT_NEXT).sum(-1, dtype=jnp.int32)
 

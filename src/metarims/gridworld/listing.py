@@ -6,6 +6,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from metarims.errors import UserError
+from metarims.gridworld.farama import make_farama, quiet_reset
+from metarims.gridworld.host_env import time_limit
 from metarims.gridworld.registry import ids, make, registered_ids
 
 EXAMPLE_WIDTH = 60
@@ -72,17 +75,11 @@ def _native(id: str) -> Entry:
 
 def _drawn_mission(id: str) -> str:
     """A mission of a level of Farama's: there is no list of them."""
-    from metarims.gridworld.farama import make_farama, quiet_reset
-
     return str(quiet_reset(make_farama(id), 0)["mission"])
 
 
 def _host(id: str) -> Entry:
     """Of an environment that is made, but not reset: some take long to draw a level."""
-    from metarims.errors import UserError
-    from metarims.gridworld.farama import make_farama
-    from metarims.gridworld.host_env import time_limit
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Older versions of an id are listed, too.

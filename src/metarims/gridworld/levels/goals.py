@@ -77,6 +77,9 @@ def lava_gap(stream: RandomStream, size: int) -> Drawn:
     return new_state(place(grid, gap_x, gap_y, EMPTY), 1, 1, 0), True
 
 
+DIST_SHIFT_HEIGHT = 7
+
+
 def dist_shift(stream: RandomStream, size: int, strip_row: int) -> Drawn:
     """Always the same: two strips of three lava cells, the second in row ``strip_row``; the goal top right."""
     del stream
@@ -154,9 +157,6 @@ def _cell_of(stream: RandomStream, room: Any) -> tuple[Any, Any]:
     """A uniform cell inside of one of LockedRoom's rooms."""
     cell = stream.randint((HALLWAY[0] - 1) * ROWS)
     return jnp.where(room % 2 == 0, 1, HALLWAY[1] + 1) + cell // ROWS, (ROWS + 1) * (room // 2) + 1 + cell % ROWS
-
-
-DIST_SHIFT_HEIGHT = 7
 
 
 def _empty(size: int, random_start: bool = False) -> MakeLevel:
