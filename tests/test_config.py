@@ -159,7 +159,7 @@ def test_settings_from_python_are_what_a_file_would_hold():
         ({"env": 5}, r"^env is 5: it must be of type str"),
         ({"slow_data": "Reuse"}, r"^slow_data is 'Reuse': it must be one of fresh, reuse"),
         ({"core__cell": "LSTM"}, r"^core.cell is 'LSTM': it must be one of lstm, gru"),
-        ({"core": {"num_modules": 5}}, r"core is \{'num_modules': 5\}, but the core of metarims has RIMSettings"),
+        ({"core": {"num_modules": 5}}, r"core is \{'num_modules': 5\}: the core of metarims has RIMSettings"),
         ({"network": {"head_dim": 5}}, r"^network is \{'head_dim': 5\}: it must be a Network"),
         ({"ppo__gamma": "a"}, r"^ppo.gamma is 'a': it must be of type float"),
         ({"ppo__clip_value": 1}, r"^ppo.clip_value is 1: it must be of type bool"),

@@ -234,7 +234,6 @@ def test_who_watches_is_told_of_compiling_if_it_can_be(tmp_path, train):
     heard = []
     train(tmp_path / "run", callback=Listener())
     assert heard == ["compiling", "from 1200"], "a finished run compiles no more"
-    assert not isinstance(Callback(), callbacks.CompileCallback)
 
 
 def test_compiling_counts_as_part_of_the_first_chunk(tmp_path, train, monkeypatch):

@@ -27,23 +27,14 @@ class ChunkReport(NamedTuple):
 
 @runtime_checkable
 class Callback(Protocol):
-    """Training calls its methods (``progress.Progress``, ``loggers.Loggers``)."""
+    """Training calls its methods (``progress.Progress``, ``loggers.Loggers``).
+
+    Two more are called if it has them, as compiling takes minutes: ``compiling()`` when that starts (``begin`` follows
+    before the largest program), and ``compiled(seconds)`` before the first chunk.
+    """
 
     def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None: ...
     def chunk(self, report: ChunkReport) -> None: ...
-
-
-@runtime_checkable
-class CompileCallback(Protocol):
-    """Optional methods of a callback: compiling takes minutes."""
-
-    def compiling(self) -> None:
-        """Compiling starts; ``begin`` follows before the largest program."""
-        ...
-
-    def compiled(self, seconds: float) -> None:
-        """All programs are compiled, and the first chunk starts."""
-        ...
 
 
 class Callbacks:
@@ -51,20 +42,20 @@ class Callbacks:
 
     def __init__(self, *callbacks: Callback):
         self.callbacks = callbacks
-        self._of_compiling = [callback for callback in callbacks if isinstance(callback, CompileCallback)]
 
     def compiling(self) -> None:
-        for callback in self._of_compiling:
-            callback.compiling()
-
-    def compiled(self, seconds: float) -> None:
-        for callback in self._of_compiling:
-            callback.compiled(seconds)
+        self._call("compiling")
 
     def begin(self, config: Config, env_steps: int, problems: tuple[str, ...]) -> None:
-        for callback in self.callbacks:
-            callback.begin(config, env_steps, problems)
+        self._call("begin", config, env_steps, problems)
+
+    def compiled(self, seconds: float) -> None:
+        self._call("compiled", seconds)
 
     def chunk(self, report: ChunkReport) -> None:
+        self._call("chunk", report)
+
+    def _call(self, method: str, *details: Any) -> None:
         for callback in self.callbacks:
-            callback.chunk(report)
+            if hasattr(callback, method):
+                getattr(callback, method)(*details)

@@ -37,7 +37,7 @@ class Waiting:
 
 
 class Progress:
-    """A ``Callback`` and ``CompileCallback`` that prints (a context manager)."""
+    """A ``Callback`` that prints (a context manager)."""
 
     def __init__(self, console: Console | None = None):
         self.console = console or Terminal()
