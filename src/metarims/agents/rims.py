@@ -90,7 +90,7 @@ class RIMCore(eqx.Module):
             else InputAttention(input_dim, settings, key=key_attend),
             communication=Communication(settings, key=key_communicate) if settings.communication_heads else None,
         )
-        self.router = make_router(settings)
+        self.router = make_router(num_modules, settings.num_active, settings.router)
 
     def groups(self) -> dict[str, eqx.Module]:
         return {"modules": self.modules, "attention": self.attention}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt32
 
 from metarims.agents.attention import choose_top_k
-from metarims.core_settings import RIMSettings, RouterKind
+from metarims.core_settings import RouterKind
 from metarims.errors import invalid
 
 
@@ -36,7 +36,7 @@ class Router:
 
     def with_kind(self, kind: RouterKind) -> "Router":
         """The router that selects in another way; ``UserError`` where that changes nothing."""
-        changed = _route(self.num_modules, self.num_active, kind)
+        changed = make_router(self.num_modules, self.num_active, kind)
         if self.num_active == self.num_modules or changed == self:
             every = self.num_active == self.num_modules
             why = "all modules of this agent are active" if every else "this agent selects its modules so"
@@ -59,12 +59,8 @@ class Router:
         return choose_top_k(draws, self.num_active), random_bits
 
 
-def make_router(settings: RIMSettings) -> Router:
-    """The router that the settings name."""
-    return _route(settings.num_modules, settings.num_active, settings.router)
-
-
-def _route(num_modules: int, num_active: int, kind: RouterKind) -> Router:
+def make_router(num_modules: int, num_active: int, kind: RouterKind) -> Router:
+    """The router of a kind (``RIMSettings.router``)."""
     num_active = num_modules if kind == "all" else num_active
     return Router(num_modules, num_active, num_modules if kind == "random" else num_active, kind == "fixed")
 

@@ -84,7 +84,8 @@ def state_from_farama(env: Any, mission: int = 0, level: Any = None) -> EnvState
         "obstacles": np.array([x * env.height + y for x, y in obstacles], np.int16),
     }
     if level is not None and level.blank.contents is not None:
-        fields["contents"] = np.array([_content(thing) for thing in _things(env)], np.uint8)
+        inside = [_code(getattr(thing, "contains", None)) for thing in _things(env)]
+        fields["contents"] = np.array(inside, np.uint8)
     if obeys:
         fields["instruction"] = _instruction(env)
     if level is not None and level.blank.tokens is not None:
@@ -96,10 +97,6 @@ def state_from_farama(env: Any, mission: int = 0, level: Any = None) -> EnvState
 def _things(env: Any) -> list[Any]:
     """What stands on each cell x H + y, then what is carried."""
     return [*(env.grid.get(x, y) for x in range(env.width) for y in range(env.height)), env.carrying]
-
-
-def _content(thing: Any) -> int:
-    return _code(getattr(thing, "contains", None))
 
 
 def _instruction(env: Any) -> Instruction:

@@ -209,8 +209,8 @@ def cut_spans(rollout: Rollout, span: int, ppo: PPO, gamma: Float[Array, ""] | f
         gamma=ppo.gamma if gamma is None else gamma,
         gae_lambda=ppo.gae_lambda,
     )
-    num_steps = rollout.is_first.shape[0]
-    every = rollout_stride(rollout, span)
+    num_steps, num_kept = rollout.is_first.shape[0], jax.tree.leaves(rollout.core)[0].shape[0]
+    every = span * num_kept // num_steps  # So many of the rollout's recurrent states one span covers.
 
     def cut(leaf):
         pieces = leaf.reshape(num_steps // span, span, *leaf.shape[1:])
@@ -226,12 +226,6 @@ def cut_spans(rollout: Rollout, span: int, ppo: PPO, gamma: Float[Array, ""] | f
         returns=cut(returns),
         core=jax.tree.map(lambda leaf: leaf[::every].reshape(-1, *leaf.shape[2:]), rollout.core),
     )
-
-
-def rollout_stride(rollout: Rollout, span: int) -> int:
-    """How many of the rollout's kept recurrent states one span covers."""
-    num_steps, num_kept = rollout.is_first.shape[0], jax.tree.leaves(rollout.core)[0].shape[0]
-    return span * num_kept // num_steps
 
 
 def select_spans(spans: Spans, chosen: Int[Array, " P"]) -> Spans:
