@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metarims.errors import UserError
+from metarims.errors import invalid
 from metarims.gridworld.missions import tokenize
 
 
@@ -53,10 +53,6 @@ class MissionTable:
             return len(self._rows)
         oldest = min(self._rows, key=lambda mission: self._last_used[self._rows[mission]])
         if self._last_used[self._rows[oldest]] >= now - self.keep:
-            raise UserError(
-                f"max_missions is {self.capacity}, but within {self.keep} steps the environments gave more different "
-                f"missions than that: set --max-missions {2 * self.capacity} or more.",
-                field="max_missions",
-                value=self.capacity,
-            )
+            problem = f"within {self.keep} steps the environments gave more different missions than that"
+            raise invalid("max_missions", self.capacity, f"{problem}; set --max-missions {2 * self.capacity} or more")
         return self._rows.pop(oldest)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metarims.errors import UserError
+from metarims.errors import UserError, invalid
 from metarims.gridworld.descriptions import PLACES
 from metarims.gridworld.tiles import COLORS, KINDS
 
@@ -58,12 +58,8 @@ def tokenize(text: str, vocabulary: Sequence[str] = VOCABULARY, max_words: int =
             value=text,
         )
     if len(words) > max_words:
-        raise UserError(
-            f"The mission '{text}' has {len(words)} words, but max_words is {max_words}: "
-            f"set --max-words {len(words)} or more.",
-            field="max_words",
-            value=max_words,
-        )
+        remedy = f"the mission '{text}' has {len(words)} words; set --max-words {len(words)} or more"
+        raise invalid("max_words", max_words, remedy)
     tokens = np.zeros(max_words, np.int32)
     tokens[: len(words)] = [token[word] for word in words]
     return tokens

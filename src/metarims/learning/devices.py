@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
-from metarims.errors import UserError, invalid
+from metarims.errors import invalid
 
 ON_DEVICE, ACROSS = "shards of a device", "shards"
 """Names of the mapped axes of shards: those that one device computes, and those of different devices."""
@@ -65,17 +65,14 @@ class Layout:
         if num_devices < 1:
             raise invalid("devices", num_devices, "it must be 1 or more")
         if num_devices > len(found):
-            more = " In Python, metarims.runtime.share_processor makes devices of threads." * (
-                found[0].platform == "cpu"
-            )
-            raise UserError(f"devices is {num_devices}: JAX finds only {len(found)}.{more}")
+            on_cpu = found[0].platform == "cpu"
+            more = "; in Python, metarims.runtime.share_processor makes devices of threads" * on_cpu
+            raise invalid("devices", num_devices, f"JAX finds only {len(found)}{more}")
         by_seed = math.gcd(num_seeds, num_devices)
         by_shard = num_devices // by_seed
         if num_shards % by_shard:
-            raise UserError(
-                f"devices is {num_devices}: {num_seeds} seed(s) of {num_shards} shard(s) cannot be divided evenly "
-                "among them. Change --devices, --seeds or --ppo.shards."
-            )
+            problem = f"{num_seeds} seed(s) of {num_shards} shard(s) cannot be divided evenly among them"
+            raise invalid("devices", num_devices, f"{problem}; change --devices, --seeds or --ppo.shards")
         self.num_shards, self.num_devices = num_shards, num_devices
         kinds = (jax.sharding.AxisType.Auto,) * 2
         self.mesh = jax.make_mesh((by_seed, by_shard), ("seeds", ACROSS), kinds, devices=found[:num_devices])

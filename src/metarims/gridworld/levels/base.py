@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, PRNGKeyArray, UInt32
 
-from metarims.errors import UserError
+from metarims.errors import invalid
 from metarims.gridworld.missions import BABYAI_VOCABULARY, MAX_WORDS, VOCABULARY, split_words, tokenize
 from metarims.gridworld.physics import ACTIONS
 from metarims.gridworld.precision import in_32_bits
@@ -130,12 +130,7 @@ class Level:
         """Raise ``UserError`` if no attempt of many is accepted: to draw a level would take for ever."""
         bits = jax.random.bits(jax.random.key(0), (ATTEMPTS, self.num_draws))
         if not jax.jit(jax.vmap(lambda bits: self.draw(bits)[1]))(bits).any():
-            raise UserError(
-                f"Of {ATTEMPTS:,} levels of {self.id} that were drawn its attempt accepted none: let it return True "
-                "for those that can be played.",
-                field="env",
-                value=self.id,
-            )
+            raise invalid("env", self.id, f"of {ATTEMPTS:,} levels drawn it keeps none; let it keep what can be played")
 
     @in_32_bits
     def draw(self, bits: UInt32[Array, " n"]) -> tuple[EnvState, Bool[Array, ""]]:
