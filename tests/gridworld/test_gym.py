@@ -271,10 +271,8 @@ def test_levels_that_are_not_ours_run_on_the_host(id: str) -> None:
 
 
 def test_a_users_own_subclass_runs_on_the_host_with_resets() -> None:
-    def short():
-        return gymnasium.make("BabyAI-GoToObj-v0", max_steps=3, disable_env_checker=True)
-
-    host = HostVector(short, 2, MissionTable(BABYAI_VOCABULARY, 5, 64))
+    gymnasium.register("Short-v0", gymnasium.spec("BabyAI-GoToObj-v0").entry_point, kwargs={"max_steps": 3})
+    host = HostVector("Short-v0", 2, MissionTable(BABYAI_VOCABULARY, 5, 64))
     first = host.reset(0)
     for count in range(1, 10):
         step = host.step([0, 1])

@@ -87,15 +87,11 @@ def time_limit(env: gymnasium.Env) -> int:
 
 
 class HostVector:
-    """``num_envs`` environments on the host with automatic resets; ``make_env`` is an id or a function that makes one.
+    """``num_envs`` environments on the host with automatic resets; observations name rows of ``table`` as missions."""
 
-    An observation's ``mission`` is a row of ``table``.
-    """
-
-    def __init__(self, make_env: str | Callable[[], gymnasium.Env], num_envs: int, table: MissionTable):
+    def __init__(self, id: str, num_envs: int, table: MissionTable):
         check_positive("num_envs", num_envs)
-        make_one = (lambda: make_farama(make_env)) if isinstance(make_env, str) else make_env
-        self.envs = [make_one() for _ in range(num_envs)]
+        self.envs = [make_farama(id) for _ in range(num_envs)]
         self.num_envs, self.table = num_envs, table
         self._clock = 0
         self._current: list[Any] = [None] * num_envs
