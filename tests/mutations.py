@@ -197,7 +197,7 @@ MUTATIONS = (
         "agents/test_rims.py",
     ),
     Mutation(
-        "agents/cells",
+        "agents/layers",
         "(1 - update) * candidate + update * hidden",
         "update * candidate + (1 - update) * hidden",
         "agents/test_encoder.py agents/test_rims.py",

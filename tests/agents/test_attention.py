@@ -9,7 +9,7 @@ import pytest
 
 from metarims.agents.attention import Communication, InputAttention, choose_top_k, match, normalize, rank, softmax
 from metarims.agents.fast_gradients import fast_gradients
-from metarims.agents.init import init_fan_in
+from metarims.agents.layers import init_fan_in
 from metarims.core_settings import RIMSettings
 
 pytestmark = pytest.mark.usefixtures("quick_module")

@@ -17,7 +17,7 @@ from metarims.agents.encoder import (
     modulate,
 )
 from metarims.agents.fast_gradients import fast_gradients
-from metarims.agents.lookup import lookup
+from metarims.agents.layers import lookup
 from metarims.config import Network
 from metarims.gridworld import VOCABULARY, make
 from metarims.gridworld import observation as obs

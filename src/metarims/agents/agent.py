@@ -12,7 +12,7 @@ from metarims.agents.core import Core, Metrics, State, unroll
 from metarims.agents.elements import Elements, ElementSizes
 from metarims.agents.encoder import EmbeddingTables, Encoder
 from metarims.agents.fast_gradients import project
-from metarims.agents.init import init_fan_in
+from metarims.agents.layers import init_fan_in
 from metarims.agents.lstm import LSTMCore
 from metarims.agents.rims import RIMCore
 from metarims.config import Network

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from metarims.agents.elements import ElementInputs, ElementSizes, ElementTable
 from metarims.agents.fast_gradients import multiply, with_fast_gradient
-from metarims.agents.init import init_fan_in
+from metarims.agents.layers import init_fan_in
 from metarims.core_settings import RIMSettings
 
 

@@ -15,8 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from metarims.agents.fast_gradients import multiply, project
-from metarims.agents.init import init_fan_in
-from metarims.agents.lookup import lookup
+from metarims.agents.layers import init_fan_in, lookup
 from metarims.gridworld.types import VIEW
 
 NUM_CELLS = VIEW * VIEW

@@ -13,11 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
-from metarims.agents.cells import step_gru
 from metarims.agents.elements import Elements
 from metarims.agents.fast_gradients import project, with_fast_gradient
-from metarims.agents.init import init_fan_in
-from metarims.agents.lookup import lookup
+from metarims.agents.layers import init_fan_in, lookup, step_gru
 from metarims.config import Network
 from metarims.gridworld.tiles import EMPTY, TILE_ATLAS, UNSEEN, WALL
 from metarims.gridworld.types import TILE, VIEW, Observation, Pixels

@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from metarims.agents.cells import forget_one, step_lstm
 from metarims.agents.core import zero_where
 from metarims.agents.elements import ElementInputs, ElementSizes, ElementTable
 from metarims.agents.fast_gradients import multiply, project
-from metarims.agents.init import init_fan_in
+from metarims.agents.layers import forget_one, init_fan_in, step_lstm
 from metarims.core_settings import LSTMSettings
 
 

@@ -12,11 +12,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 
 from metarims.agents.attention import Communication, ElementAttention, InputAttention, rank
-from metarims.agents.cells import forget_one, step_gru, step_lstm
 from metarims.agents.core import ModuleMetrics, zero_where
 from metarims.agents.elements import ElementInputs, ElementSizes
 from metarims.agents.fast_gradients import multiply, project
-from metarims.agents.init import init_fan_in
+from metarims.agents.layers import forget_one, init_fan_in, step_gru, step_lstm
 from metarims.agents.router import Router, make_router
 from metarims.core_settings import RIMSettings, RouterKind
 
