@@ -12,7 +12,8 @@ from minigrid.core.world_object import Ball, Wall
 from minigrid.envs import EmptyEnv
 from tests.fuzz.mutations import ODD_TEXTS, ODD_VALUES
 
-from metarims.gridworld.farama import FaramaBatch, play
+from metarims.gridworld.bridge import state_from_farama
+from metarims.gridworld.farama import FaramaBatch, naming_failures, play
 from metarims.gridworld.missions import MissionFormat
 from metarims.gridworld.registry import make_envs
 
@@ -195,7 +196,8 @@ def play_farama(odd: dict[str, Any]) -> None:
         for episode in play(batch, range(3), lambda pixels, tokens, began: np.full(2, 2)):
             assert episode.length > 0
         batch.reset([7, 8])
-        batch.scene(0)
+        with naming_failures("Drawn-v0"):
+            state_from_farama(batch.envs[0])
 
 
 class gymnasium_kwargs:  # noqa: N801

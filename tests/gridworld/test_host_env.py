@@ -257,7 +257,7 @@ def test_a_module_that_runs_as_a_script_is_named(script: str, tmp_path, monkeypa
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "argv", ["metarims", "train", "--env", "x"])
     (tmp_path / f"task_{script}.py").write_text(SCRIPTS[script])
-    with pytest.raises(UserError, match=f"The module task_{script} ") as error:
+    with pytest.raises(UserError) as error:
         resolve(f"task_{script}:X-v0")
     assert (error.value.field, error.value.value) == ("env", f"task_{script}")
     assert sys.argv[0] == "metarims"

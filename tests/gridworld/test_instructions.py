@@ -201,7 +201,7 @@ def test_a_mixture_keeps_instructions_and_words() -> None:
     assert ", unlock" in mixture.texts(batch)[1]
     for one, state in zip(mixed, states, strict=True):
         result = task_rules.step(mixture, one, jnp.int32(FORWARD))
-        alone = task_rules.step(mixture.levels[int(one.task)], state, jnp.int32(FORWARD))
+        alone = task_rules.step(mixture.parts[int(one.task)], state, jnp.int32(FORWARD))
         assert bool(result.terminated) == bool(alone.terminated) == False  # noqa: E712
         assert result.state.instruction is not None
         assert result.state.instruction.meant.shape == (mixture.width, mixture.height)

@@ -45,7 +45,7 @@ def run(env, states, actions, bits):
 @pytest.mark.parametrize("source", range(3))
 def test_an_environment_of_a_mixture_behaves_as_alone(mixture, source: int) -> None:
     """The same actions and random bits lead to the same rewards, ends and views, in a smaller grid or among walls."""
-    level = mixture.levels[source]
+    level = mixture.parts[source]
     key_level, key_act, key_bits = jax.random.split(jax.random.key(source), 3)
     states = jax.jit(jax.vmap(level.reset))(jax.random.split(key_level, 64))
     states = states._replace(step_count=states.step_count + (level.max_steps - 30))  # so that time runs out as well
@@ -61,14 +61,14 @@ def test_an_environment_of_a_mixture_behaves_as_alone(mixture, source: int) -> N
 
 
 def test_each_task_keeps_its_rules(mixture) -> None:
-    for source, level in enumerate(mixture.levels):
+    for source, level in enumerate(mixture.parts):
         state = jax.eval_shape(level.reset, jax.random.key(0))._replace(task=jnp.uint8(source))
         rules = mixture.rules_of(state)
         for name in set(rules._fields) - {"doors", "walled"}:
             assert getattr(rules, name) == getattr(level.rules, name), name
     assert mixture.rules.doors
     assert mixture.rules.walled
-    assert mixture.max_steps == min(level.max_steps for level in mixture.levels) == 25
+    assert mixture.max_steps == min(level.max_steps for level in mixture.parts) == 25
 
 
 def test_episodes_follow_the_weights_even_where_levels_are_thrown_away() -> None:
@@ -95,13 +95,13 @@ def test_episodes_follow_the_weights_even_where_levels_are_thrown_away() -> None
 def test_missions_are_one_table_without_repeats(mixture) -> None:
     both = mix([make("MiniGrid-Empty-5x5-v0"), make("MiniGrid-Dynamic-Obstacles-5x5-v0")])
     assert both.missions == ("get to the green goal square",)
-    for level, rows in zip(mixture.levels, mixture.mission_rows, strict=True):
+    for level, rows in zip(mixture.parts, mixture.mission_rows, strict=True):
         assert tuple(mixture.missions[row] for row in rows) == level.missions
     assert len(set(mixture.missions)) == len(mixture.missions)
 
 
 def test_smaller_grids_are_padded_with_walls_and_missions_and_obstacles_renumbered(mixture) -> None:
-    level = mixture.levels[1]
+    level = mixture.parts[1]
     state = jax.jit(level.reset)(jax.random.key(0))
     padded = mixture.embed(1, state)
     assert padded.grid.shape == (7, 7)
@@ -111,7 +111,7 @@ def test_smaller_grids_are_padded_with_walls_and_missions_and_obstacles_renumber
     assert mixture.missions[padded.mission] == level.missions[state.mission]
     np.testing.assert_array_equal(padded.obstacles // 7, state.obstacles // 5)
     np.testing.assert_array_equal(padded.obstacles % 7, state.obstacles % 5)
-    assert (mixture.embed(0, jax.jit(mixture.levels[0].reset)(jax.random.key(0))).obstacles == -1).all()
+    assert (mixture.embed(0, jax.jit(mixture.parts[0].reset)(jax.random.key(0))).obstacles == -1).all()
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_a_level_with_boxes_can_be_mixed_with_one_without() -> None:
     state = jax.jit(level.reset)(jax.random.key(0))
     holds = lambda state, height: divmod(int(np.argmax(state.contents != tiles.EMPTY)), height)  # noqa: E731
     assert holds(mixture.embed(0, state), mixture.height) == holds(state, level.height)
-    other = mixture.embed(1, jax.jit(mixture.levels[1].reset)(jax.random.key(0)))
+    other = mixture.embed(1, jax.jit(mixture.parts[1].reset)(jax.random.key(0)))
     assert other.contents is not None
     assert other.contents.shape == (mixture.width * mixture.height + 1,)
     assert (np.asarray(other.contents) == tiles.EMPTY).all()
