@@ -24,11 +24,17 @@ TASKS = (
     "MiniGrid-DoorKey-8x8-v0",
     "MiniGrid-MultiRoom-N6-v0",
     "MiniGrid-Dynamic-Obstacles-8x8-v0",
+    "BabyAI-UnlockPickup-v0",
+    "BabyAI-GoTo-v0",
+    "BabyAI-BossLevel-v0",
+    "MiniGrid-KeyCorridorS6R3-v0",
+    "MiniGrid-ObstructedMaze-Full-v0",
 )
-HAS = {"EnvPool": TASKS, "navix": TASKS[1::2], "xminigrid": TASKS[1:2]}
+HAS = {"EnvPool": TASKS, "navix": TASKS[1:4:2], "xminigrid": TASKS[1:2]}
 """Who has which task."""
-SPEC_BYTES = dict(zip(TASKS, (92, 92, 724, 92), strict=True))
-"""Bytes per environment of a packed world: cells of one byte, a bit for each target, 20 bytes for the rest."""
+SPEC_BYTES = dict(zip(TASKS[:4], (92, 92, 724, 92), strict=True))
+"""Bytes per environment of a packed world, where nothing is drawn but a grid and targets: cells of one byte, a bit for
+each target, 20 bytes for the rest."""
 RESETS = (64, 20, 5)
 """Time limits for the cost of resets."""
 

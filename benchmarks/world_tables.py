@@ -52,6 +52,7 @@ def speeds(cells: list[Cell], kind: str) -> str:
 def memory(cells: list[Cell]) -> str:
     """Bytes per environment, pool of levels included."""
     mine = [c for c in cells if c["contender"] == "ours" and c["kind"] == "symbolic" and not c["max_steps"]]
+    mine = [c for c in mine if c["task"] in SPEC_BYTES]
     sizes = sorted({c["num_envs"] for c in mine})
     rows = []
     for task in dict.fromkeys(c["task"] for c in mine):
