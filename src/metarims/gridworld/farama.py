@@ -16,7 +16,8 @@ from minigrid.minigrid_env import MiniGridEnv
 from metarims.errors import UserError, invalid
 from metarims.gridworld.missions import MissionFormat, tokenize
 from metarims.gridworld.observation import render_host
-from metarims.gridworld.registry import check_registered, describe_failure
+from metarims.gridworld.registry import check_registered, describe_failure, is_native, make
+from metarims.gridworld.restricted import Restricted
 from metarims.gridworld.symbols import codes_from_symbols, grid_codes
 from metarims.gridworld.types import TILE, VIEW, Pixels, check_positive
 
@@ -232,10 +233,28 @@ class FourRoomsS13(FourRoomsEnv):
 gymnasium.register("MiniGrid-FourRoomsS13-v0", entry_point=FourRoomsS13)
 
 
+class RestrictedEnv(gymnasium.Wrapper):
+    """Farama's environment, reset until its mission is one of the level's."""
+
+    def __init__(self, env: gymnasium.Env, level: Restricted):
+        super().__init__(env)
+        self._level = level
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        while not self._level.allows(observation["mission"]):
+            observation, info = self.env.reset(options=options)
+        return observation, info
+
+
 def make_farama(env_id: str) -> gymnasium.Env:
     """``gymnasium.make``; an unknown id, or an environment that cannot be made, is a ``UserError``."""
     if os.environ.get("BABYAI_DONE_ACTIONS"):
         raise UserError("BABYAI_DONE_ACTIONS is set: BabyAI then ends episodes by other rules. Unset it.")
+    if "?" in env_id and is_native(env_id):
+        level = make(env_id)
+        assert isinstance(level, Restricted)
+        return RestrictedEnv(make_farama(level.base.id), level)
     check_registered(env_id)
     try:
         return gymnasium.make(env_id, disable_env_checker=True)

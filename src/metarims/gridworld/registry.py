@@ -12,6 +12,7 @@ from metarims.errors import UserError, invalid, unknown_name
 from metarims.gridworld.levels import babyai, goals, language, local, mazes, multiroom, objects, obstructed
 from metarims.gridworld.levels.base import Level, MakeLevel
 from metarims.gridworld.mixture import mix
+from metarims.gridworld.restricted import restrict
 from metarims.gridworld.types import VectorEnv
 from metarims.gridworld.vector import VecEnv
 
@@ -39,13 +40,14 @@ def resolve(id: str) -> Kind:
     An unknown id is a ``UserError`` with the nearest names. Gymnasium is imported only for ids that are not ours.
     """
     if is_native(id):
-        return "level" if id in LEVELS else "mixture"
+        return "mixture" if _is_mixture(id) else "level"
     check_registered(id)
     return "host"
 
 
 def make(id: str, otherwise: str = "name it as the env of a run, or make it with Gymnasium") -> Level:
-    """The level of a Farama id, or a mixture: ``ID+ID`` or, by weight, ``ID*3+ID*1``.
+    """The level of a Farama id; one with some of its missions, ``ID?without=red_key`` (``restricted``); or a mixture:
+    ``ID+ID`` or, by weight, ``ID*3+ID*1``.
 
     An id that is unknown or only Gymnasium's is a ``UserError``; ``otherwise``: the advice for the latter.
     """
@@ -76,7 +78,11 @@ def ids() -> tuple[str, ...]:
 
 def is_native(id: str) -> bool:
     """Whether ``id`` is a level of ours, or a mixture (of which nothing else can be a part)."""
-    return id in LEVELS or "+" in id or "*" in id
+    return id.partition("?")[0] in LEVELS or _is_mixture(id)
+
+
+def _is_mixture(id: str) -> bool:
+    return "+" in id or "*" in id
 
 
 def tasks(id: str) -> tuple[str, ...]:
@@ -114,7 +120,8 @@ def describe_failure(error: BaseException) -> str:
 
 @cache
 def _make_level(id: str) -> Level:
-    level = LEVELS[id](id)
+    name, option, _ = id.partition("?")
+    level = restrict(LEVELS[name](name), id) if option else LEVELS[name](name)
     if id not in _OURS:
         level.check_accepted()
     return level
