@@ -89,9 +89,74 @@ def test_success_is_measured_with_each_ablation_of_the_modules(monkeypatch):
     rows = [{"seed": seed, "modules/normalized_communication_entropy": e} for e in (0.1, 0.7, 0.8, 0.9)]
     stages = (Stage("MiniGrid-DoorKey-5x5-v0"),)
     found = measures.modules_ablated(Trained(stages, ([tiny_agent()],), (rows,)), LAPTOP)
+    assert numbers(found, "episode length without messages") == {seed: 5.0}
     assert numbers(found, "success without messages") == {seed: 0.5}
     assert numbers(found, "success") == numbers(found, "success with random modules") == {seed: 1.0}
     assert numbers(found, "entropy of communication") == {seed: pytest.approx(0.8)}
+
+
+def test_frames_to_each_threshold():
+    """The first seed reaches 0.9 with its third chunk; the second nothing at all."""
+    found = measures.milestones(trained({1: [0.2, 0.6, 0.92, 0.98], 2: [0.1] * 4}), LAPTOP)
+    reached = {name: numbers(found, f"frames to {name}") for name in ("0.5", "0.9", "0.99")}
+    assert reached == {"0.5": {1: 200, 2: np.inf}, "0.9": {1: 300, 2: np.inf}, "0.99": {1: np.inf, 2: np.inf}}
+
+
+def evaluated(success):
+    """A stand-in for evaluation with these rates by task (and name of the score)."""
+
+    def evaluate(agents, env, scale, suffix, *_):
+        return [measures.Score(a.seed, f"success{suffix}", env, success[env, suffix]) for a in agents]
+
+    return evaluate
+
+
+def test_what_is_lost_on_held_out_compositions(monkeypatch):
+    """Agents that have not learnt the task lose nothing."""
+    agents = ([types.SimpleNamespace(seed=1)],)
+    measure = measures.composition("task", "seen", "held out")
+    for seen, lost in ((0.9, {1: pytest.approx(0.4)}), (0.3, {})):
+        monkeypatch.setattr(measures, "_evaluate", evaluated({("seen", ""): seen, ("held out", ""): 0.5}))
+        assert numbers(measure(trained({1: [1.0]}, agents=agents), LAPTOP), "success lost") == lost
+
+
+def test_transfer_between_stages_by_hand(monkeypatch):
+    """Two tasks, twice. After the stages the first has success .8, .5, .9, .7, the second .3, .6, .4, 1.0; an untrained
+    agent succeeds in .1."""
+    rates = {"task 0": (0.8, 0.5, 0.9, 0.7), "task 1": (0.3, 0.6, 0.4, 1.0)}
+    table = {(env, f" after stage {n + 1}"): rate for env, of_env in rates.items() for n, rate in enumerate(of_env)}
+    monkeypatch.setattr(measures, "_evaluate", evaluated(table))
+    monkeypatch.setattr(measures, "_untrained", lambda config: [None])
+    monkeypatch.setattr(measures, "make", lambda env: env)
+    tenth = Evaluation(np.arange(10) < 1, np.ones(10), np.full(10, 5), np.ones(10))
+    monkeypatch.setattr(measures, "evaluate_jax", lambda *_, **__: tenth)
+    stages = tuple(Stage(f"task {n % 2}") for n in range(4))
+    agents = tuple([types.SimpleNamespace(seed=1, config=None)] for _ in stages)
+    curves = ([0.0, 0.4], [0.0, 0.2], [0.6, 0.8], [0.4, 0.8])
+    metrics = tuple(lines({1: curve}) for curve in curves)
+    found = measures.continual(Trained(stages, agents, metrics), LAPTOP)
+    assert numbers(found, "backward transfer") == {1: pytest.approx(0.7 - 0.9)}
+    assert numbers(found, "forward transfer") == {1: pytest.approx(0.3 - 0.1)}
+    assert numbers(found, "savings") == {1: pytest.approx(((0.7 - 0.2) + (0.6 - 0.1)) / 2)}
+
+
+def test_sets_that_tell_tasks_apart(monkeypatch):
+    """One module per task: log 2 nats, of which half is lost to chance, where an episode is paired with one of its own
+    task; before training one set for both tasks says nothing."""
+
+    def record(agent, env, number, *_, **__):
+        active = np.eye(2, dtype=bool)[int(env[-1])]
+        steps = types.SimpleNamespace(active=np.tile(active, (5, 1)), actions=np.zeros(5))
+        return [steps] * number
+
+    monkeypatch.setattr(measures, "record_episodes", record)
+    monkeypatch.setattr(measures, "carries", lambda saved: False)
+    monkeypatch.setattr(measures, "_untrained", lambda config: [None])
+    monkeypatch.setattr(measures, "replay", lambda agent, env, episodes: [np.ones((5, 2), bool) for _ in episodes])
+    agents = ([types.SimpleNamespace(seed=1, agent=None, config=None)],)
+    found = measures.tasks_told_apart("task 0", "task 1")(trained({1: [1.0]}, agents=agents), LAPTOP)
+    assert 0.3 < numbers(found, measures.TASK_INFORMATION)[1] < np.log(2)
+    assert numbers(found, f"{measures.TASK_INFORMATION}, untrained agent")[1] == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(

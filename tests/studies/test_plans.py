@@ -30,7 +30,11 @@ def test_every_figure_and_table_has_a_study() -> None:
         "transfer",
         "hallway",
         "ladder",
-        "communication",
+        "mechanisms",
+        "hard",
+        "compositions",
+        "multitask",
+        "continual",
         "demo",
     }
 

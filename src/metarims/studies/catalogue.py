@@ -1,11 +1,12 @@
-"""The studies: every figure and table of the paper, two questions that it raises without an experiment, two experiments
-of ours about transfer, and the demonstration."""
+"""The studies: every figure and table of the paper, questions that it raises without an experiment, and the
+demonstration."""
 
 import itertools
 
 from metarims.errors import unknown_name
-from metarims.studies import hypotheses, measures
+from metarims.studies import beyond, hypotheses, measures
 from metarims.studies.experiments import (
+    ABLATED,
     DOORKEY,
     HALLWAYS,
     MEMORY,
@@ -13,7 +14,6 @@ from metarims.studies.experiments import (
     OBSTACLES,
     PUT_NEAR,
     RUNGS,
-    TALKING,
     activities,
     adaptation,
     curriculum,
@@ -344,11 +344,11 @@ _ALL = (
         ("curves", "points"),
     ),
     Study(
-        "communication",
-        "Ablations of modules",
+        "mechanisms",
+        "What each mechanism of trained agents is worth",
         "about section 2.1",
-        "Active modules get information from others by attention; the paper does not measure what this contributes.",
-        lambda scale: each(_AGENTS[:2], TALKING, scale, measures.learning, measures.modules_ablated),
+        "Modules read by attention, compete and communicate; the paper does not measure what each contributes.",
+        lambda scale: each(_AGENTS[:2], ABLATED, scale, measures.learning, measures.modules_ablated),
         (
             *(
                 hypotheses.needs(what, score, agent, *envs)
@@ -357,7 +357,7 @@ _ALL = (
                     ("to choose to whom its modules attend", "success with messages averaged"),
                 )
                 for agent in _AGENTS[:2]
-                for envs in ((), *((env,) for env in TALKING))
+                for envs in ((), *((env,) for env in ABLATED))
             ),
             *(
                 hypotheses.needs(what, score, agent)
@@ -380,6 +380,7 @@ _ALL = (
         ),
         ("curves", "points"),
     ),
+    *beyond.STUDIES,
     Study(
         "demo",
         "Three agents learn one BabyAI task",

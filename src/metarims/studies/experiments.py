@@ -23,7 +23,7 @@ NINE = (
 OBSTACLES, PUT_NEAR = "MiniGrid-Dynamic-Obstacles-6x6-v0", "MiniGrid-PutNear-6x6-N2-v0"
 MEMORY = "MiniGrid-MemoryS13Random-v0"
 HALLWAYS = tuple(f"MiniGrid-MemoryS{size}-v0" for size in (7, 9, 11, 13))
-TALKING = ("BabyAI-GoToLocal-v0", "BabyAI-PickupDist-v0", "MiniGrid-DoorKey-5x5-v0", "MiniGrid-MemoryS7-v0")
+ABLATED = ("BabyAI-GoToLocal-v0", "BabyAI-PickupDist-v0", "MiniGrid-DoorKey-5x5-v0", "MiniGrid-MemoryS7-v0")
 """Tasks on which modules are ablated."""
 CURRICULUM = ("BabyAI-GoToObj-v0", "BabyAI-GoToRedBallGrey-v0", "BabyAI-GoToRedBall-v0", "BabyAI-GoToLocal-v0")
 

@@ -76,30 +76,118 @@ def no_memory(*envs: str) -> Measure:
 
 ENTROPY_OF_COMMUNICATION = "entropy of communication"
 OF_MODULES = {
-    "success without messages": Ablation(messages="off"),
-    "success with messages averaged": Ablation(messages="average"),
-    "success with input attention averaged": Ablation(input_attention="average"),
-    "success with fixed modules": Ablation(router="fixed"),
-    "success with random modules": Ablation(router="random"),
-    "success with all modules": Ablation(router="all"),
+    "without messages": Ablation(messages="off"),
+    "with messages averaged": Ablation(messages="average"),
+    "with input attention averaged": Ablation(input_attention="average"),
+    "with fixed modules": Ablation(router="fixed"),
+    "with random modules": Ablation(router="random"),
+    "with all modules": Ablation(router="all"),
 }
-"""Ablations of modules on the task of training, by the name of their score."""
+"""Ablations of modules on the task of training."""
 LAST_CHUNKS = 3
 """Over which the communication's entropy is averaged."""
 
 
 def modules_ablated(trained: Trained, scale: Scale) -> Found:
-    """Success on the last stage's task as trained and with each ablation of the modules, on the same levels; and the
-    entropy of the communication at the end of training, as a fraction of log N."""
+    """Success, return and episode length on the last stage's task as trained and with each ablation of the modules, on
+    the same levels; and the entropy of the communication at the end of training, as a fraction of log N."""
     env, agents, metric = trained.stages[-1].env, trained.agents[-1], "modules/normalized_communication_entropy"
     rows = _evaluate(agents, env, scale, "")
     for name, ablation in OF_MODULES.items():
-        played = _evaluate(agents, env, scale, "", ablation)
-        rows += [row._replace(name=name) for row in played if row.name == "success"]
+        rows += _evaluate(agents, env, scale, f" {name}", ablation)
     for saved in agents:
         own = [row.get(metric) for row in trained.metrics[-1] if row["seed"] == saved.seed]
         known = [value for value in own if value is not None]
         rows.append(Score(saved.seed, ENTROPY_OF_COMMUNICATION, env, float(np.mean(known[-LAST_CHUNKS:]))))
+    return Found(rows)
+
+
+THRESHOLDS = (0.5, 0.9, 0.99)
+
+
+def milestones(trained: Trained, scale: Scale) -> Found:
+    """Environment steps of the last stage until training success reaches each threshold; inf if never."""
+    return Found(
+        [
+            Score(seed, f"frames to {goal}", trained.stages[-1].env, float(reach_threshold([curve], goal).scores[0, 0]))
+            for goal in THRESHOLDS
+            for seed, curve in whole_curves(trained.metrics[-1], "success").items()
+        ]
+    )
+
+
+def composition(name: str, seen: str, held_out: str) -> Measure:
+    """Success on the missions of training and on those held out of it; for agents that learnt the former, the success
+    that they lose on the latter."""
+
+    @named(f"composition {name}")
+    def measure(trained: Trained, scale: Scale) -> Found:
+        rows = list(transfer(seen, held_out)(trained, scale).rows)
+        success = {(row.seed, row.condition): row.value for row in rows if row.name == "success"}
+        rows += [
+            Score(agent.seed, "success lost", name, success[agent.seed, seen] - success[agent.seed, held_out])
+            for agent in trained.agents[-1]
+            if success[agent.seed, seen] >= scale.learnt
+        ]
+        return Found(rows)
+
+    return measure
+
+
+TASK_INFORMATION = "mutual information of active set and task"
+
+
+def tasks_told_apart(*envs: str) -> Measure:
+    """What the active set says of the task that is played, and the same of the untrained agent at the same steps."""
+
+    @named(f"tasks told apart, {', '.join(envs)}")
+    def measure(trained: Trained, scale: Scale) -> Found:
+        rows, name, number = [], " and ".join(envs), max(4, scale.episodes // len(envs))
+        for saved, untrained in zip(trained.agents[-1], _untrained(trained.agents[-1][0].config), strict=True):
+            active, before, task = [], [], []
+            for index, env in enumerate(envs):
+                carry = carries(saved)
+                episodes = record_episodes(saved.agent, env, number, False, "jax", saved.seed, carry=carry)
+                active += [episode.active for episode in episodes]
+                before += replay(untrained, env, episodes)
+                task += [np.full(len(episode.actions), index) for episode in episodes]
+            rows.append(Score(saved.seed, TASK_INFORMATION, name, information_above_chance(active, task)))
+            rows.append(
+                Score(saved.seed, f"{TASK_INFORMATION}, untrained agent", name, information_above_chance(before, task))
+            )
+        return Found(rows)
+
+    return measure
+
+
+def continual(trained: Trained, scale: Scale) -> Found:
+    """Success on every task after each stage, and means over tasks (Lopez-Paz & Ranzato, 2017): backward transfer, what
+    later stages add to the success after a task's last one; forward transfer, what earlier stages add to the success of
+    the untrained agent; and savings, the area under the curve of a second training less that of the first."""
+    envs = [stage.env for stage in trained.stages]
+    tasks, rows = list(dict.fromkeys(envs)), []
+    for index, agents in enumerate(trained.agents):
+        for task in tasks:
+            rows += _evaluate(agents, task, scale, f" after stage {index + 1}")
+    success = {(row.seed, row.name, row.condition): row.value for row in rows}
+    areas = [
+        {seed: area_under_curve(curve) for seed, curve in whole_curves(rows, "success").items()}
+        for rows in trained.metrics
+    ]
+    for saved, untrained in zip(trained.agents[-1], _untrained(trained.agents[0][0].config), strict=True):
+        seed, found = saved.seed, {"backward transfer": [], "forward transfer": [], "savings": []}
+        for task in tasks:
+            visits = [index for index, env in enumerate(envs) if env == task]
+            if visits[-1] < len(envs) - 1:
+                end, last = (success[seed, f"success after stage {n}", task] for n in (len(envs), visits[-1] + 1))
+                found["backward transfer"].append(end - last)
+            if visits[0]:
+                fresh = evaluate_jax(untrained, make(task), scale.episodes, evaluation_key(seed), greedy=False)
+                before = success[seed, f"success after stage {visits[0]}", task]
+                found["forward transfer"].append(before - float(fresh.success.mean()))
+            if len(visits) > 1 and all(seed in areas[visit] for visit in visits[:2]):
+                found["savings"].append(areas[visits[1]][seed] - areas[visits[0]][seed])
+        rows += [Score(seed, name, "all tasks", float(np.mean(values))) for name, values in found.items() if values]
     return Found(rows)
 
 
@@ -327,6 +415,7 @@ def _evaluate(
         played = evaluate_jax(saved.agent, level, scale.episodes, key, greedy=False, ablation=ablation, carry=carry)
         rows.append(Score(saved.seed, f"success{suffix}", env, float(played.success.mean())))
         rows.append(Score(saved.seed, f"return{suffix}", env, float(played.returns.mean())))
+        rows.append(Score(saved.seed, f"episode length{suffix}", env, float(played.lengths.mean())))
     return rows
 
 
