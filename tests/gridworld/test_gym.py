@@ -1,5 +1,7 @@
 """Our environments for Gymnasium, and Gymnasium's behind our interface."""
 
+import copy
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -30,6 +32,7 @@ from metarims.gridworld.missions import BABYAI_VOCABULARY, LONGEST_MISSION
 from metarims.gridworld.symbols import codes_from_symbols
 from metarims.gridworld.tiles import SYMBOLS
 from metarims.gridworld.types import as_actions
+from metarims.runs.compile_clock import CompileClock
 
 pytestmark = pytest.mark.usefixtures("quick_module")
 
@@ -168,7 +171,7 @@ def test_pictures_and_attributes_are_those_of_faramas_environment(id: str) -> No
     for action in (0, 2, 3, 2):
         ours.step(action)
         base, state = ours.unwrapped, ours.unwrapped._state
-        codes = np.asarray(base._observe(state).codes)
+        codes = np.asarray(obs.observe(base.level, state).codes)
         np.testing.assert_array_equal(base.get_frame(tile_size=8, agent_pov=True), obs.render_host(codes))
         np.testing.assert_array_equal(base.gen_obs()["image"], SYMBOLS[codes])
         assert ours.render().shape == (16 * base.height, 16 * base.width, 3)
@@ -203,6 +206,41 @@ def test_make_vec_takes_gymnasiums_arguments() -> None:
     assert GymVectorEnv(ID, 2, max_episode_steps=10**6).vector.max_steps == make(ID).max_steps
     with pytest.raises(UserError):
         GymVectorEnv(ID, 2, max_episode_steps=0)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+@pytest.mark.parametrize(
+    "make_one",
+    [
+        lambda: gymnasium.make("metarims/MiniGrid-Dynamic-Obstacles-5x5-v0", render_mode="rgb_array"),
+        lambda: gymnasium.make_vec(f"metarims/{ID}", 2, max_episode_steps=4),
+    ],
+)
+def test_a_copy_goes_on_as_the_environment_does(make_one, copied) -> None:
+    """Also into other levels, and what happens to one does not happen to the other; nothing is compiled again."""
+    env = make_one()
+    env.reset(seed=2)
+    env.step(env.action_space.sample())
+    env.render()
+    actions = [env.action_space.sample() for _ in range(12)]
+
+    def play(one):
+        seen = []
+        for action in actions:
+            observation, reward, terminated, truncated, _ = one.step(action)
+            seen.append((observation["image"], reward, terminated, truncated))
+            if np.ndim(terminated) == 0 and (terminated or truncated):
+                seen.append(one.reset()[0]["image"])
+        return seen
+
+    other = copied(env)
+    first = play(env)
+    with CompileClock() as clock:
+        again = play(other)
+        make_one().reset(seed=0)
+    for ours, theirs in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert clock.seconds == 0
 
 
 @pytest.mark.process

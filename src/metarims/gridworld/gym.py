@@ -3,7 +3,8 @@
 Importing this module registers the ids. A mission is its tokens, padded with 0 (``level.vocabulary``).
 """
 
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import gymnasium
 import jax
@@ -58,17 +59,18 @@ class GymEnv(gymnasium.Env):
         self._copy: FaramaCopy | None = None
         """Of the present state."""
         self.observation_space, self.action_space = _spaces(self.level, rgb)
-        self._observe = jax.jit(lambda state: obs.observe(self.level, state))
-        self._step = jax.jit(self._step_with_key)
-        self._reset = jax.jit(self.level.reset)
         self._state: EnvState | None = None
         self._window: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What ``copy`` and ``pickle`` keep: all but the window and the copy of the state."""
+        return self.__dict__ | {"_window": None, "_copy": None}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """A new level; ``seed`` begins a new stream of random numbers."""
         check_not_forked()
         super().reset(seed=seed, options=options)
-        self._state, self._copy = self._reset(self._key()), None
+        self._state, self._copy = _programs(self.level).reset(self._key()), None
         self._show()
         return self._observation(), {}
 
@@ -81,7 +83,7 @@ class GymEnv(gymnasium.Env):
         if self._state is None:
             raise UserError("step was called before reset: call reset first.")
         check_not_forked()
-        result = self._step(self._state, jnp.int32(int(number)), self._key())
+        result = _programs(self.level).step(self._state, jnp.int32(int(number)), self._key())
         self._state, self._copy = result.state, None
         self._show()
         ended = bool(result.terminated), bool(result.truncated)
@@ -145,16 +147,12 @@ class GymEnv(gymnasium.Env):
             self._copy = FaramaCopy(self.level, jax.tree.map(np.asarray, self._state))
         return self._copy
 
-    @in_32_bits
-    def _step_with_key(self, state: EnvState, action: Any, key: jax.Array) -> task_rules.StepResult:
-        return task_rules.step(self.level, state, action, jax.random.bits(key, (self.level.num_obstacles,)))
-
     def _key(self) -> jax.Array:
         return jax.random.key(int(self.np_random.integers(2**31)))
 
     def _observation(self) -> dict[str, Any]:
         assert self._state is not None
-        batched = _present(self.level, jax.tree.map(np.asarray, self._observe(self._state)), self.rgb)
+        batched = _present(self.level, jax.tree.map(np.asarray, _programs(self.level).observe(self._state)), self.rgb)
         return {**batched, "direction": int(batched["direction"])}
 
 
@@ -180,12 +178,17 @@ class GymVectorEnv(VectorEnv):
     ):
         self.level, self.num_envs, self.rgb, self.render_mode = make(level), num_envs, rgb, render_mode
         self.tile_size, self.agent_pov, self.highlight = tile_size, agent_pov, highlight
-        self.vector = VecEnv(self.level, num_envs, max_episode_steps=max_episode_steps)
+        self._limit = max_episode_steps
+        self._compiled()  # An impossible batch is refused here.
         self.single_observation_space, self.single_action_space = _spaces(self.level, rgb)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._jit_reset, self._jit_step = jax.jit(self.vector.reset), jax.jit(self.vector.step)
         self._state: VecEnvState | None = None
+
+    @property
+    def vector(self) -> VecEnv:
+        """The same batch as pure functions."""
+        return self._compiled().vector
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None):
         """New levels for all."""
@@ -194,7 +197,7 @@ class GymVectorEnv(VectorEnv):
         check_not_forked()
         super().reset(seed=seed, options=options)
         key = jax.random.key(int(self.np_random.integers(2**31)))
-        self._state, observation = self._jit_reset(key)
+        self._state, observation = self._compiled().reset(key)
         return self._present(observation), {}
 
     def step(self, actions: Any):
@@ -202,7 +205,7 @@ class GymVectorEnv(VectorEnv):
         if self._state is None:
             raise UserError("step was called before reset: call reset first.")
         actions = as_actions(np.asarray(actions), self.num_envs, self.level.num_actions)
-        self._state, step = self._jit_step(self._state, actions)
+        self._state, step = self._compiled().step(self._state, actions)
         terminated, truncated = np.asarray(step.terminated), np.asarray(step.truncated)
         ended, info = terminated | truncated, {}
         if ended.any():
@@ -222,8 +225,40 @@ class GymVectorEnv(VectorEnv):
         look = self.highlight, self.tile_size, self.agent_pov
         return tuple(FaramaCopy(self.level, state).get_frame(*look) for state in alone)
 
+    def _compiled(self) -> "_BatchPrograms":
+        return _batch_programs(self.level, self.num_envs, self._limit)
+
     def _present(self, observation: Observation) -> dict[str, Any]:
         return _present(self.level, jax.tree.map(np.asarray, observation), self.rgb)
+
+
+class _Programs(NamedTuple):
+    """Compiled once for all environments of a level."""
+
+    reset: Any
+    step: Any
+    observe: Any
+
+
+class _BatchPrograms(NamedTuple):
+    vector: VecEnv
+    reset: Any
+    step: Any
+
+
+@cache
+def _programs(level: Level) -> _Programs:
+    @in_32_bits
+    def step(state: EnvState, action: Any, key: jax.Array) -> task_rules.StepResult:
+        return task_rules.step(level, state, action, jax.random.bits(key, (level.num_obstacles,)))
+
+    return _Programs(jax.jit(level.reset), jax.jit(step), jax.jit(lambda state: obs.observe(level, state)))
+
+
+@cache
+def _batch_programs(level: Level, num_envs: int, max_episode_steps: int | None) -> _BatchPrograms:
+    vector = VecEnv(level, num_envs, max_episode_steps=max_episode_steps)
+    return _BatchPrograms(vector, jax.jit(vector.reset), jax.jit(vector.step))
 
 
 def _spaces(level: Level, rgb: bool) -> tuple[Dict, Discrete]:
