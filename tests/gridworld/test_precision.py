@@ -1,4 +1,4 @@
-"""``JAX_ENABLE_X64`` changes no level, no agent and no result."""
+"""``JAX_ENABLE_X64`` changes no level, no agent and no result; nor does strict promotion."""
 
 import os
 import subprocess
@@ -23,10 +23,10 @@ IDS = ("BabyAI-GoToObjS4-v0", "MiniGrid-Dynamic-Obstacles-5x5-v0", "BabyAI-GoToO
 
 
 def both(run):
-    """What ``run`` returns without the switch and with it."""
+    """What ``run`` returns without the switches and with them."""
     found = []
-    for wide in (False, True):
-        with jax.enable_x64(wide):
+    for wide, rank, kind in ((False, "allow", "standard"), (True, "raise", "strict")):
+        with jax.enable_x64(wide), jax.numpy_rank_promotion(rank), jax.numpy_dtype_promotion(kind):
             found.append(jax.tree.map(np.asarray, run()))
     return found
 
@@ -117,10 +117,11 @@ print(open(f"{out}/metrics.jsonl").read())
 @pytest.mark.process
 def test_training_and_evaluation_do_not_depend_on_it(tmp_path) -> None:
     printed = []
-    for wide in ("0", "1"):
+    for wide, rank, kind in (("0", "allow", "standard"), ("1", "raise", "strict")):
         command = [sys.executable, "-W", "error::UserWarning", "-c", SCRIPT, str(tmp_path / wide)]
         path = f"{Path(__file__).parents[2]}:{os.environ.get('PYTHONPATH', '')}"
         env = os.environ | {"JAX_ENABLE_X64": wide, "PYTHONPATH": path}
+        env |= {"JAX_NUMPY_RANK_PROMOTION": rank, "JAX_NUMPY_DTYPE_PROMOTION": kind}
         done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout)

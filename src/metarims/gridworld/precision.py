@@ -1,4 +1,8 @@
-"""Computing in 32 bits, whatever ``JAX_ENABLE_X64`` says: levels, agents and results do not depend on that switch."""
+"""Computing in 32 bits, whatever ``JAX_ENABLE_X64`` says: levels, agents and results do not depend on that switch.
+
+Nor does anything fail where ``JAX_NUMPY_RANK_PROMOTION`` and ``JAX_NUMPY_DTYPE_PROMOTION`` are strict, as some set them
+for their own code.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -10,11 +14,11 @@ AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
 def in_32_bits(function: AnyFunction) -> AnyFunction:
-    """``function`` with JAX's default types of 32 bits while it runs or is traced."""
+    """``function`` with JAX's default types of 32 bits, and its default promotion, while it runs or is traced."""
 
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        with jax.enable_x64(False):
+        with jax.enable_x64(False), jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
             return function(*args, **kwargs)
 
     return run  # pyright: ignore[reportReturnType]
