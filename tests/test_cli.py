@@ -173,6 +173,16 @@ def test_whole_numbers_as_people_write_them(written, seeds, asked, tmp_path):
     assert (asked[0].frames, asked[0].seeds) == (2048, (0, 10))
 
 
+@pytest.mark.parametrize("no", ["False", "false"])
+def test_truth_values_as_sweeps_write_them(no, asked, tmp_path):
+    given = [f"--ppo.normalize_advantages={no}", "--ppo.clip-value=True", f"--core.communication-norm={no}"]
+    succeeds("train", "--agent", "metarims", *given, "--out", tmp_path / "run")
+    assert (asked[0].ppo.clip_value, asked[0].ppo.normalize_advantages) == (True, False)
+    assert asked[0].core.communication_norm is False
+    for wrong in ("--ppo.clip=True", "--ppo.clip-valu=False"):
+        assert metarims("train", wrong, "--out", tmp_path / "run").returncode == 2
+
+
 def test_a_run_can_take_the_settings_of_another(trained_run, asked, tmp_path):
     succeeds("train", "--config-from", trained_run, "--seeds", "7", "--frames", "1024", "--out", tmp_path)
     assert asked == [dataclasses.replace(read_config(trained_run), seeds=(7,), frames=1024)]

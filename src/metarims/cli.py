@@ -119,8 +119,16 @@ def expand_home(argument: str) -> str:
     return re.sub(r"^(--[\w.-]+=)~(?=/|$)", lambda found: found[1] + os.path.expanduser("~"), argument)
 
 
+def _as_switch(argument: str) -> str:
+    """``--ppo.clip-value=True``, as sweeps write it, as ``--ppo.clip-value``; with ``False`` as
+    ``--ppo.no-clip-value``."""
+    found = re.fullmatch(r"(--[\w-]+\.)([\w-]+)=(true|false)", argument, re.IGNORECASE)
+    return f"{found[1]}{'no-' * (found[3].lower() == 'false')}{found[2]}" if found else argument
+
+
 def parse(arguments: list[str]) -> Any:
     """The command that the arguments ask for."""
+    arguments = list(map(_as_switch, arguments))
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         raise unknown_name("command", arguments[0], COMMANDS)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # Flags that set the defaults of the others.
