@@ -171,6 +171,15 @@ def test_a_run_folder_can_be_moved(tmp_path, train, snapshot, whole):
     assert snapshot(tmp_path / "there") == whole
 
 
+def test_a_run_stays_in_its_folder_when_the_current_folder_changes(tmp_path, train, snapshot, whole, monkeypatch):
+    """As where a user's environment or callback changes it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    train("run", callback=Callback(lambda report: os.chdir(tmp_path / "elsewhere")))
+    assert snapshot(tmp_path / "run") == whole
+    assert not any((tmp_path / "elsewhere").iterdir())
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_chunk_saves_and_returns(tmp_path, train, snapshot, whole, number):
     callback = Callback(lambda report: os.kill(os.getpid(), number) if report.chunk == 4 else None)

@@ -40,7 +40,9 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, config: Config):
-        self.path, self.config = Path(path), config
+        self.path, self.config = Path(path).absolute(), config  # What is trained may change the current folder.
+        self._name = path
+        """As messages give it."""
         self.agents, self.checkpoints = self.path / "agents", self.path / "checkpoints"
         self.metrics, self.speed, self.events = (self.path / f"{name}.jsonl" for name in ("metrics", "speed", "events"))
         self._lock: int | None = None
@@ -57,7 +59,7 @@ class RunFolder:
         except OSError as error:
             self._release()
             raise UserError(
-                f"Cannot write to the run folder {self.path}: {describe_error(error)}. Name another with --out."
+                f"Cannot write to the run folder {self._name}: {describe_error(error)}. Name another with --out."
             ) from error
         except BaseException:
             self._release()
@@ -102,7 +104,7 @@ class RunFolder:
             if trained is None:
                 return
             raise UserError(
-                f"{self.path} has no config.json, but {trained.relative_to(self.path)}, which a run would overwrite: "
+                f"{self._name} has no config.json, but {trained.relative_to(self.path)}, which a run would overwrite: "
                 "name another folder with --out."
             )
         saved, version = read_settings(self.path)
@@ -112,7 +114,7 @@ class RunFolder:
             flags = " ".join(_flag(name, _field(saved, name)) for name in names)
             other = f" of metarims {version} (this is {__version__})" if version not in ("", __version__) else ""
             raise UserError(
-                f"{self.path} holds a run{other} with {holds}: name another folder with --out, "
+                f"{self._name} holds a run{other} with {holds}: name another folder with --out, "
                 f"or add {flags} to resume that run."
             )
         if trained is not None:  # ``config.json`` holds the length of the whole run.
@@ -133,7 +135,7 @@ class RunFolder:
             holder = os.read(file, 200).decode(errors="replace").strip() or "another process"
             os.close(file)
             raise UserError(
-                f"{self.path} is being written by {holder}: wait for it to end, or name another folder with --out."
+                f"{self._name} is being written by {holder}: wait for it to end, or name another folder with --out."
             )
         self._lock = file
         with contextlib.suppress(OSError):  # Only for the message above; the disk may be full.

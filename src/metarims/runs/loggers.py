@@ -35,7 +35,7 @@ class Loggers:
         for name in names:
             if name not in LOGGERS:
                 raise unknown_name("logger", name, LOGGERS)
-        self._out = Path(out)
+        self._out = Path(out).absolute()
         self._loggers = {name: LOGGERS[name](self._out) for name in names}
 
     def __enter__(self) -> "Loggers":
