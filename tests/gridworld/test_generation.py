@@ -1,5 +1,6 @@
 """Our levels are distributed as Farama's: chi-square tests over 20,000 levels of each."""
 
+import dataclasses
 from collections import Counter
 from functools import cache
 
@@ -15,7 +16,7 @@ from tests.gridworld.statistics import count, farama_levels, our_levels, p_value
 from tests.gridworld.toys import numbered
 
 from metarims.errors import UserError
-from metarims.gridworld import make, tiles
+from metarims.gridworld import make, task_rules, tiles
 from metarims.gridworld.levels import mazes
 from metarims.gridworld.prng import RandomStream
 from metarims.gridworld.registry import LEVELS
@@ -151,6 +152,18 @@ def test_an_attempt_reads_as_many_random_numbers_as_were_counted(id: str) -> Non
     if level.num_draws:
         with pytest.raises(IndexError):
             jax.eval_shape(level.draw, bits(level.num_draws - 1))
+
+
+def test_a_time_limit_holds_as_long_as_a_state_can_count() -> None:
+    level = make("MiniGrid-Empty-5x5-v0")
+    limited = dataclasses.replace(level, rules=level.rules._replace(max_steps=2**15 - 1))
+    state = limited.reset(jax.random.key(0))
+    for steps, over in ((0, False), (2**15 - 3, False), (2**15 - 2, True)):
+        result = task_rules.step(limited, state._replace(step_count=jnp.int16(steps)), jnp.int32(0))
+        assert bool(result.truncated) == over
+    with pytest.raises(UserError) as error:
+        dataclasses.replace(level, rules=level.rules._replace(max_steps=2**15))
+    assert error.value.field == "max_steps"
 
 
 def test_a_users_level_that_is_never_accepted_is_refused(monkeypatch) -> None:

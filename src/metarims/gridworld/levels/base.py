@@ -22,6 +22,9 @@ from metarims.gridworld.tiles import EMPTY, WALL
 Drawn: TypeAlias = tuple[EnvState, Any]
 """The state in which an episode begins, and whether Farama would keep it rather than draw the whole level anew."""
 
+LONGEST_EPISODE = 2**15 - 1
+"""As far as a state counts its steps."""
+
 ATTEMPTS = 4096
 """Of a user's own level, before it is played."""
 
@@ -48,6 +51,11 @@ class Level:
     """The levels of a mixture."""
     weights: tuple[float, ...] = dataclasses.field(default=(1.0,), kw_only=True)
     """How often each of ``sources`` is drawn."""
+
+    def __post_init__(self):
+        if self.rules.max_steps > LONGEST_EPISODE:
+            limit = f"max_steps is {self.rules.max_steps:,} for {self.id}: it must be {LONGEST_EPISODE:,} or less."
+            raise UserError(limit, field="max_steps", value=self.rules.max_steps)
 
     @property
     def max_steps(self) -> int:
