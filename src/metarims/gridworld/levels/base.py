@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, PRNGKeyArray, UInt32
 
-from metarims.errors import invalid
+from metarims.errors import UserError, invalid
 from metarims.gridworld.missions import BABYAI_VOCABULARY, MAX_WORDS, VOCABULARY, split_words, tokenize
 from metarims.gridworld.physics import ACTIONS
 from metarims.gridworld.precision import in_32_bits
