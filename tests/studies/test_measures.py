@@ -154,7 +154,7 @@ def test_sets_that_tell_tasks_apart(monkeypatch):
     monkeypatch.setattr(measures, "_untrained", lambda config: [None])
     monkeypatch.setattr(measures, "replay", lambda agent, env, episodes: [np.ones((5, 2), bool) for _ in episodes])
     agents = ([types.SimpleNamespace(seed=1, agent=None, config=None)],)
-    found = measures.tasks_told_apart("task 0", "task 1")(trained({1: [1.0]}, agents=agents), LAPTOP)
+    found = measures.task_information("task 0", "task 1")(trained({1: [1.0]}, agents=agents), LAPTOP)
     assert 0.3 < numbers(found, measures.TASK_INFORMATION)[1] < np.log(2)
     assert numbers(found, f"{measures.TASK_INFORMATION}, untrained agent")[1] == pytest.approx(0, abs=1e-6)
 

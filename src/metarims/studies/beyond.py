@@ -96,7 +96,7 @@ def multitask(scale: Scale) -> tuple[Plan, ...]:
     sum of them."""
     many = MANY[: scale.tasks]
     mixture, success = (Stage("+".join(many)),), measures.transfer(*many)
-    informative = success, measures.tasks_told_apart(*many)
+    informative = success, measures.task_information(*many)
     labels = list(COMPARED.items())[: 1 if scale.name == "smoke" else None]
     together = tuple(
         Plan(label, agent, mixture, (success,) if agent == "vanilla" else informative, settings)
@@ -214,8 +214,8 @@ STUDIES = (
         "Attention should stay and modules adapt when the task changes; the paper does not measure it.",
         continual,
         tuple(
-            compare(f"{better} {says} than {worse}", name, better, worse)
-            for name, says in (
+            compare(f"{better} {phrase} than {worse}", name, better, worse)
+            for name, phrase in (
                 ("backward transfer", "retains more"),
                 ("forward transfer", "begins new tasks better"),
                 ("savings", "saves more when a task returns"),

@@ -137,10 +137,10 @@ def composition(name: str, seen: str, held_out: str) -> Measure:
 TASK_INFORMATION = "mutual information of active set and task"
 
 
-def tasks_told_apart(*envs: str) -> Measure:
+def task_information(*envs: str) -> Measure:
     """What the active set says of the task that is played, and the same of the untrained agent at the same steps."""
 
-    @named(f"tasks told apart, {', '.join(envs)}")
+    @named(f"task information, {', '.join(envs)}")
     def measure(trained: Trained, scale: Scale) -> Found:
         rows, name, number = [], " and ".join(envs), max(4, scale.episodes // len(envs))
         for saved, untrained in zip(trained.agents[-1], _untrained(trained.agents[-1][0].config), strict=True):
