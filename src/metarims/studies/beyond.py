@@ -14,7 +14,7 @@ COMPARED: dict[str, tuple[str, dict[str, Any]]] = {
     "vanilla": ("vanilla", {}),
     "vanilla, set": ("vanilla", {"network.input": "set"}),
 }
-"""Agents and settings: with set input for one agent with modules and one without, so that both can be told apart."""
+"""Agents and settings: with set input for one agent with modules and one without, to separate the two effects."""
 
 HARD = (
     "BabyAI-PickupLoc-v0",
