@@ -85,9 +85,9 @@ ALL, RANDOM = RIMSettings(router="all"), RIMSettings(router="random")
         (LSTM, {"input_attention": "average"}, r"input_attention is average, but this agent's core"),
         (LSTM, {"router": "all"}, r"router is all, but this agent's core"),
         (SILENT, {"messages": "average"}, r"messages is average, but this agent's modules do not communicate"),
-        (ALL, {"router": "fixed"}, r"router is fixed, but all modules of this agent are active"),
-        (RIMSettings(num_active=5), {"router": "random"}, r"router is random, but all modules"),
-        (RANDOM, {"router": "random"}, r"router is random, but this agent selects its modules so"),
+        (ALL, {"router": "fixed"}, r"router is 'fixed': all modules of this agent are active"),
+        (RIMSettings(num_active=5), {"router": "random"}, r"router is 'random': all modules"),
+        (RANDOM, {"router": "random"}, r"router is 'random': this agent selects its modules so"),
         (RIMSettings(), {"messages": "loud"}, r"Unknown messages 'loud'"),
     ],
 )

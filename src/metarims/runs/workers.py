@@ -270,7 +270,7 @@ def check_answers(address: str) -> None:
         if os.environ.get("RAY_USE_TLS", "0") != "0":
             return
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, ConnectionError):
             if connection.recv(9)[3:4] == b"\x04":  # Both sides begin with their settings.
                 return
     raise OSError("what listens there is not Ray")
