@@ -26,6 +26,7 @@ SECTIONS = {
     "forgetting": "forgetting",
     "transfer": "what-transfers",
     "hallway": "transfer-that-needs-memory",
+    "ladder": "ladder-from-the-lstm-to-modules",
 }
 """The section of each study that has results."""
 
