@@ -106,7 +106,7 @@ from metarims.runs.folder import load_agents
 from metarims.runs.training import train
 import tests.gridworld.user_tasks
 env, out = "Users-Stages-v0", sys.argv[1]
-train(dataclasses.replace(PRESETS["debug"], env=env, frames=512), out)
+train(dataclasses.replace(PRESETS["debug"], env=env, frames=512), out, progress=False)
 agents = load_agents(out)
 print(evaluate_agents(agents, env, "farama", 20))
 print(record_agents(agents, env, "farama", 2, False))
