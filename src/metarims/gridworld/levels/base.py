@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import jax
@@ -200,5 +200,10 @@ def grid_level(
         *(id, width or size, height or size, TaskRules(max_steps=max_steps, **rules), missions),
         num_actions=num_actions,
         num_obstacles=num_obstacles,
-        draw_grid=lambda stream: draw(stream, size),
+        draw_grid=partial(_draw_sized, draw, size),
     )
+
+
+def _draw_sized(draw: Callable[[RandomStream, int], Drawn], size: int, stream: RandomStream) -> Drawn:
+    """A function of this module, so that levels can be pickled."""
+    return draw(stream, size)
