@@ -6,7 +6,7 @@ an environment with navix (see ``benchmarks/README.md``):
 
     python purejaxrl_gru.py ENV_ID
 """
-# pyright: reportMissingImports=false
+# pyright: reportMissingImports=false, reportAssignmentType=false, reportArgumentType=false
 
 import platform
 import sys

@@ -81,6 +81,11 @@ def is_native(id: str) -> bool:
     return id.partition("?")[0] in LEVELS or _is_mixture(id)
 
 
+def is_ours(id: str) -> bool:
+    """Whether it names one level of the package, not one that a user added."""
+    return id in _OURS
+
+
 def _is_mixture(id: str) -> bool:
     return "+" in id or "*" in id
 

@@ -57,6 +57,17 @@ class Level:
             limit = f"max_steps is {self.rules.max_steps:,} for {self.id}: it must be {LONGEST_EPISODE:,} or less."
             raise UserError(limit, field="max_steps", value=self.rules.max_steps)
 
+    def __reduce__(self) -> Any:
+        """Copies and pickles of our own levels are made by their id: they are equal, so nothing is compiled again."""
+        from metarims.gridworld.registry import is_ours, make
+
+        if not is_ours(self.id):
+            return super().__reduce__()
+        ours = make(self.id)
+        names = [field.name for field in dataclasses.fields(self)]
+        changed = {name: getattr(self, name) for name in names if getattr(self, name) is not getattr(ours, name, None)}
+        return _make_again, (self.id, changed)
+
     @property
     def max_steps(self) -> int:
         """Steps after which an episode is truncated."""
@@ -202,6 +213,12 @@ def grid_level(
         num_obstacles=num_obstacles,
         draw_grid=partial(_draw_sized, draw, size),
     )
+
+
+def _make_again(id: str, changed: dict[str, Any]) -> Level:
+    from metarims.gridworld.registry import make
+
+    return dataclasses.replace(make(id), **changed)
 
 
 def _draw_sized(draw: Callable[[RandomStream, int], Drawn], size: int, stream: RandomStream) -> Drawn:
