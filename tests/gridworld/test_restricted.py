@@ -1,5 +1,7 @@
 """Levels with some of their missions: what is left out is never asked for, and the rest is as before."""
 
+import pickle
+
 import jax
 import numpy as np
 import pytest
@@ -29,6 +31,11 @@ def test_missions_that_are_left_out_are_the_only_ones_of_the_other_half(base: st
     assert all(map(speaks, held_out))
     assert {mission for mission in missions(base) if not speaks(mission)} & set(seen)
     assert make(f"{base}?only=red_key").vocabulary == make(base).vocabulary
+
+
+def test_a_copy_is_equal() -> None:
+    level = make("BabyAI-GoToLocal-v0?only=red_key")
+    assert pickle.loads(pickle.dumps(level)) == level
 
 
 def test_the_other_missions_keep_their_shares() -> None:

@@ -126,7 +126,7 @@ def describe_failure(error: BaseException) -> str:
 @cache
 def _make_level(id: str) -> Level:
     name, option, _ = id.partition("?")
-    level = restrict(LEVELS[name](name), id) if option else LEVELS[name](name)
+    level = restrict(_make_level(name), id) if option else LEVELS[name](name)
     if id not in _OURS:
         level.check_accepted()
     return level
