@@ -3,9 +3,8 @@
 from typing import Any
 
 from metarims.studies import measures
-from metarims.studies.hypotheses import compare
+from metarims.studies.hypotheses import compare, learnt
 from metarims.studies.plans import Hypothesis, Measure, Plan, Scale, Stage, Study
-from metarims.studies.verdicts import Claim
 
 COMPARED: dict[str, tuple[str, dict[str, Any]]] = {
     "metarims": ("metarims", {}),
@@ -191,18 +190,8 @@ STUDIES = (
             compare("metarims succeeds more often on a mixture than vanilla", "success", "metarims", "vanilla"),
             compare("modular succeeds more often on a mixture than vanilla", "success", "modular", "vanilla"),
             compare("active sets say more of the task than random ones", _INFORMATION, "metarims", "random"),
-            Hypothesis(
-                Claim(
-                    "active sets say more of the task than those of the untrained agent at the same steps",
-                    _INFORMATION,
-                    "trained",
-                    ("untrained",),
-                    paired=True,
-                ),
-                {
-                    "trained": ("metarims", _INFORMATION, None),
-                    "untrained": ("metarims", f"{_INFORMATION}, untrained agent", None),
-                },
+            learnt(
+                "active sets say more of the task than those of the untrained agent at the same steps", _INFORMATION
             ),
         ),
         ("points",),

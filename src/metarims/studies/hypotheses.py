@@ -45,6 +45,13 @@ def needs(what: str, score: str, agent: str, *envs: str) -> Hypothesis:
     return Hypothesis(claim, {agent: (agent, "success", conditions), ablated: (agent, score, conditions)})
 
 
+def learnt(statement: str, information: str) -> Hypothesis:
+    """The information of the active sets of ``metarims`` against that of the untrained agents at the same steps."""
+    claim = Claim(statement, information, "trained", ("untrained",), paired=True)
+    untrained = f"{information}, untrained agent"
+    return Hypothesis(claim, {"trained": ("metarims", information, None), "untrained": ("metarims", untrained, None)})
+
+
 INFORMATIVE_SETS = (
     compare(
         "the active set has more mutual information with the tile ahead than a random one",
@@ -52,18 +59,8 @@ INFORMATIVE_SETS = (
         "metarims",
         "random",
     ),
-    Hypothesis(
-        Claim(
-            "the active set has more mutual information than the set of the untrained agent at the same steps",
-            INFORMATION,
-            "trained",
-            ("untrained",),
-            paired=True,
-        ),
-        {
-            "trained": ("metarims", INFORMATION, None),
-            "untrained": ("metarims", f"{INFORMATION}, untrained agent", None),
-        },
+    learnt(
+        "the active set has more mutual information than the set of the untrained agent at the same steps", INFORMATION
     ),
 )
 """Whether the choice of active modules depends on what the agent observes, beyond chance and architecture."""
