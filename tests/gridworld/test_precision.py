@@ -1,4 +1,4 @@
-"""``JAX_ENABLE_X64`` changes no level, no agent and no result; nor does strict promotion."""
+"""``JAX_ENABLE_X64`` changes no level, no agent and no result; nor do strict promotion and another random generator."""
 
 import os
 import subprocess
@@ -24,11 +24,21 @@ IDS = ("BabyAI-GoToObjS4-v0", "MiniGrid-Dynamic-Obstacles-5x5-v0", "BabyAI-GoToO
 
 def both(run):
     """What ``run`` returns without the switches and with them."""
-    found = []
-    for wide, rank, kind in ((False, "allow", "standard"), (True, "raise", "strict")):
-        with jax.enable_x64(wide), jax.numpy_rank_promotion(rank), jax.numpy_dtype_promotion(kind):
-            found.append(jax.tree.map(np.asarray, run()))
-    return found
+    plain = jax.tree.map(np.asarray, run())
+    with (
+        jax.enable_x64(True),
+        jax.numpy_rank_promotion("raise"),
+        jax.numpy_dtype_promotion("strict"),
+        jax.default_prng_impl("rbg"),
+        jax.threefry_partitionable(False),
+    ):
+        return plain, jax.tree.map(np.asarray, run())
+
+
+def random_key(*numbers: int):
+    """One key; or as many as there are numbers."""
+    bits = np.array([(0, number) for number in numbers], np.uint32)
+    return jax.random.wrap_key_data(bits if len(bits) > 1 else bits[0], impl="threefry2x32")
 
 
 def assert_same(plain, wide) -> None:
@@ -52,8 +62,8 @@ def test_worlds_do_not_depend_on_it(id: str) -> None:
         return observation, jax.lax.scan(step, state, jnp.arange(30) % 3)[1]
 
     def run():
-        seeds = jax.random.key(0), jax.random.split(jax.random.key(1), 2), jax.random.split(jax.random.key(2), 4)
-        return jax.jit(play)(seeds[0]), jax.vmap(jax.jit(play))(seeds[1]), jax.jit(jax.vmap(make(id).reset))(seeds[2])
+        resets = jax.jit(jax.vmap(make(id).reset))
+        return jax.jit(play)(random_key(0)), jax.vmap(jax.jit(play))(random_key(1, 2)), resets(random_key(3, 4, 5))
 
     assert_same(*both(run))
 
@@ -77,8 +87,8 @@ def test_agents_do_not_depend_on_it(core) -> None:
 
     def run():
         sizes = {"num_actions": 7, "num_words": len(VOCABULARY)}
-        agent = make_agent(PRESETS["debug"].network, core, **sizes, key=jax.random.key(1))
-        state, rows = agent.initial_state(4, jax.random.key(2)), jnp.arange(4)
+        agent = make_agent(PRESETS["debug"].network, core, **sizes, key=random_key(1))
+        state, rows = agent.initial_state(4, random_key(2)), jnp.arange(4)
         seen = Observation(jnp.asarray(codes), jnp.zeros((6, 4), int), jnp.tile(rows, (6, 1)))
 
         def loss(agent):
@@ -117,11 +127,17 @@ print(open(f"{out}/metrics.jsonl").read())
 @pytest.mark.process
 def test_training_and_evaluation_do_not_depend_on_it(tmp_path) -> None:
     printed = []
-    for wide, rank, kind in (("0", "allow", "standard"), ("1", "raise", "strict")):
-        command = [sys.executable, "-W", "error::UserWarning", "-c", SCRIPT, str(tmp_path / wide)]
+    switches = {
+        "JAX_ENABLE_X64": "1",
+        "JAX_NUMPY_RANK_PROMOTION": "raise",
+        "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+        "JAX_DEFAULT_PRNG_IMPL": "rbg",
+        "JAX_THREEFRY_PARTITIONABLE": "0",
+    }
+    for index, changed in enumerate(({}, switches)):
+        command = [sys.executable, "-W", "error::UserWarning", "-c", SCRIPT, str(tmp_path / str(index))]
         path = f"{Path(__file__).parents[2]}:{os.environ.get('PYTHONPATH', '')}"
-        env = os.environ | {"JAX_ENABLE_X64": wide, "PYTHONPATH": path}
-        env |= {"JAX_NUMPY_RANK_PROMOTION": rank, "JAX_NUMPY_DTYPE_PROMOTION": kind}
+        env = os.environ | {"PYTHONPATH": path} | changed
         done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout)

@@ -70,7 +70,7 @@ class GymEnv(gymnasium.Env):
         """A new level; ``seed`` begins a new stream of random numbers."""
         check_not_forked()
         super().reset(seed=seed, options=options)
-        self._state, self._copy = _programs(self.level).reset(self._key()), None
+        self._state, self._copy = _programs(self.level).reset(_draw_key(self.np_random)), None
         self._show()
         return self._observation(), {}
 
@@ -83,7 +83,7 @@ class GymEnv(gymnasium.Env):
         if self._state is None:
             raise UserError("step was called before reset: call reset first.")
         check_not_forked()
-        result = _programs(self.level).step(self._state, jnp.int32(int(number)), self._key())
+        result = _programs(self.level).step(self._state, jnp.int32(int(number)), _draw_key(self.np_random))
         self._state, self._copy = result.state, None
         self._show()
         ended = bool(result.terminated), bool(result.truncated)
@@ -147,9 +147,6 @@ class GymEnv(gymnasium.Env):
             self._copy = FaramaCopy(self.level, jax.tree.map(np.asarray, self._state))
         return self._copy
 
-    def _key(self) -> jax.Array:
-        return jax.random.key(int(self.np_random.integers(2**31)))
-
     def _observation(self) -> dict[str, Any]:
         assert self._state is not None
         batched = _present(self.level, jax.tree.map(np.asarray, _programs(self.level).observe(self._state)), self.rgb)
@@ -196,8 +193,7 @@ class GymVectorEnv(VectorEnv):
             raise invalid("seed", seed, "one number serves the whole batch")
         check_not_forked()
         super().reset(seed=seed, options=options)
-        key = jax.random.key(int(self.np_random.integers(2**31)))
-        self._state, observation = self._compiled().reset(key)
+        self._state, observation = self._compiled().reset(_draw_key(self.np_random))
         return self._present(observation), {}
 
     def step(self, actions: Any):
@@ -230,6 +226,11 @@ class GymVectorEnv(VectorEnv):
 
     def _present(self, observation: Observation) -> dict[str, Any]:
         return _present(self.level, jax.tree.map(np.asarray, observation), self.rgb)
+
+
+@in_32_bits
+def _draw_key(generator: np.random.Generator) -> jax.Array:
+    return jax.random.key(int(generator.integers(2**31)))
 
 
 class _Programs(NamedTuple):

@@ -11,6 +11,7 @@ from metarims import pretrained
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.gridworld.missions import VOCABULARY
+from metarims.gridworld.precision import in_32_bits
 from metarims.rules import RULES
 from metarims.runs.export import SavedAgent, load_agent, named_arrays, save_agent, shapes_of
 from metarims.runs.files import writing
@@ -57,6 +58,7 @@ def carry_words(agents: Sequence[SavedAgent], words: tuple[str, ...]) -> tuple[l
     return found, f"{note}; {len(fresh)} begin fresh{': ' if fresh else ''}{' '.join(fresh)}."
 
 
+@in_32_bits
 def _with_words(saved: SavedAgent, words: tuple[str, ...]) -> SavedAgent:
     if saved.vocabulary == words:
         return saved
