@@ -20,6 +20,7 @@ from metarims.studies.experiments import (
     each,
     forgetting,
     ladder,
+    mechanisms,
     sparsity,
     transfers,
 )
@@ -37,6 +38,8 @@ def study(name: str) -> Study:
 
 _AGENTS = ("metarims", "modular", "vanilla")
 """The agents that the paper compares throughout."""
+_MODULAR = ("metarims", "modular", "modular, set")
+"""Those whose modules are ablated."""
 _AREA, _RETURN = "area of success", "area of return"
 
 _ALL = (
@@ -348,7 +351,7 @@ _ALL = (
         "What each mechanism of trained agents is worth",
         "about section 2.1",
         "Modules read by attention, compete and communicate; the paper does not measure what each contributes.",
-        lambda scale: each(_AGENTS[:2], ABLATED, scale, measures.learning, measures.modules_ablated),
+        mechanisms,
         (
             *(
                 hypotheses.needs(what, score, agent, *envs)
@@ -360,12 +363,19 @@ _ALL = (
                 for envs in ((), *((env,) for env in ABLATED))
             ),
             *(
+                hypotheses.needs(what, score, "modular, set")
+                for what, score in (
+                    ("messages", "success without messages"),
+                    ("to choose to whom its modules attend", "success with messages averaged"),
+                )
+            ),
+            *(
                 hypotheses.needs(what, score, agent)
                 for what, score in (
                     ("its modules to read differently", "success with input attention averaged"),
                     ("to choose its active modules", "success with random modules"),
                 )
-                for agent in _AGENTS[:2]
+                for agent in _MODULAR
             ),
             *(
                 level(
@@ -375,7 +385,7 @@ _ALL = (
                     0.9,
                     direction="lower",
                 )
-                for agent in _AGENTS[:2]
+                for agent in _MODULAR
             ),
         ),
         ("curves", "points"),

@@ -60,6 +60,15 @@ def each(agents: Sequence[str], tasks: Sequence[str], scale: Scale, *measure: Me
     return tuple(Plan(agent, agent, (Stage(task),), measure) for task in tasks[: scale.tasks] for agent in agents)
 
 
+def mechanisms(scale: Scale) -> tuple[Plan, ...]:
+    """Agents with modules on four tasks; and on the first, modules that attend to the elements of a set."""
+    measure = (measures.learning, measures.modules_ablated)
+    vector = each(("metarims", "modular"), ABLATED, scale, *measure)
+    if scale.name == "smoke":
+        return vector
+    return (*vector, Plan("modular, set", "modular", (Stage(ABLATED[0]),), measure, {"network.input": "set"}))
+
+
 def transfers(scale: Scale) -> tuple[Plan, ...]:
     """Zero-shot transfer from the smallest room to larger ones, and backward from the largest that the scale can
     learn."""
