@@ -27,8 +27,8 @@ class AgentFlags:
     """Which agents play which environment, and how."""
 
     agent: Annotated[str, flag("NAME")] = ""
-    """Play a pretrained agent instead of a run: goto-local, doorkey or dynamic-obstacles. evaluate: also
-    expert, Farama's bot, which plans, alone (BabyAI only, with --env) or beside a run."""
+    """Play a pretrained agent instead of a run: goto-local, doorkey or dynamic-obstacles. evaluate also takes
+    expert (Farama's planning bot for BabyAI, alone with --env or beside a run)."""
     env: Annotated[str | None, flag("ID")] = None
     """Environment id (default: the training environment; of a mixture, each of its environments)."""
     best: Switch = False
@@ -40,7 +40,7 @@ class AgentFlags:
     no_mission: Switch = False
     """Hide the missions, to measure what they contribute."""
     messages: Annotated[Literal["average", "off"] | None, flag("{average,off}", "as trained")] = None
-    """average: each module attends to all modules alike. off: modules get no messages."""
+    """average: communication attention is uniform. off: modules get no messages."""
     input_attention: Annotated[Literal["average"] | None, flag("{average}", "as trained")] = None
     """average: each module reads the input with the mean of all modules' attention weights."""
     router: Annotated[Literal["fixed", "random", "all"] | None, flag("{fixed,random,all}", "as trained")] = None
@@ -176,9 +176,9 @@ class ViewCommand(AgentFlags):
     out: Annotated[Path | None, flag("FILE")] = None
     """Write the page here (default: episodes.html in the run's folder or beside the agent; --agent: runs/NAME.html)."""
     gif: Annotated[Path | None, flag("FILE")] = None
-    """Write the episodes as an animated picture; no page is written then, unless --out names one."""
+    """Write the episodes as an animated GIF instead of a page (both: add --out)."""
     mp4: Annotated[Path | None, flag("FILE")] = None
-    """The same as a film, which needs ffmpeg."""
+    """The same as a video, which needs ffmpeg."""
     tile: int = 32
     """Pixels of a cell in --gif and --mp4."""
     fps: float = 5.0

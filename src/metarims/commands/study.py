@@ -19,7 +19,7 @@ Scale = Literal["smoke", "laptop", "paper"]
 class StudyListCommand:
     """List the studies, or the plans of one study.
 
-    The studies are all figures and tables of the paper, two claims of its text, and two studies of transfer.
+    They cover all figures and tables of the paper, claims of its text, and questions of our own.
     """
 
     name: Annotated[str, tyro.conf.Positional, flag("[STUDY]", "all")] = ""
