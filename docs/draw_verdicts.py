@@ -55,7 +55,10 @@ def table() -> str:
             columns.append(read_results(path).verdicts if path.exists() else [])
         for index, hypothesis in enumerate(STUDIES[name].hypotheses):
             cells = [verdict(column[index]) if column else "" for column in columns]
-            lines.append(" | ".join([f"| {hypothesis.claim.statement}", *cells, f"[{name}](#{SECTIONS[name]}) |"]))
+            claim = hypothesis.claim.statement
+            if name == "ladder":  # Its labels are phrases, such as "and values".
+                claim = re.sub("(.+) learns faster than (.+)", r'"\1" learns faster than "\2"', claim)
+            lines.append(" | ".join([f"| {claim}", *cells, f"[{name}](#{SECTIONS[name]}) |"]))
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-# What people reach for, one after another, in an empty folder (needs: pip install pandas flax):
+# The usual commands, one after another, in an empty folder (needs: pip install pandas flax):
 #
 #     bash -v CHECKOUT/examples/tour.sh
 #
@@ -6,7 +6,7 @@
 set -euo pipefail
 CHECKOUT=$(dirname "$0")/..
 
-# Help; a name that other software has; a place that is none.
+# Help; another library's flag; a URL as folder.
 metarims train --help
 metarims train --lr 3e-4 || echo "exit code $?"
 metarims train --out s3://bucket/run || echo "exit code $?"
@@ -22,7 +22,7 @@ metarims report runs/ours runs/lstm --backend jax --episodes 20
 metarims plot runs/ours runs/lstm --list | head -5
 metarims plot runs/ours runs/lstm --metric fast/entropy --out entropy.svg
 
-# Show: a page, a picture, a film.
+# View: a page, a GIF, a video.
 metarims view runs/ours runs/lstm --episodes 2 --out both.html --gif both.gif --tile 16 --fps 8
 if command -v ffmpeg > /dev/null; then metarims view --agent doorkey --episodes 1 --mp4 doorkey.mp4; fi
 
