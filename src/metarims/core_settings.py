@@ -55,6 +55,9 @@ class RIMSettings(CoreSettings):
     input_gate: Literal["null_slot", "modules", "none"] = "null_slot"
     """How strongly a module reads: by its attention to the input rather than to a null slot, by a softmax of the
     modules' scores, or fully (scores then only select the active modules)."""
+    input_temperature: float = 0.0
+    """Of a vector: scores are the cosine of query and key, divided by this; at 0.5 every module reads at least an
+    eighth of the input. 0: scaled products; the null slot then takes most modules for good."""
     communication_heads: int = 4
     """Heads of the communication attention (0: no communication)."""
     communication_dim: int = 32
@@ -64,7 +67,8 @@ class RIMSettings(CoreSettings):
     router: RouterKind = "attention"
     """Active modules: those that attend most to the input, a random set, always the same set, or all."""
     key_init_scale: float = 0.01
-    """Initial scale of the input attention's keys; with a small one all modules first attend about one half."""
+    """Initial scale of the input attention's keys (not with an input_temperature); with a small one all modules first
+    attend about one half."""
     message_init_scale: float = 0.1
     """Initial scale of the messages."""
     communication_norm: bool = True
@@ -78,7 +82,8 @@ class RIMSettings(CoreSettings):
     def check(self) -> None:
         sizes = ("num_modules", "num_active", "module_dim", "input_heads", "key_dim", "communication_dim")
         require_positive("core", self, (*sizes, "communication_temperature"))
-        require_not_negative("core", self, ("value_dim", "communication_heads", "key_init_scale", "message_init_scale"))
+        names = ("value_dim", "communication_heads", "key_init_scale", "message_init_scale", "input_temperature")
+        require_not_negative("core", self, names)
         if self.num_active > self.num_modules:
             remedy = f"at most all {self.num_modules} modules (core.num_modules) can be active"
             raise invalid("core.num_active", self.num_active, remedy)
@@ -95,7 +100,9 @@ class RIMSettings(CoreSettings):
         return unused
 
     def unused_with(self, input: str) -> tuple[str, ...]:
-        return ("key_init_scale",) if input == "set" else ()
+        if input == "set":
+            return ("key_init_scale", "input_temperature")
+        return ("key_init_scale",) if self.input_temperature else ()
 
 
 @dataclass(frozen=True)

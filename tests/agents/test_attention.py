@@ -57,10 +57,8 @@ def test_no_gradient_flows_through_the_choice():
 @pytest.mark.parametrize("num_heads", [1, 2])
 def test_input_attention_is_a_softmax_over_the_input_and_the_null_slot(num_heads):
     """Null slot: key 0, so its score is 0 whatever the query."""
-    attention = jax.eval_shape(
-        lambda key: InputAttention(6, RIMSettings(3, 2, 4, input_heads=num_heads, key_dim=5, value_dim=2), key=key),
-        jax.random.key(0),
-    )
+    settings = RIMSettings(3, 2, 4, input_heads=num_heads, key_dim=5, value_dim=2)
+    attention = InputAttention(6, settings, key=jax.random.key(0))
     queries, keys = 3 * normal(3, 7, num_heads * 5), 3 * normal(7, num_heads * 5)
     found = np.asarray(jax.nn.sigmoid(attention.score(queries, keys)))
     assert found.shape == (3, 7, num_heads)
@@ -69,6 +67,22 @@ def test_input_attention_is_a_softmax_over_the_input_and_the_null_slot(num_heads
         score = float(np.dot(np.float64(queries[module, env, part]), np.float64(keys[env, part]))) / np.sqrt(5)
         exponentials = np.exp([score, 0.0])
         assert found[module, env, head] == pytest.approx(exponentials[0] / exponentials.sum(), abs=1e-6)
+
+
+@pytest.mark.parametrize("num_heads", [1, 2])
+def test_with_a_temperature_no_input_shuts_a_module_off(num_heads):
+    """Scores are cosines over the temperature: however large queries and inputs, an eighth of the input is read, and
+    the gradient that opens a module again does not vanish."""
+    settings = RIMSettings(3, 2, 4, input_heads=num_heads, key_dim=5, value_dim=2, input_temperature=0.5)
+    attention = InputAttention(6, settings, key=jax.random.key(0))
+    queries, x = 1e3 * normal(3, 40, num_heads * 5), 1e3 * normal(40, 6)
+    scores = attention.score(queries, attention.project_keys(x))
+    assert 1.5 < jnp.abs(scores).max() <= 2 + 1e-5
+    assert 0.119 < jax.nn.sigmoid(scores).min() < 0.2
+    np.testing.assert_allclose(scores, attention.score(queries / 1e3, attention.project_keys(x / 1e3)), atol=1e-4)
+    closed = jnp.argmin(scores[0, :, 0])
+    gradient = jax.grad(lambda q: attention.score(q, attention.project_keys(x))[0, closed, 0])(queries / 1e3)
+    assert jnp.abs(gradient[0, closed]).max() > 1e-3
 
 
 @pytest.mark.parametrize("num_heads", [1, 3])

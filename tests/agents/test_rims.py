@@ -20,6 +20,7 @@ INPUT, WIDTH, ENVS, STEPS = 6, 4, 3, 7
 VARIANTS = {
     "lstm": {},
     "plain products": {"communication_norm": False},
+    "two heads, cosines": {"input_heads": 2, "input_temperature": 0.5},
     "gru, two heads, gated": {"cell": "gru", "input_heads": 2, "communication_gate": True},
     "two heads, silent": {"input_heads": 2, "communication_heads": 0},
     "one module": {"num_modules": 1, "num_active": 1},
@@ -61,7 +62,11 @@ def read_input(core, m, x, h):
     heads = attend.num_heads
     width, read, shares = len(query) // heads, [], []
     for q, k, v in zip(np.split(query, heads), np.split(key, heads), np.split(value, heads), strict=True):
-        score = np.array([q @ k / np.sqrt(width), 0.0])
+        if attend.temperature:
+            lengths = np.sqrt(q @ q + 1e-6) * np.sqrt(k @ k + 1e-6)
+            score = np.array([q @ k / lengths / attend.temperature, 0.0])
+        else:
+            score = np.array([q @ k / np.sqrt(width), 0.0])
         share = np.exp(score) / np.exp(score).sum()
         read.append(share[0] * v + share[1] * np.zeros_like(v))
         shares.append(share[0])

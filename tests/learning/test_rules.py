@@ -346,6 +346,7 @@ def test_settings_that_the_core_does_not_use_are_known():
         ("dense", RIMSettings(), {"core.router", "core.num_active"}),
         ("modular", RIMSettings(router="all"), {"core.num_active"}),
         ("modular", RIMSettings(router="random"), set()),
+        ("modular", RIMSettings(input_temperature=0.5), {"core.key_init_scale"}),
         ("modular", RIMSettings(communication_norm=False), {"core.communication_temperature"}),
     ):
         found = unused_settings(Config(agent, core=core))

@@ -14,15 +14,19 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from metarims.agents.elements import ElementInputs, ElementSizes, ElementTable
-from metarims.agents.fast_gradients import multiply, with_fast_gradient
+from metarims.agents.fast_gradients import multiply, project, with_fast_gradient
 from metarims.agents.layers import init_fan_in
 from metarims.core_settings import RIMSettings
+
+_SMALL = 1e-6
+"""Added to the squares of lengths: keeps the gradient of a direction finite at zero."""
 
 
 class InputAttention(eqx.Module):
     """Each module queries the input and a null slot (key 0, value 0).
 
-    a_m = softmax([q_m . k / sqrt(d), 0]), whose first entry is sigmoid(q_m . k / sqrt(d)) (paper, section 2.1).
+    a_m = softmax([q_m . k / sqrt(d), 0]), whose first entry is sigmoid(q_m . k / sqrt(d)) (paper, section 2.1). With a
+    temperature T the score is cos(q_m, k) / T instead: bounded, so that no module is shut off for good.
     """
 
     query: Float[Array, "M H hk"]
@@ -32,23 +36,37 @@ class InputAttention(eqx.Module):
     key: Float[Array, "D hk"]
     value: Float[Array, "D hv"] | None
     num_heads: int = eqx.field(static=True)
+    temperature: float = eqx.field(static=True)
+    """0: scaled products."""
 
     def __init__(self, input_dim: int, settings: RIMSettings, *, key: PRNGKeyArray):
         num_modules, num_heads, key_dim = settings.num_modules, settings.input_heads, settings.key_dim
         key_q, key_b, key_k, key_v = jax.random.split(key, 4)
         self.query = init_fan_in(key_q, (num_modules, settings.module_dim, num_heads * key_dim))
         self.query_bias = jax.random.normal(key_b, (num_modules, num_heads * key_dim))
-        self.key = init_fan_in(key_k, (input_dim, num_heads * key_dim), settings.key_init_scale)
-        value_dim = settings.value_dim
+        self.temperature, value_dim = settings.input_temperature, settings.value_dim
+        scale = 1.0 if self.temperature else settings.key_init_scale
+        self.key = init_fan_in(key_k, (input_dim, num_heads * key_dim), scale)
         self.value = init_fan_in(key_v, (input_dim, num_heads * value_dim)) if value_dim else None
         self.num_heads = num_heads
+
+    def project_keys(self, x: Float[Array, "*B D"]) -> Float[Array, "*B hk"]:
+        """The input's keys of all heads, ready for ``score``."""
+        keys = project(x, self.key)
+        return self._directions(keys).reshape(keys.shape) if self.temperature else keys
 
     def score(self, queries: Float[Array, "M B hk"], keys: Float[Array, "B hk"]) -> Float[Array, "M B heads"]:
         """Score of the input for each module, per head; its sigmoid is the attention weight of the input, and the
         rest of one is that of the null slot."""
-        queries = queries.reshape(*queries.shape[:-1], self.num_heads, -1)
         keys = keys.reshape(*keys.shape[:-1], self.num_heads, -1)
+        if self.temperature:
+            return jnp.einsum("mbhd,bhd->mbh", self._directions(queries), keys) / self.temperature
+        queries = queries.reshape(*queries.shape[:-1], self.num_heads, -1)
         return jnp.einsum("mbhd,bhd->mbh", queries, keys) * keys.shape[-1] ** -0.5
+
+    def _directions(self, x: Float[Array, "*B hk"]) -> Float[Array, "*B heads k"]:
+        x = x.reshape(*x.shape[:-1], self.num_heads, -1)
+        return x * jax.lax.rsqrt((x * x).sum(-1, keepdims=True) + _SMALL)
 
 
 class ElementAttention(eqx.Module):
@@ -150,10 +168,6 @@ def match(
     number, and training takes a tenth longer.
     """
     return jnp.einsum("mbhd,nbhd->bhmn", query, key), (query, key)
-
-
-_SMALL = 1e-6
-"""Added to the squares of lengths: keeps the gradient of ``normalize`` finite at zero."""
 
 
 def _normalize_backward(residuals, gradient):

@@ -154,7 +154,7 @@ class RIMCore(eqx.Module):
             project(value, weight).reshape(*x.shape[:-1], self.num_modules, -1)
             for value, weight in zip(values, weights, strict=True)
         ]
-        return RIMInputs(project(x, attention.key), jnp.stack(gates, axis=-2))
+        return RIMInputs(attention.project_keys(x), jnp.stack(gates, axis=-2))
 
     def step(self, inputs: Any, state: RIMState) -> tuple[RIMState, tuple[Float[Array, "B O"], ModuleMetrics]]:
         hidden, cell = jnp.swapaxes(state.hidden, 0, 1), jnp.swapaxes(state.cell, 0, 1)
