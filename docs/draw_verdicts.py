@@ -27,6 +27,7 @@ SECTIONS = {
     "transfer": "what-transfers",
     "hallway": "transfer-that-needs-memory",
     "ladder": "ladder-from-the-lstm-to-modules",
+    "mechanisms": "mechanisms-what-each-is-worth",
 }
 """The section of each study that has results."""
 
@@ -56,6 +57,8 @@ def table() -> str:
         for index, hypothesis in enumerate(STUDIES[name].hypotheses):
             cells = [verdict(column[index]) if column else "" for column in columns]
             claim = hypothesis.claim.statement
+            if name == "mechanisms" and " on " in claim:  # Single tasks are in a table of their own.
+                continue
             if name == "ladder":  # Its labels are phrases, such as "and values".
                 claim = re.sub("(.+) learns faster than (.+)", r'"\1" learns faster than "\2"', claim)
             lines.append(" | ".join([f"| {claim}", *cells, f"[{name}](#{SECTIONS[name]}) |"]))
