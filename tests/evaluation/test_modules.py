@@ -1,5 +1,7 @@
 """What is said of modules, on made-up episodes where the answer is known, and where the junction of a hallway is."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -113,3 +115,22 @@ def test_the_junction_of_the_memory_task():
     ((step,),) = [np.flatnonzero(modules.is_at_junction(walk(grid, path)))]
     assert path[step][1] == middle
     assert grid[path[step][0] + 1, middle] == WALL
+
+
+def test_attention_to_the_object_that_the_mission_names():
+    """Module 1 attends to the red key that is asked for, module 2 to a red ball and module 3, inactive, to the key."""
+    view = np.full((4, 7, 7), EMPTY, np.uint8)
+    view[:2, 1, 2], view[:3, 5, 6] = 5, 11  # A red key, in view at first; a red ball for one step more.
+    attention = np.zeros((3, 3, 50), np.float32)
+    attention[:, [0, 2], 7 * 1 + 2], attention[:, 1, 7 * 5 + 6], attention[..., 49] = 0.6, 0.2, 0.4
+    active = np.tile(np.array([True, True, False]), (3, 1))
+
+    def measure(mission="go to a red key", attention: Any = attention):
+        known: Any = {"mission": mission, "view": view, "active": active, "element_attention": attention}
+        return modules.attention_to_target(EpisodeRecord(*map(known.get, EpisodeRecord._fields)))
+
+    found, even = measure()
+    np.testing.assert_allclose(found, [0.75, 0.75])
+    assert even == [0.5, 0.5]
+    assert measure("get to the green goal square") == ([], [])
+    assert measure(attention=None) == ([], [])

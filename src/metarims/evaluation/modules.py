@@ -12,7 +12,7 @@ from jaxtyping import Bool, Integer
 from metarims.evaluation.episodes import EpisodeRecord
 from metarims.gridworld import make, tokenize
 from metarims.gridworld.precision import in_32_bits
-from metarims.gridworld.tiles import NUM_TILES, WALL
+from metarims.gridworld.tiles import COLORS, DOOR, KEY, KINDS, NUM_TILES, WALL
 from metarims.gridworld.types import VIEW, Observation
 from metarims.learning.diagnostics import measure_mutual_information
 
@@ -42,6 +42,24 @@ def information_above_chance(
 
     shifts = range(1, number, max(1, number // EXCHANGES))
     return information(sets) - float(np.mean([information(exchanged(shift)) for shift in shifts]))
+
+
+def attention_to_target(episode: EpisodeRecord) -> tuple[list[float], list[float]]:
+    """Of an agent whose input is a set, where the mission ends with the colour and type of an object: the fraction of
+    the active modules' attention to objects (keys, balls and boxes in view) that is on such objects; and the fraction
+    of the objects in view that are such, which is what even attention gives. At every step at which such an object and
+    another one are in view."""
+    *_, color, kind = ["", *episode.mission.split()]
+    if episode.element_attention is None or color not in COLORS or kind not in KINDS:
+        return [], []
+    cells, attention = episode.view[:-1].reshape(-1, VIEW * VIEW), episode.element_attention[..., : VIEW * VIEW]
+    attention = (attention * episode.active[..., None]).sum(1)
+    is_object = (cells >= KEY) & (cells < DOOR)
+    is_target = cells == KEY + len(COLORS) * KINDS.index(kind) + COLORS.index(color)
+    seen = (attention * is_object).sum(1)
+    chosen = is_target.any(1) & (is_object & ~is_target).any(1) & (seen > 0)
+    found, even = (attention * is_target).sum(1)[chosen] / seen[chosen], is_target.sum(1) / is_object.sum(1).clip(1)
+    return found.tolist(), even[chosen].tolist()
 
 
 class MarkerModule(NamedTuple):

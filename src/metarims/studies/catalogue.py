@@ -377,6 +377,7 @@ _ALL = (
                 )
                 for agent in _MODULAR
             ),
+            hypotheses.looks("modular, set"),
             *(
                 level(
                     f"each module of {agent} attends to few others: the entropy is at most .9 of log N",

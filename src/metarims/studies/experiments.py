@@ -66,6 +66,7 @@ def mechanisms(scale: Scale) -> tuple[Plan, ...]:
     vector = each(("metarims", "modular"), ABLATED, scale, *measure)
     if scale.name == "smoke":
         return vector
+    measure += (measures.looking,)
     return (*vector, Plan("modular, set", "modular", (Stage(ABLATED[0]),), measure, {"network.input": "set"}))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from metarims.studies import experiments
-from metarims.studies.measures import INFORMATION
+from metarims.studies.measures import INFORMATION, ON_TARGET, ON_TARGET_EVENLY
 from metarims.studies.plans import Hypothesis
 from metarims.studies.verdicts import Claim
 
@@ -43,6 +43,16 @@ def needs(what: str, score: str, agent: str, *envs: str) -> Hypothesis:
     claim = Claim(f"{agent} needs {what}{where}", "success", agent, (ablated,), paired=True)
     conditions = envs or None
     return Hypothesis(claim, {agent: (agent, "success", conditions), ablated: (agent, score, conditions)})
+
+
+def looks(agent: str) -> Hypothesis:
+    """The attention to objects of an agent whose input is a set, against equal attention to all of them."""
+    statement = f"of the objects in view, the modules of {agent} attend most to the one that the mission names"
+    claim = Claim(statement, ON_TARGET, agent, ("even attention",), paired=True)
+    return Hypothesis(
+        claim,
+        {agent: (agent, ON_TARGET, None), "even attention": (agent, ON_TARGET_EVENLY, None)},
+    )
 
 
 def learnt(statement: str, information: str) -> Hypothesis:

@@ -13,6 +13,7 @@ from metarims.evaluation.ablations import NO_ABLATION, Ablation
 from metarims.evaluation.curves import area_under_curve, reach_threshold, whole_curves
 from metarims.evaluation.evaluate import Evaluation, evaluate_jax, evaluation_key
 from metarims.evaluation.modules import (
+    attention_to_target,
     find_marker_module,
     information_above_chance,
     is_at_junction,
@@ -75,6 +76,7 @@ def no_memory(*envs: str) -> Measure:
 
 
 ENTROPY_OF_COMMUNICATION = "entropy of communication"
+ON_TARGET, ON_TARGET_EVENLY = "attention on the target", "even attention on the target"
 OF_MODULES = {
     "without messages": Ablation(messages="off"),
     "with messages averaged": Ablation(messages="average"),
@@ -99,6 +101,21 @@ def modules_ablated(trained: Trained, scale: Scale) -> Found:
         own = [row.get(metric) for row in trained.metrics[-1] if row["seed"] == saved.seed]
         known = [value for value in own if value is not None]
         rows.append(Score(saved.seed, ENTROPY_OF_COMMUNICATION, env, float(np.mean(known[-LAST_CHUNKS:]))))
+    return Found(rows)
+
+
+def looking(trained: Trained, scale: Scale) -> Found:
+    """Of agents whose input is a set: how much of the active modules' attention to objects is on those that the mission
+    names, and how much it would be if all objects in view had equal attention; the mean over steps."""
+    env, rows = trained.stages[-1].env, []
+    for saved in trained.agents[-1]:
+        episodes = record_episodes(saved.agent, env, scale.episodes, False, "jax", saved.seed, carry=carries(saved))
+        both = [np.concatenate(of_episodes) for of_episodes in zip(*map(attention_to_target, episodes), strict=True)]
+        if len(both[0]):
+            rows += [
+                Score(saved.seed, name, env, float(values.mean()))
+                for name, values in zip((ON_TARGET, ON_TARGET_EVENLY), both, strict=True)
+            ]
     return Found(rows)
 
 
