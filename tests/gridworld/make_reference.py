@@ -42,7 +42,7 @@ def main() -> None:
     with get_context("spawn").Pool(processes) as pool:
         for id, counters in pool.imap_unordered(_count, [id for id in GENERATED if id not in known]):
             for name, counter in counters.items():
-                arrays[f"{id}/{name}"] = np.array(sorted(counter.items()), np.int32).T
+                arrays[f"{id}/{name}"] = np.array(sorted(counter.items()), np.int64).T
             np.savez_compressed(FILE, **arrays)  # pyright: ignore[reportArgumentType]
 
 
