@@ -18,9 +18,6 @@ from metarims.agents.fast_gradients import multiply, project, with_fast_gradient
 from metarims.agents.layers import init_fan_in
 from metarims.core_settings import RIMSettings
 
-_SMALL = 1e-6
-"""Added to the squares of lengths: keeps the gradient of a direction finite at zero."""
-
 
 class InputAttention(eqx.Module):
     """Each module queries the input and a null slot (key 0, value 0).
@@ -53,20 +50,18 @@ class InputAttention(eqx.Module):
     def project_keys(self, x: Float[Array, "*B D"]) -> Float[Array, "*B hk"]:
         """The input's keys of all heads, ready for ``score``."""
         keys = project(x, self.key)
-        return self._directions(keys).reshape(keys.shape) if self.temperature else keys
+        return normalize(self._by_head(keys)).reshape(keys.shape) if self.temperature else keys
 
     def score(self, queries: Float[Array, "M B hk"], keys: Float[Array, "B hk"]) -> Float[Array, "M B heads"]:
         """Score of the input for each module, per head; its sigmoid is the attention weight of the input, and the
         rest of one is that of the null slot."""
-        keys = keys.reshape(*keys.shape[:-1], self.num_heads, -1)
+        queries, keys = self._by_head(queries), self._by_head(keys)
         if self.temperature:
-            return jnp.einsum("mbhd,bhd->mbh", self._directions(queries), keys) / self.temperature
-        queries = queries.reshape(*queries.shape[:-1], self.num_heads, -1)
+            return jnp.einsum("mbhd,bhd->mbh", normalize(queries), keys) / self.temperature
         return jnp.einsum("mbhd,bhd->mbh", queries, keys) * keys.shape[-1] ** -0.5
 
-    def _directions(self, x: Float[Array, "*B hk"]) -> Float[Array, "*B heads k"]:
-        x = x.reshape(*x.shape[:-1], self.num_heads, -1)
-        return x * jax.lax.rsqrt((x * x).sum(-1, keepdims=True) + _SMALL)
+    def _by_head(self, x: Float[Array, "*B hk"]) -> Float[Array, "*B heads k"]:
+        return x.reshape(*x.shape[:-1], self.num_heads, -1)
 
 
 class ElementAttention(eqx.Module):
@@ -168,6 +163,10 @@ def match(
     number, and training takes a tenth longer.
     """
     return jnp.einsum("mbhd,nbhd->bhmn", query, key), (query, key)
+
+
+_SMALL = 1e-6
+"""Added to the squares of lengths: keeps the gradient of ``normalize`` finite at zero."""
 
 
 def _normalize_backward(residuals, gradient):

@@ -63,11 +63,9 @@ def each(agents: Sequence[str], tasks: Sequence[str], scale: Scale, *measure: Me
 def mechanisms(scale: Scale) -> tuple[Plan, ...]:
     """Agents with modules on four tasks; and on the first, modules that attend to the elements of a set."""
     measure = (measures.learning, measures.modules_ablated)
-    vector = each(("metarims", "modular"), ABLATED, scale, *measure)
-    if scale.name == "smoke":
-        return vector
-    measure += (measures.looking,)
-    return (*vector, Plan("modular, set", "modular", (Stage(ABLATED[0]),), measure, {"network.input": "set"}))
+    stages, settings = (Stage(ABLATED[0]),), {"network.input": "set"}
+    looking = Plan("modular, set", "modular", stages, (*measure, measures.looking), settings)
+    return (*each(("metarims", "modular"), ABLATED, scale, *measure), looking)
 
 
 def transfers(scale: Scale) -> tuple[Plan, ...]:
