@@ -3,7 +3,8 @@
     python benchmarks/agreement.py                      # trains what is not trained yet, and measures
     python benchmarks/agreement.py --frames 4096 --episodes 20 --preset debug --runs /tmp/a --scores /tmp/a.json
 
-Each task is an ordinary run in a folder of its own below ``--runs``, so the same command goes on after an interruption.
+Each agent's task is an ordinary run in a folder of its own below ``--runs``, so the same command resumes after an
+interruption.
 Both worlds play new levels under the sampled policy: ours from tile codes, Farama's from its pictures and its mission's
 text. Two Wilson intervals of 95 % that do not overlap would say that the worlds differ.
 """
@@ -31,6 +32,11 @@ TASKS = {
     "BabyAI-PickupDist-v0": 600_000,
     "MiniGrid-Fetch-5x5-N2-v0": 300_000,
     "MiniGrid-Dynamic-Obstacles-6x6-v0": 200_000,
+    "BabyAI-GoTo-v0": 300_000,
+    "BabyAI-Open-v0": 300_000,
+    "BabyAI-UnlockPickup-v0": 300_000,
+    "BabyAI-GoToSeq-v0": 300_000,
+    "BabyAI-BossLevel-v0": 300_000,
 }
 """Environment steps of training, per seed."""
 ENTROPY = {"MiniGrid-Dynamic-Obstacles-6x6-v0": 0.05}
@@ -42,7 +48,7 @@ SCORES = Path(__file__).parent / "scores" / "agreement.json"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="ID")
-    parser.add_argument("--agent", default="metarims")
+    parser.add_argument("--agents", nargs="+", default=["metarims"], metavar="AGENT")
     parser.add_argument("--preset", default="default")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--frames", type=int, help="instead of each task's own")
@@ -51,7 +57,9 @@ def main() -> None:
     parser.add_argument("--scores", type=Path, default=SCORES)
     arguments = parser.parse_args()
     enable_compile_cache()
-    tasks = {task: measure(task, arguments) for task in arguments.tasks}
+    tasks = {
+        task: {agent: measure(task, agent, arguments) for agent in arguments.agents} for task in arguments.tasks
+    }
     scores = {
         "metarims": f"{__version__} ({provenance.commit()})",
         "command": " ".join(["python", "benchmarks/agreement.py", *sys.argv[1:]]),
@@ -65,20 +73,20 @@ def main() -> None:
     print(markdown(tasks))
 
 
-def measure(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train the task's run, or take it up, and play it in both worlds."""
+def measure(task: str, agent: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train an agent on a task, or resume its run, and play it in both worlds."""
     start = preset(arguments.preset)
     config = dataclasses.replace(
         start,
         ppo=dataclasses.replace(start.ppo, entropy_coef=ENTROPY.get(task, start.ppo.entropy_coef)),
-        agent=arguments.agent,
+        agent=agent,
         env=task,
         seeds=tuple(arguments.seeds),
         frames=arguments.frames or TASKS[task],
     )
     folder = arguments.runs / f"{config.agent}-{task}"
     if not train(config, folder).finished:
-        raise SystemExit("Stopped and saved. The same command goes on.")
+        raise SystemExit("Stopped and saved. The same command resumes.")
     agents = load_agents(folder)
     results = {
         place: evaluate_agents(agents, None, place, arguments.episodes, ("sampled",)) for place in ("jax", "farama")
@@ -95,16 +103,17 @@ def measure(task: str, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def markdown(tasks: dict[str, dict[str, Any]]) -> str:
-    """One row per task."""
+def markdown(tasks: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """One row per task and agent."""
     lines = [
-        "| task | trained steps | success in our world | in Farama's | intervals overlap |",
-        "|---|---|---|---|---|",
+        "| task | agent | trained steps | success in our world | in Farama's | intervals overlap |",
+        "|---|---|---|---|---|---|",
     ]
-    for task, found in tasks.items():
-        ours, theirs = found["text"]
-        overlap = "yes" if found["overlap"] else "no"
-        lines.append(f"| `{task}` | {found['env_steps']:,} | {ours} | {theirs} | {overlap} |")
+    for task, agents in tasks.items():
+        for agent, found in agents.items():
+            ours, theirs = found["text"]
+            overlap = "yes" if found["overlap"] else "no"
+            lines.append(f"| `{task}` | `{agent}` | {found['env_steps']:,} | {ours} | {theirs} | {overlap} |")
     return "\n".join(lines)
 
 

@@ -39,6 +39,8 @@ class Settings:
     """Rounds after a warm-up round that does not count."""
     seconds: float = 8.0
     """Training time of one contender in one round; whole updates are always finished."""
+    only: tuple[str, ...] = ()
+    """Contenders beside torch-ac, by name (``vanilla, default``); without this, all."""
     navix_python: Path = HERE.parent / ".peers-venv/bin/python"
     """An interpreter with navix, for the PureJaxRL-style agent; without one it is left out."""
     out: Path = HERE / "scores/training.json"
@@ -97,7 +99,7 @@ def launch(name: str, command: list[str], variables: dict[str, str] | None = Non
     return Contender(name, process, errors)
 
 
-def start(task: str, navix_python: Path) -> Iterator[Contender]:
+def start(task: str, navix_python: Path, only: tuple[str, ...] = ()) -> Iterator[Contender]:
     """All contenders of a task, started one after another, ready to train."""
     commands = {
         PEER: [str(TORCH_PYTHON), "torch_ac_lstm.py", task, "1"],
@@ -112,7 +114,12 @@ def start(task: str, navix_python: Path) -> Iterator[Contender]:
                 name = f"{agent}, {settings}" + ", 2 devices" * (devices == 2)
                 own = ["--settings", settings, "--devices", str(devices)]
                 commands[name] = [sys.executable, "ours.py", task, agent, *own]
+    unknown = sorted(set(only) - commands.keys())
+    if unknown:
+        raise SystemExit(f"--only {', '.join(map(repr, unknown))}: no such contender of {task}; use {list(commands)}")
     for name, command in commands.items():
+        if only and name not in (PEER, *only):
+            continue
         contender = launch(name, command)
         contender.facts = contender.read()
         yield contender
@@ -188,7 +195,7 @@ def main(settings: Settings) -> None:
         machine = describe_machine()
         contenders: list[Contender] = []
         try:
-            contenders.extend(start(task, settings.navix_python))
+            contenders.extend(start(task, settings.navix_python, settings.only))
             run_rounds(contenders, settings, console)
         finally:
             for contender in contenders:
