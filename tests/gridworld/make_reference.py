@@ -43,7 +43,8 @@ def main() -> None:
         for id, counters in pool.imap_unordered(_count, [id for id in GENERATED if id not in known]):
             for name, counter in counters.items():
                 arrays[f"{id}/{name}"] = np.array(sorted(counter.items()), np.int64).T
-            np.savez_compressed(FILE, **arrays)  # pyright: ignore[reportArgumentType]
+            np.savez_compressed(part := FILE.with_suffix(".part.npz"), **arrays)  # pyright: ignore[reportArgumentType]
+            part.replace(FILE)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def _instructions(world: EnvState) -> dict[str, np.ndarray]:
     found = {}
     if world.instruction is not None:
         meant = np.asarray(world.instruction.meant)
-        numbers = [((meant >> bit) & 1).sum((1, 2)) for bit in range(8)]
+        numbers = [((meant >> bit) & 1).sum((1, 2), dtype=int) for bit in range(8)]
         verbs = np.asarray(world.instruction.verbs, int)
         found["verbs"] = verbs @ 6 ** np.arange(4)
         for slot in range(4):
