@@ -105,7 +105,7 @@ def test_metrics_are_finite_and_name_both_loops(pair):
     _, _, _, metrics = pair
     assert all(value.shape == (2,) and np.isfinite(value).all() for value in metrics.values())
     terms = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm", "explained_variance")
-    terms += ("epochs", "learning_rate", "gamma")
+    terms += ("epochs", "learning_rate", "entropy_coef", "gamma")
     expected = {f"{loop}/{term}" for loop in ("fast", "slow") for term in terms}
     owners = {learner.name: learner.groups for learner in pair[0].learners}
     expected |= {f"{loop}/grad_norm/{group}" for loop, groups in owners.items() for group in groups}
@@ -153,6 +153,37 @@ def test_learning_rates_fall_with_the_steps_of_a_seed(small, pair):
         make_trainer(small.config(ppo=dataclasses.replace(ppo, lr_schedule="constant"))).rate(state.num_rollouts[0])
         == 1
     )
+
+
+def test_the_entropy_bonus_falls_with_the_successes(small):
+    """Linearly to a twentieth; an update gets the weight that the successes so far give."""
+    env, ppo = "BabyAI-GoToObj-v0", PPO(num_envs=8, entropy_coef=0.5, entropy_successes=40)
+    trainer = make_trainer(small.config("vanilla", env=env, ppo=ppo, record_every=64))
+    for successes, weight in ((0, 0.5), (10, 0.375), (38, 0.025), (40, 0.025)):
+        assert trainer.entropy_coef(jnp.int32(successes)) == pytest.approx(weight)
+    state, counted = trainer.init(), 0
+    for _ in range(12):
+        state, metrics = trainer.run_chunk(state)
+        counted += round(float(np.nan_to_num(metrics["success"][0] * metrics["episodes"][0])))
+        assert state.num_successes[0] == min(counted, 40)
+        assert metrics["fast/entropy_coef"][0] == pytest.approx(float(trainer.entropy_coef(state.num_successes[0])))
+    assert counted > 0
+    constant = make_trainer(small.config(ppo=dataclasses.replace(ppo, entropy_successes=0)))
+    assert constant.init().num_successes is None
+    assert constant.entropy_coef(None) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("env", "gamma"),
+    [
+        ("BabyAI-GoToObj-v0", 0.001 ** (1 / 64)),
+        ("BabyAI-GoToObj-v0+MiniGrid-FourRoomsS13-v0", 0.001 ** (1 / 100)),
+        ("MiniGrid-MemoryS13-v0", 0.99),
+    ],
+)
+def test_the_discount_follows_the_time_limit(small, env, gamma):
+    """That of the longest task of a mixture; and gamma is the most."""
+    assert {learner.ppo.gamma for learner in make_trainer(small.config(env=env)).learners} == {gamma}
 
 
 def test_steps_that_both_loops_learn_from_count_once(small):

@@ -30,11 +30,10 @@ from metarims.gridworld import make, task_rules
 from metarims.gridworld import observation as obs
 from metarims.gridworld.missions import MissionFormat
 from metarims.gridworld.precision import in_32_bits
-from metarims.gridworld.registry import tasks
+from metarims.gridworld.registry import tasks, time_limit
 from metarims.gridworld.tiles import CODE
 from metarims.gridworld.types import FIRST_EVALUATION_SEED
-from metarims.learning.returns import compute_advantages
-from metarims.learning.trainer import REMAINS
+from metarims.learning.returns import compute_advantages, discount
 from metarims.runs.export import SavedAgent
 
 LEVEL_KEYS = 1
@@ -85,16 +84,15 @@ def record_agents(
             how = {"carry": carries(saved), "ablation": ablation}
             words = mission_format(saved, task, ablation)
             recorded += record_episodes(saved.agent, task, share, greedy, backend, seed, words, **how)
-        episodes += add_advantages(recorded, saved.config.ppo)
+        limits = [time_limit(task) for task in played]
+        longest = None if None in limits else max(limits)  # pyright: ignore[reportArgumentType]
+        episodes += add_advantages(recorded, saved.config.ppo, longest)
     return episodes
 
 
-def add_advantages(episodes: Sequence[EpisodeRecord], ppo: PPO) -> list[EpisodeRecord]:
-    """One agent's episodes with advantages as in training; a discount that depends on the length of its successful
-    episodes (``PPO.discount``) is that of the successful ones among these."""
-    lengths, gamma = [len(episode.actions) for episode in episodes if episode.success], ppo.gamma
-    if ppo.discount == "success_length" and lengths:
-        gamma = min(gamma, REMAINS ** (1 / float(np.mean(lengths))))
+def add_advantages(episodes: Sequence[EpisodeRecord], ppo: PPO, limit: int | None) -> list[EpisodeRecord]:
+    """One agent's episodes with advantages as in training on tasks with this time limit."""
+    gamma = discount(ppo, limit)
     return [episode._replace(advantages=_advantages(episode, ppo, gamma)) for episode in episodes]
 
 

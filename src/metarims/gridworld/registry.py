@@ -71,6 +71,20 @@ def make_envs(id: str, num_envs: int, *, words: tuple[str, ...] = (), **host: An
     return HostVecEnv(id, num_envs, words=words, **host)
 
 
+def time_limit(id: str) -> int | None:
+    """Steps of an id's time limit, of the longest in a mixture; None where there is none, or none is known. The limit
+    of a task whose missions differ in length is the least."""
+    if resolve(id) != "host":
+        return max(level.max_steps for level in make(id).sources)
+    from metarims.gridworld.farama import make_farama, quiet_reset
+    from metarims.gridworld.host_env import time_limit
+
+    with contextlib.closing(make_farama(id)) as env:
+        quiet_reset(env, 0)
+        limit = time_limit(env)
+    return limit if limit > 1 else None
+
+
 def ids() -> tuple[str, ...]:
     """The ids of all our levels."""
     return tuple(LEVELS)

@@ -4,6 +4,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from metarims.config import PPO
+
+REMAINS = 1e-3
+"""What a reward at the time limit counts at the beginning of an episode (``PPO.discount``)."""
+
+
+def discount(ppo: PPO, time_limit: int | None) -> float:
+    """The discount of a task whose episodes last at most ``time_limit`` steps (None: it has no limit)."""
+    if ppo.discount == "constant" or time_limit is None:
+        return ppo.gamma
+    return min(ppo.gamma, REMAINS ** (1 / time_limit))
+
 
 def compute_advantages(
     rewards: Float[Array, "T B"],
@@ -13,7 +25,7 @@ def compute_advantages(
     truncation_values: Float[Array, "T B"],
     bootstrap_value: Float[Array, " B"],
     *,
-    gamma: Float[Array, ""] | float,
+    gamma: float,
     gae_lambda: float,
 ) -> tuple[Float[Array, "T B"], Float[Array, "T B"]]:
     """Generalised advantages (Schulman et al., 2016) and the returns that they imply.

@@ -82,7 +82,7 @@ class Learner:
 
     def skip(self) -> tuple[dict[str, Float[Array, ""]], Fault]:
         """What ``update`` reports where it is skipped: zeros, and no fault."""
-        names = (*self.metric_names, "epochs", "learning_rate", "gamma")
+        names = (*self.metric_names, "epochs", "learning_rate", "entropy_coef", "gamma")
         return {f"{self.name}/{name}": jnp.zeros(()) for name in names}, no_fault()
 
     def init(self, agent: Agent) -> optax.OptState:
@@ -98,18 +98,15 @@ class Learner:
         rollout: Rollout,
         key: PRNGKeyArray,
         rate: Float[Array, ""] | float = 1.0,
-        gamma: Float[Array, ""] | float | None = None,
+        entropy_coef: Float[Array, ""] | float | None = None,
     ) -> tuple[Agent, optax.OptState, tuple[dict[str, Float[Array, ""]], Fault]]:
         """Learn from one rollout, in minibatches, until the policy has moved far enough or the epochs are over.
 
-        ``rate``: the learning rate as a fraction of that at the beginning; ``gamma``: the discount, if it is not the
-        constant of the settings. Metrics are means over the gradient steps,
-        the fault is the first. Each shard gives its part to every minibatch; all take the same step, by the mean of
-        their gradients.
+        ``rate``: the learning rate as a fraction of that at the beginning; ``entropy_coef``: the weight of the entropy
+        bonus, if it is not that of the settings. Metrics are means over the gradient steps, the fault is the first.
+        Each shard gives its part to every minibatch; all take the same step, by the mean of their gradients.
         """
-        spans = precompute(
-            agent, mission_tokens, cut_spans(rollout, self.loop.span, self.ppo, gamma), self.trained_groups
-        )
+        spans = precompute(agent, mission_tokens, cut_spans(rollout, self.loop.span, self.ppo), self.trained_groups)
         moments = measure_moments(spans.value, spans.returns)
         num_spans = spans.is_first.shape[1]
         own: Any
@@ -120,7 +117,7 @@ class Learner:
             batch = select_spans(spans, chosen)
 
             def loss(own):
-                return compute_loss(eqx.combine(own, frozen), mission_tokens, batch, self.ppo, self.axes)
+                return compute_loss(eqx.combine(own, frozen), mission_tokens, batch, self.ppo, self.axes, entropy_coef)
 
             with fast_gradients():
                 (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(own)
@@ -160,7 +157,10 @@ class Learner:
         end = jax.lax.while_loop(continues, run_epoch, start)
         metrics = {f"{self.name}/{name}": value / end.done for name, value in end.metrics.items()}
         metrics[f"{self.name}/epochs"] = end.done.astype(jnp.float32)
-        metrics[f"{self.name}/gamma"] = jnp.float32(self.ppo.gamma if gamma is None else gamma)
+        metrics[f"{self.name}/entropy_coef"] = jnp.float32(
+            self.ppo.entropy_coef if entropy_coef is None else entropy_coef
+        )
+        metrics[f"{self.name}/gamma"] = jnp.float32(self.ppo.gamma)
         metrics[f"{self.name}/learning_rate"] = jnp.float32(self.loop.learning_rate * rate)
         return eqx.combine(end.own, frozen), end.optimizer, (metrics, end.fault)
 
@@ -197,7 +197,7 @@ def make_learners(config: Config, axes: tuple[str, ...] = ()) -> tuple[Learner, 
     return tuple(learners)
 
 
-def cut_spans(rollout: Rollout, span: int, ppo: PPO, gamma: Float[Array, ""] | float | None = None) -> Spans:
+def cut_spans(rollout: Rollout, span: int, ppo: PPO) -> Spans:
     """A rollout as spans contiguous in time: span s of environment b is column s * B + b."""
     advantages, returns = compute_advantages(
         rollout.reward * ppo.reward_scale,
@@ -206,7 +206,7 @@ def cut_spans(rollout: Rollout, span: int, ppo: PPO, gamma: Float[Array, ""] | f
         rollout.truncated,
         rollout.truncation_value,
         rollout.bootstrap_value,
-        gamma=ppo.gamma if gamma is None else gamma,
+        gamma=ppo.gamma,
         gae_lambda=ppo.gae_lambda,
     )
     num_steps, num_kept = rollout.is_first.shape[0], jax.tree.leaves(rollout.core)[0].shape[0]

@@ -5,6 +5,7 @@ iteration of it is Algorithm 1 of the paper. A chunk of iterations is one compil
 however many timescales there are.
 """
 
+import dataclasses
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -15,13 +16,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 
 from metarims.agents.agent import Agent, make_agent
-from metarims.config import Config, core_settings
+from metarims.config import Config, core_settings, loops
 from metarims.errors import invalid
 from metarims.gridworld.precision import in_32_bits
-from metarims.gridworld.registry import make_envs
+from metarims.gridworld.registry import make_envs, time_limit
 from metarims.learning.devices import Layout, is_key, total
 from metarims.learning.diagnostics import summarize_activity
 from metarims.learning.guard import TERMS, Fault, record_fault
+from metarims.learning.returns import discount
 from metarims.learning.rollout import Actor, Episodes, Rollout, collect_rollout, init_actor, sum_over_time
 from metarims.learning.timescales import Learner, append_rollout, last_steps, make_learners
 
@@ -31,11 +33,8 @@ RUN_ONCE = {"xla_backend_optimization_level": 0}
 Learned: TypeAlias = tuple[dict[str, Array], Fault]
 """Results of an update: the means of its losses, and its first fault."""
 
-LATEST_SUCCESSES = 100
-"""How many successful episodes their mean length looks back on (a moving average)."""
-
-REMAINS = 0.1
-"""What a reward at the end of a mean successful episode counts at its beginning (``PPO.discount``)."""
+LEAST_ENTROPY = 0.05
+"""To what fraction the weight of the entropy bonus falls (``PPO.entropy_successes``)."""
 
 RESEEDED = 2**31
 """Numbers from here on, folded into a key, give keys that no split of it gives."""
@@ -52,8 +51,8 @@ class TrainState(NamedTuple):
     key: PRNGKeyArray
     num_rollouts: Int[Array, ""]
     """How many rollouts there were."""
-    success_length: Float[Array, ""] | None
-    """Mean length of the latest successful episodes, where the discount depends on it (``PPO.discount``)."""
+    num_successes: Int[Array, ""] | None
+    """How many episodes succeeded, where the entropy bonus depends on it (``PPO.entropy_successes``)."""
 
 
 _IS_SHARDED: dict[str, Any] = dict.fromkeys(TrainState._fields, False) | {"actor": True, "key": True}
@@ -77,16 +76,17 @@ class Trainer:
     def __init__(self, config: Config, num_devices: int = 1):
         self.config = config
         self.layout = Layout(len(config.seeds), config.ppo.shards, num_devices)
-        self.learners = make_learners(config, self.layout.axes)
         self.envs = make_envs(
             config.env,
             config.ppo.num_envs // config.ppo.shards,
             words=config.words,
             max_words=config.max_words,
             max_missions=config.max_missions,
-            keep=max(learner.loop.rollout for learner in self.learners),
+            keep=max(loop.rollout for _, loop in loops(config)),
             reads=config.network.mission_dim > 0,
         )
+        ppo = dataclasses.replace(config.ppo, gamma=discount(config.ppo, time_limit(config.env)))
+        self.learners = make_learners(dataclasses.replace(config, ppo=ppo), self.layout.axes)
         self.schedule = make_schedule(self.learners, reuse=config.slow_data == "reuse")
         self.frames_per_iteration = len(self.schedule) * self.learners[0].loop.rollout * config.ppo.num_envs
         iterations = math.ceil(config.record_every / self.frames_per_iteration)
@@ -164,10 +164,12 @@ class Trainer:
         steps_per_rollout = self.learners[0].loop.rollout * self.config.ppo.num_envs
         return jax.lax.rsqrt(1 + num_rollouts * (steps_per_rollout / self.config.ppo.lr_decay_steps))
 
-    def gamma(self, success_length: Float[Array, ""] | None) -> Float[Array, ""] | float:
-        """The discount, given the mean length of successful episodes (``PPO.discount``)."""
-        gamma = self.config.ppo.gamma
-        return gamma if success_length is None else jnp.minimum(REMAINS ** (1 / success_length), gamma)
+    def entropy_coef(self, num_successes: Int[Array, ""] | None) -> Float[Array, ""] | float:
+        """The weight of the entropy bonus by now (``PPO.entropy_successes``)."""
+        ppo = self.config.ppo
+        if num_successes is None:
+            return ppo.entropy_coef
+        return ppo.entropy_coef * jnp.maximum(LEAST_ENTROPY, 1 - num_successes / ppo.entropy_successes)
 
     @in_32_bits
     def make_agent(self, key: PRNGKeyArray) -> Agent:
@@ -184,13 +186,14 @@ class Trainer:
         key_agent, key_env, key_run = jax.random.split(key, 3)
         agent = self.make_agent(key_agent)
         optimizers = tuple(learner.init(agent) for learner in self.learners)
-        adapts = self.config.ppo.discount == "success_length"
-        length = jnp.float32(self.envs.max_steps) if adapts else None
+        successes = jnp.int32(0) if self.config.ppo.entropy_successes else None
         if self.config.ppo.shards == 1:
-            return TrainState(agent, optimizers, init_actor(agent, self.envs, key_env), key_run, jnp.int32(0), length)
+            return TrainState(
+                agent, optimizers, init_actor(agent, self.envs, key_env), key_run, jnp.int32(0), successes
+            )
         keys_env, keys_run = (jax.random.split(key, self.config.ppo.shards) for key in (key_env, key_run))
         actors = jax.vmap(lambda key: init_actor(agent, self.envs, key))(keys_env)
-        return TrainState(agent, optimizers, actors, keys_run, jnp.int32(0), length)
+        return TrainState(agent, optimizers, actors, keys_run, jnp.int32(0), successes)
 
     def _place(self, state: TrainState) -> TrainState:
         return self.layout.place(state, SHARDED)
@@ -222,7 +225,7 @@ class Trainer:
         """Act for one rollout, then let the timescales learn whose turn it is; skipped ones report zeros."""
         state, history = carry
         state, rollout, sums = self._act(state)
-        state = self._follow_lengths(state, sums[0])
+        state = self._count_successes(state, sums[0])
         history = append_rollout(history, rollout)
         learned = []
         for index, learner in enumerate(self.learners):
@@ -248,14 +251,12 @@ class Trainer:
         )
         return state._replace(actor=actor, key=key, num_rollouts=state.num_rollouts + 1), rollout, sums
 
-    def _follow_lengths(self, state: TrainState, episodes: Episodes) -> TrainState:
-        """The state with the mean length of successful episodes moved towards that of a rollout's."""
-        if state.success_length is None:
+    def _count_successes(self, state: TrainState, episodes: Episodes) -> TrainState:
+        """The state with a rollout's successes counted, as far as they matter (which no integer overflows)."""
+        if state.num_successes is None:
             return state
-        successes, steps = total((episodes.successes.sum(), episodes.success_length.sum()), self.layout.axes)
-        weight = 1 - (1 - 1 / LATEST_SUCCESSES) ** successes.astype(jnp.float32)
-        mean = steps / jnp.maximum(successes, 1)
-        return state._replace(success_length=state.success_length + weight * (mean - state.success_length))
+        successes = state.num_successes + total(episodes.successes.sum(), self.layout.axes)
+        return state._replace(num_successes=jnp.minimum(successes, self.config.ppo.entropy_successes))
 
     def _learn(self, state: TrainState, index: int, rollout: Rollout) -> tuple[TrainState, Learned]:
         key, key_learn = jax.random.split(state.key)
@@ -267,7 +268,7 @@ class Trainer:
             rollout,
             key_learn,
             self.rate(state.num_rollouts),
-            self.gamma(state.success_length),
+            self.entropy_coef(state.num_successes),
         )
         optimizers = (*state.optimizers[:index], optimizer, *state.optimizers[index + 1 :])
         return state._replace(agent=agent, optimizers=optimizers, key=key), learned
