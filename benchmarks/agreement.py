@@ -57,9 +57,7 @@ def main() -> None:
     parser.add_argument("--scores", type=Path, default=SCORES)
     arguments = parser.parse_args()
     enable_compile_cache()
-    tasks = {
-        task: {agent: measure(task, agent, arguments) for agent in arguments.agents} for task in arguments.tasks
-    }
+    tasks = {task: {agent: measure(task, agent, arguments) for agent in arguments.agents} for task in arguments.tasks}
     scores = {
         "metarims": f"{__version__} ({provenance.commit()})",
         "command": " ".join(["python", "benchmarks/agreement.py", *sys.argv[1:]]),

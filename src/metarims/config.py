@@ -54,7 +54,7 @@ class PPO:
     """Discount (paper: 0.99)."""
     discount: Literal["constant", "time_limit"] = "time_limit"
     """constant: gamma. time_limit: at most gamma, and such that a reward at the task's time limit (the longest of a
-    mixture's) counts a thousandth at the beginning of the episode."""
+    mixture's) counts a ten-thousandth at the beginning of the episode."""
     gae_lambda: float = 0.95
     """GAE's lambda (paper: 0.99)."""
     clip: float = 0.2

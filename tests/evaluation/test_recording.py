@@ -179,12 +179,12 @@ def test_advantages_are_those_of_training(agent, backend):
 
 
 def test_the_discount_of_advantages_follows_the_time_limit(episodes):
-    """A reward at the time limit counts a thousandth at the beginning, but gamma is the most."""
+    """A reward at the time limit counts a ten-thousandth at the beginning, but gamma is the most."""
 
     def advantages(ppo, limit=64):
         return add_advantages(episodes, ppo, limit)[0].advantages
 
-    constant = PPO(discount="constant", gamma=0.001 ** (1 / 64))
+    constant = PPO(discount="constant", gamma=1e-4 ** (1 / 64))
     np.testing.assert_array_equal(advantages(PPO()), advantages(constant))
     low = PPO(gamma=constant.gamma / 2)
     assert not np.allclose(advantages(low), advantages(constant))

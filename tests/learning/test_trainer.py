@@ -176,8 +176,8 @@ def test_the_entropy_bonus_falls_with_the_successes(small):
 @pytest.mark.parametrize(
     ("env", "gamma"),
     [
-        ("BabyAI-GoToObj-v0", 0.001 ** (1 / 64)),
-        ("BabyAI-GoToObj-v0+MiniGrid-FourRoomsS13-v0", 0.001 ** (1 / 100)),
+        ("BabyAI-GoToObj-v0", 1e-4 ** (1 / 64)),
+        ("BabyAI-GoToObj-v0+MiniGrid-FourRoomsS13-v0", 1e-4 ** (1 / 100)),
         ("MiniGrid-MemoryS13-v0", 0.99),
     ],
 )

@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float
 
 from metarims.config import PPO
 
-REMAINS = 1e-3
+REMAINS = 1e-4
 """What a reward at the time limit counts at the beginning of an episode (``PPO.discount``)."""
 
 
