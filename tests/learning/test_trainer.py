@@ -178,7 +178,7 @@ def test_the_entropy_bonus_falls_with_the_successes(small):
     [
         ("BabyAI-GoToObj-v0", 1e-4 ** (1 / 64)),
         ("BabyAI-GoToObj-v0+MiniGrid-FourRoomsS13-v0", 1e-4 ** (1 / 100)),
-        ("MiniGrid-MemoryS13-v0", 0.99),
+        ("MiniGrid-DoorKey-16x16-v0", 0.99),
     ],
 )
 def test_the_discount_follows_the_time_limit(small, env, gamma):
