@@ -52,9 +52,10 @@ class PPO:
     Results depend on the number of groups, not of devices: each draws its own levels and minibatches."""
     gamma: float = 0.99
     """Discount (paper: 0.99)."""
-    discount: Literal["constant", "time_limit"] = "time_limit"
-    """constant: gamma. time_limit: at most gamma, and such that a reward at the task's time limit (the longest of a
-    mixture's) counts a ten-thousandth at the beginning of the episode."""
+    discount: Literal["constant", "success_length"] = "success_length"
+    """constant: gamma. success_length: at most gamma, and such that a reward at the end of a successful episode of the
+    agent's (by their mean length of late) counts a tenth at its beginning, but one at the task's time limit not less
+    than a ten-thousandth: where episodes can fail, a smaller discount would make a quick guess pay."""
     gae_lambda: float = 0.95
     """GAE's lambda (paper: 0.99)."""
     clip: float = 0.2

@@ -81,8 +81,6 @@ def upgrade_config(values: Any) -> Any:
     for section, added in ADDED_TO_SECTIONS.items():
         if isinstance(values.get(section), dict):
             values[section] = added | values[section]
-    if isinstance(values.get("ppo"), dict) and values["ppo"]["discount"] == "success_length":
-        values["ppo"] = values["ppo"] | {"discount": "time_limit"}  # It was a default for three days.
     if isinstance(values.get("ppo"), dict) and "rate_horizon" in values["ppo"]:
         ppo = dict(values["ppo"])
         steps = ppo.pop("rate_horizon")

@@ -178,19 +178,21 @@ def test_advantages_are_those_of_training(agent, backend):
         np.testing.assert_allclose(episode.advantages, expected[::-1], atol=1e-4)
 
 
-def test_the_discount_of_advantages_follows_the_time_limit(episodes):
-    """A reward at the time limit counts a ten-thousandth at the beginning, but gamma is the most."""
+def test_the_discount_of_advantages_follows_the_length_of_successes(episodes):
+    """A reward at the end of a mean successful episode counts a tenth at its beginning, but gamma is the most."""
+    solved = [episode for episode in episodes if episode.success] or [
+        episodes[0]._replace(terminated=True, rewards=np.ones(len(episodes[0].actions)))
+    ]
+    gamma = 0.1 ** (1 / np.mean([len(episode.actions) for episode in solved]))
 
-    def advantages(ppo, limit=64):
-        return add_advantages(episodes, ppo, limit)[0].advantages
+    def advantages(ppo):
+        return add_advantages(solved, ppo, None)[0].advantages
 
-    constant = PPO(discount="constant", gamma=1e-4 ** (1 / 64))
-    np.testing.assert_array_equal(advantages(PPO()), advantages(constant))
-    low = PPO(gamma=constant.gamma / 2)
+    constant = dataclasses.replace(PPO(), discount="constant", gamma=gamma)
+    np.testing.assert_allclose(advantages(PPO(gamma=1.0)), advantages(constant), rtol=1e-5)
+    low = dataclasses.replace(PPO(), gamma=gamma / 2)
     assert not np.allclose(advantages(low), advantages(constant))
-    for discount in ("constant", "time_limit"):
-        np.testing.assert_array_equal(advantages(dataclasses.replace(low, discount=discount)), advantages(low))
-    np.testing.assert_array_equal(advantages(PPO(), limit=None), advantages(PPO(discount="constant")))
+    np.testing.assert_array_equal(advantages(low), advantages(dataclasses.replace(low, discount="constant")))
 
 
 def test_the_attention_of_a_set_agent_to_each_element_is_recorded(backend):

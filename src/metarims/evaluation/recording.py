@@ -91,8 +91,10 @@ def record_agents(
 
 
 def add_advantages(episodes: Sequence[EpisodeRecord], ppo: PPO, limit: int | None) -> list[EpisodeRecord]:
-    """One agent's episodes with advantages as in training on tasks with this time limit."""
-    gamma = discount(ppo, limit)
+    """One agent's episodes with advantages as in training on tasks with this time limit; a discount that depends on the
+    length of its successful episodes (``PPO.discount``) is that of the successful ones among these."""
+    lengths = [len(episode.actions) for episode in episodes if episode.success]
+    gamma = float(discount(ppo, float(np.mean(lengths)) if lengths else None, limit))
     return [episode._replace(advantages=_advantages(episode, ppo, gamma)) for episode in episodes]
 
 

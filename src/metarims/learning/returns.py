@@ -6,15 +6,22 @@ from jaxtyping import Array, Bool, Float
 
 from metarims.config import PPO
 
-REMAINS = 1e-4
-"""What a reward at the time limit counts at the beginning of an episode (``PPO.discount``)."""
+AT_SUCCESS = 0.1
+"""What a reward at the end of a mean successful episode counts at its beginning (``PPO.discount``)."""
+
+AT_LIMIT = 1e-4
+"""What a reward at the time limit counts at the beginning, at least."""
 
 
-def discount(ppo: PPO, time_limit: int | None) -> float:
-    """The discount of a task whose episodes last at most ``time_limit`` steps (None: it has no limit)."""
-    if ppo.discount == "constant" or time_limit is None:
+def discount(
+    ppo: PPO, success_length: Float[Array, ""] | float | None, time_limit: int | None
+) -> Float[Array, ""] | float:
+    """The discount (``PPO.discount``), given the mean length of successful episodes (None: there are none) and the time
+    limit (None: there is none)."""
+    if ppo.discount == "constant" or success_length is None:
         return ppo.gamma
-    return min(ppo.gamma, REMAINS ** (1 / time_limit))
+    least = 0.0 if time_limit is None else AT_LIMIT ** (1 / time_limit)
+    return jnp.clip(AT_SUCCESS ** (1 / success_length), min(least, ppo.gamma), ppo.gamma)
 
 
 def compute_advantages(
@@ -25,7 +32,7 @@ def compute_advantages(
     truncation_values: Float[Array, "T B"],
     bootstrap_value: Float[Array, " B"],
     *,
-    gamma: float,
+    gamma: Float[Array, ""] | float,
     gae_lambda: float,
 ) -> tuple[Float[Array, "T B"], Float[Array, "T B"]]:
     """Generalised advantages (Schulman et al., 2016) and the returns that they imply.

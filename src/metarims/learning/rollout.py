@@ -55,6 +55,8 @@ class Episodes(NamedTuple):
     returns: Float[Array, "*K"]
     successes: Int[Array, "*K"]
     length: Int[Array, "*K"]
+    success_length: Int[Array, "*K"]
+    """Steps of the successful ones."""
 
 
 class _Truncations(NamedTuple):
@@ -193,6 +195,7 @@ def count_episodes(
         returns=jnp.where(ends, returns[:, None], 0).sum(0),
         successes=(success[:, None] & tasks).sum(0),
         length=jnp.where(ends, length[:, None], 0).sum(0),
+        success_length=jnp.where(success[:, None] & tasks, length[:, None], 0).sum(0),
     )
 
 

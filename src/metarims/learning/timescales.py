@@ -98,15 +98,19 @@ class Learner:
         rollout: Rollout,
         key: PRNGKeyArray,
         rate: Float[Array, ""] | float = 1.0,
+        gamma: Float[Array, ""] | float | None = None,
         entropy_coef: Float[Array, ""] | float | None = None,
     ) -> tuple[Agent, optax.OptState, tuple[dict[str, Float[Array, ""]], Fault]]:
         """Learn from one rollout, in minibatches, until the policy has moved far enough or the epochs are over.
 
-        ``rate``: the learning rate as a fraction of that at the beginning; ``entropy_coef``: the weight of the entropy
-        bonus, if it is not that of the settings. Metrics are means over the gradient steps, the fault is the first.
-        Each shard gives its part to every minibatch; all take the same step, by the mean of their gradients.
+        ``rate``: the learning rate as a fraction of that at the beginning; ``gamma`` and ``entropy_coef``: the discount
+        and the weight of the entropy bonus, if they are not those of the settings. Metrics are means over the gradient
+        steps, the fault is the first. Each shard gives its part to every minibatch; all take the same step, by the mean
+        of their gradients.
         """
-        spans = precompute(agent, mission_tokens, cut_spans(rollout, self.loop.span, self.ppo), self.trained_groups)
+        spans = precompute(
+            agent, mission_tokens, cut_spans(rollout, self.loop.span, self.ppo, gamma), self.trained_groups
+        )
         moments = measure_moments(spans.value, spans.returns)
         num_spans = spans.is_first.shape[1]
         own: Any
@@ -160,7 +164,7 @@ class Learner:
         metrics[f"{self.name}/entropy_coef"] = jnp.float32(
             self.ppo.entropy_coef if entropy_coef is None else entropy_coef
         )
-        metrics[f"{self.name}/gamma"] = jnp.float32(self.ppo.gamma)
+        metrics[f"{self.name}/gamma"] = jnp.float32(self.ppo.gamma if gamma is None else gamma)
         metrics[f"{self.name}/learning_rate"] = jnp.float32(self.loop.learning_rate * rate)
         return eqx.combine(end.own, frozen), end.optimizer, (metrics, end.fault)
 
@@ -197,7 +201,7 @@ def make_learners(config: Config, axes: tuple[str, ...] = ()) -> tuple[Learner, 
     return tuple(learners)
 
 
-def cut_spans(rollout: Rollout, span: int, ppo: PPO) -> Spans:
+def cut_spans(rollout: Rollout, span: int, ppo: PPO, gamma: Float[Array, ""] | float | None = None) -> Spans:
     """A rollout as spans contiguous in time: span s of environment b is column s * B + b."""
     advantages, returns = compute_advantages(
         rollout.reward * ppo.reward_scale,
@@ -206,7 +210,7 @@ def cut_spans(rollout: Rollout, span: int, ppo: PPO) -> Spans:
         rollout.truncated,
         rollout.truncation_value,
         rollout.bootstrap_value,
-        gamma=ppo.gamma,
+        gamma=ppo.gamma if gamma is None else gamma,
         gae_lambda=ppo.gae_lambda,
     )
     num_steps, num_kept = rollout.is_first.shape[0], jax.tree.leaves(rollout.core)[0].shape[0]

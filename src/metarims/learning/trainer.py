@@ -5,7 +5,6 @@ iteration of it is Algorithm 1 of the paper. A chunk of iterations is one compil
 however many timescales there are.
 """
 
-import dataclasses
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 
 from metarims.agents.agent import Agent, make_agent
-from metarims.config import Config, core_settings, loops
+from metarims.config import Config, core_settings
 from metarims.errors import invalid
 from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.registry import make_envs, time_limit
@@ -32,6 +31,9 @@ RUN_ONCE = {"xla_backend_optimization_level": 0}
 
 Learned: TypeAlias = tuple[dict[str, Array], Fault]
 """Results of an update: the means of its losses, and its first fault."""
+
+LATEST_SUCCESSES = 100
+"""How many successful episodes their mean length looks back on (a moving average)."""
 
 LEAST_ENTROPY = 0.05
 """To what fraction the weight of the entropy bonus falls (``PPO.entropy_successes``)."""
@@ -51,6 +53,8 @@ class TrainState(NamedTuple):
     key: PRNGKeyArray
     num_rollouts: Int[Array, ""]
     """How many rollouts there were."""
+    success_length: Float[Array, ""] | None
+    """Mean length of the latest successful episodes, where the discount depends on it (``PPO.discount``)."""
     num_successes: Int[Array, ""] | None
     """How many episodes succeeded, where the entropy bonus depends on it (``PPO.entropy_successes``)."""
 
@@ -76,17 +80,17 @@ class Trainer:
     def __init__(self, config: Config, num_devices: int = 1):
         self.config = config
         self.layout = Layout(len(config.seeds), config.ppo.shards, num_devices)
+        self.learners = make_learners(config, self.layout.axes)
         self.envs = make_envs(
             config.env,
             config.ppo.num_envs // config.ppo.shards,
             words=config.words,
             max_words=config.max_words,
             max_missions=config.max_missions,
-            keep=max(loop.rollout for _, loop in loops(config)),
+            keep=max(learner.loop.rollout for learner in self.learners),
             reads=config.network.mission_dim > 0,
         )
-        ppo = dataclasses.replace(config.ppo, gamma=discount(config.ppo, time_limit(config.env)))
-        self.learners = make_learners(dataclasses.replace(config, ppo=ppo), self.layout.axes)
+        self.time_limit = time_limit(config.env)
         self.schedule = make_schedule(self.learners, reuse=config.slow_data == "reuse")
         self.frames_per_iteration = len(self.schedule) * self.learners[0].loop.rollout * config.ppo.num_envs
         iterations = math.ceil(config.record_every / self.frames_per_iteration)
@@ -164,6 +168,10 @@ class Trainer:
         steps_per_rollout = self.learners[0].loop.rollout * self.config.ppo.num_envs
         return jax.lax.rsqrt(1 + num_rollouts * (steps_per_rollout / self.config.ppo.lr_decay_steps))
 
+    def gamma(self, success_length: Float[Array, ""] | None) -> Float[Array, ""] | float:
+        """The discount, given the mean length of successful episodes (``PPO.discount``)."""
+        return discount(self.config.ppo, success_length, self.time_limit)
+
     def entropy_coef(self, num_successes: Int[Array, ""] | None) -> Float[Array, ""] | float:
         """The weight of the entropy bonus by now (``PPO.entropy_successes``)."""
         ppo = self.config.ppo
@@ -186,14 +194,14 @@ class Trainer:
         key_agent, key_env, key_run = jax.random.split(key, 3)
         agent = self.make_agent(key_agent)
         optimizers = tuple(learner.init(agent) for learner in self.learners)
-        successes = jnp.int32(0) if self.config.ppo.entropy_successes else None
+        adapts = self.config.ppo.discount == "success_length"
+        length = jnp.float32(self.time_limit or self.envs.max_steps) if adapts else None
+        counts = length, jnp.int32(0) if self.config.ppo.entropy_successes else None
         if self.config.ppo.shards == 1:
-            return TrainState(
-                agent, optimizers, init_actor(agent, self.envs, key_env), key_run, jnp.int32(0), successes
-            )
+            return TrainState(agent, optimizers, init_actor(agent, self.envs, key_env), key_run, jnp.int32(0), *counts)
         keys_env, keys_run = (jax.random.split(key, self.config.ppo.shards) for key in (key_env, key_run))
         actors = jax.vmap(lambda key: init_actor(agent, self.envs, key))(keys_env)
-        return TrainState(agent, optimizers, actors, keys_run, jnp.int32(0), successes)
+        return TrainState(agent, optimizers, actors, keys_run, jnp.int32(0), *counts)
 
     def _place(self, state: TrainState) -> TrainState:
         return self.layout.place(state, SHARDED)
@@ -225,7 +233,7 @@ class Trainer:
         """Act for one rollout, then let the timescales learn whose turn it is; skipped ones report zeros."""
         state, history = carry
         state, rollout, sums = self._act(state)
-        state = self._count_successes(state, sums[0])
+        state = self._follow_successes(state, sums[0])
         history = append_rollout(history, rollout)
         learned = []
         for index, learner in enumerate(self.learners):
@@ -251,12 +259,18 @@ class Trainer:
         )
         return state._replace(actor=actor, key=key, num_rollouts=state.num_rollouts + 1), rollout, sums
 
-    def _count_successes(self, state: TrainState, episodes: Episodes) -> TrainState:
-        """The state with a rollout's successes counted, as far as they matter (which no integer overflows)."""
-        if state.num_successes is None:
+    def _follow_successes(self, state: TrainState, episodes: Episodes) -> TrainState:
+        """The state with a rollout's successes counted, as far as they matter (which no integer overflows), and the
+        mean length of successful episodes moved towards theirs."""
+        successes, steps = total((episodes.successes.sum(), episodes.success_length.sum()), self.layout.axes)
+        if state.num_successes is not None:
+            counted = jnp.minimum(state.num_successes + successes, self.config.ppo.entropy_successes)
+            state = state._replace(num_successes=counted)
+        if state.success_length is None:
             return state
-        successes = state.num_successes + total(episodes.successes.sum(), self.layout.axes)
-        return state._replace(num_successes=jnp.minimum(successes, self.config.ppo.entropy_successes))
+        weight = 1 - (1 - 1 / LATEST_SUCCESSES) ** successes.astype(jnp.float32)
+        mean = steps / jnp.maximum(successes, 1)
+        return state._replace(success_length=state.success_length + weight * (mean - state.success_length))
 
     def _learn(self, state: TrainState, index: int, rollout: Rollout) -> tuple[TrainState, Learned]:
         key, key_learn = jax.random.split(state.key)
@@ -268,6 +282,7 @@ class Trainer:
             rollout,
             key_learn,
             self.rate(state.num_rollouts),
+            self.gamma(state.success_length),
             self.entropy_coef(state.num_successes),
         )
         optimizers = (*state.optimizers[:index], optimizer, *state.optimizers[index + 1 :])
