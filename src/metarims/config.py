@@ -65,10 +65,7 @@ class PPO:
     value_coef: float = 0.5
     """Weight of the value loss (c1)."""
     entropy_coef: float = 0.004
-    """Weight of the entropy bonus (c2), at first."""
-    entropy_successes: int = 200
-    """Successful episodes over which it falls linearly to a twentieth (0: it stays). A bonus that suits exploration
-    keeps a policy from learning where one action changes the return little."""
+    """Weight of the entropy bonus (c2). Where one action changes the return little, as in FourRooms, less is better."""
     reward_scale: float = 1.0
     """Multiply rewards by this before learning (BabyAI: 20); metrics show unscaled returns."""
     normalize_advantages: bool = False
@@ -242,7 +239,7 @@ def check(config: Config) -> None:
         if not 0 <= getattr(ppo, name) <= 1:
             raise invalid(f"ppo.{name}", getattr(ppo, name), "it must lie between 0 and 1")
     require_not_negative("lr_multipliers", config.lr_multipliers, [f.name for f in dataclasses.fields(LRMultipliers)])
-    require_not_negative("ppo", ppo, ("value_coef", "entropy_coef", "entropy_successes", "target_kl"))
+    require_not_negative("ppo", ppo, ("value_coef", "entropy_coef", "target_kl"))
     require_not_negative("", config, ("max_words", "max_missions"))
     require_not_negative("network", net, ("mission_dim", "head_dim", "mission_init_scale", "feature_rms_limit"))
     _check_words(config.words)

@@ -31,7 +31,6 @@ PRESETS: dict[str, Config] = {
             clip_value=True,
             value_coef=0.5,
             entropy_coef=0.01,
-            entropy_successes=0,
             reward_scale=20.0,
             normalize_advantages=False,
             adam_eps=1e-5,

@@ -49,7 +49,7 @@ CROPPED = "training.actor.env.buffer.bits."
 """Arrays of this name had unused columns at the end."""
 
 
-ADDED_TO_SECTIONS = {"network": {"film_layers": 1}, "ppo": {"discount": "constant", "entropy_successes": 0}}
+ADDED_TO_SECTIONS = {"network": {"film_layers": 1}, "ppo": {"discount": "constant"}}
 """Settings of sections that came later, and what agents without them did."""
 
 

@@ -106,7 +106,7 @@ def test_metrics_are_finite_and_name_both_loops(pair):
     _, _, _, metrics = pair
     assert all(value.shape == (2,) and np.isfinite(value).all() for value in metrics.values())
     terms = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm", "explained_variance")
-    terms += ("epochs", "learning_rate", "entropy_coef", "gamma")
+    terms += ("epochs", "learning_rate", "gamma")
     expected = {f"{loop}/{term}" for loop in ("fast", "slow") for term in terms}
     owners = {learner.name: learner.groups for learner in pair[0].learners}
     expected |= {f"{loop}/grad_norm/{group}" for loop, groups in owners.items() for group in groups}
@@ -154,26 +154,6 @@ def test_learning_rates_fall_with_the_steps_of_a_seed(small, pair):
         make_trainer(small.config(ppo=dataclasses.replace(ppo, lr_schedule="constant"))).rate(state.num_rollouts[0])
         == 1
     )
-
-
-def test_the_entropy_bonus_falls_with_the_successes(small):
-    """Linearly to a twentieth; an update gets the weight that the successes so far give."""
-    env, ppo = "BabyAI-GoToObj-v0", PPO(num_envs=8, entropy_coef=0.5, entropy_successes=40)
-    trainer = make_trainer(small.config("vanilla", env=env, ppo=ppo, record_every=512))
-    for successes, weight in ((0, 0.5), (10, 0.375), (38, 0.025), (40, 0.025)):
-        assert trainer.entropy_coef(jnp.int32(successes)) == pytest.approx(weight)
-    state, counted, last = trainer.init(), 0, 0.5
-    for _ in range(8):
-        state, metrics = trainer.run_chunk(state)
-        counted += round(float(np.nan_to_num(metrics["success"][0] * metrics["episodes"][0])))
-        assert state.num_successes[0] == min(counted, 40)
-        now = float(trainer.entropy_coef(state.num_successes[0]))
-        assert now - 1e-6 <= metrics["fast/entropy_coef"][0] <= last + 1e-6, "a mean over the updates of a chunk"
-        last = now
-    assert counted > 0
-    constant = make_trainer(small.config(ppo=dataclasses.replace(ppo, entropy_successes=0)))
-    assert constant.init().num_successes is None
-    assert constant.entropy_coef(None) == 0.5
 
 
 def test_the_discount_follows_the_successes_within_bounds(small):

@@ -62,17 +62,11 @@ def encode(
 
 
 def compute_loss(
-    agent: Agent,
-    mission_tokens: Int[Array, "num_missions L"],
-    spans: Spans,
-    ppo: PPO,
-    axes: tuple[str, ...] = (),
-    entropy_coef: Float[Array, ""] | float | None = None,
+    agent: Agent, mission_tokens: Int[Array, "num_missions L"], spans: Spans, ppo: PPO, axes: tuple[str, ...] = ()
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """The loss to minimise, -L_clip + c1 L_value - c2 entropy, and its terms by name.
 
-    With ``axes`` (of shards) it is this shard's; the minibatch's is the mean over shards. ``entropy_coef``: c2, if it
-    is not that of the settings.
+    With ``axes`` (of shards) it is this shard's; the minibatch's is the mean over shards.
     """
     core_outputs = spans.core_outputs
     if core_outputs is None:
@@ -86,8 +80,7 @@ def compute_loss(
     policy_loss = compute_policy_loss(ratio, spans.advantage, ppo.clip, normalize=ppo.normalize_advantages, axes=axes)
     value_loss = compute_value_loss(value, spans.value, spans.returns, ppo.clip if ppo.clip_value else None)
     entropy = policy_entropy(logits).mean()
-    entropy_coef = ppo.entropy_coef if entropy_coef is None else entropy_coef
-    loss = policy_loss + ppo.value_coef * value_loss - entropy_coef * entropy
+    loss = policy_loss + ppo.value_coef * value_loss - ppo.entropy_coef * entropy
     approx_kl = (ratio - 1 - jnp.log(ratio)).mean()
     clipped = (jnp.abs(ratio - 1) > ppo.clip).mean(dtype=jnp.float32)
     return loss, dict(zip(LOSS_TERMS, (policy_loss, value_loss, entropy, approx_kl, clipped), strict=True))

@@ -82,7 +82,7 @@ class Learner:
 
     def skip(self) -> tuple[dict[str, Float[Array, ""]], Fault]:
         """What ``update`` reports where it is skipped: zeros, and no fault."""
-        names = (*self.metric_names, "epochs", "learning_rate", "entropy_coef", "gamma")
+        names = (*self.metric_names, "epochs", "learning_rate", "gamma")
         return {f"{self.name}/{name}": jnp.zeros(()) for name in names}, no_fault()
 
     def init(self, agent: Agent) -> optax.OptState:
@@ -99,14 +99,13 @@ class Learner:
         key: PRNGKeyArray,
         rate: Float[Array, ""] | float = 1.0,
         gamma: Float[Array, ""] | float | None = None,
-        entropy_coef: Float[Array, ""] | float | None = None,
     ) -> tuple[Agent, optax.OptState, tuple[dict[str, Float[Array, ""]], Fault]]:
         """Learn from one rollout, in minibatches, until the policy has moved far enough or the epochs are over.
 
-        ``rate``: the learning rate as a fraction of that at the beginning; ``gamma`` and ``entropy_coef``: the discount
-        and the weight of the entropy bonus, if they are not those of the settings. Metrics are means over the gradient
-        steps, the fault is the first. Each shard gives its part to every minibatch; all take the same step, by the mean
-        of their gradients.
+        ``rate``: the learning rate as a fraction of that at the beginning; ``gamma``: the discount, if it is not the
+        constant of the settings. Metrics are means over the gradient steps,
+        the fault is the first. Each shard gives its part to every minibatch; all take the same step, by the mean of
+        their gradients.
         """
         spans = precompute(
             agent, mission_tokens, cut_spans(rollout, self.loop.span, self.ppo, gamma), self.trained_groups
@@ -121,7 +120,7 @@ class Learner:
             batch = select_spans(spans, chosen)
 
             def loss(own):
-                return compute_loss(eqx.combine(own, frozen), mission_tokens, batch, self.ppo, self.axes, entropy_coef)
+                return compute_loss(eqx.combine(own, frozen), mission_tokens, batch, self.ppo, self.axes)
 
             with fast_gradients():
                 (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(own)
@@ -161,9 +160,6 @@ class Learner:
         end = jax.lax.while_loop(continues, run_epoch, start)
         metrics = {f"{self.name}/{name}": value / end.done for name, value in end.metrics.items()}
         metrics[f"{self.name}/epochs"] = end.done.astype(jnp.float32)
-        metrics[f"{self.name}/entropy_coef"] = jnp.float32(
-            self.ppo.entropy_coef if entropy_coef is None else entropy_coef
-        )
         metrics[f"{self.name}/gamma"] = jnp.float32(self.ppo.gamma if gamma is None else gamma)
         metrics[f"{self.name}/learning_rate"] = jnp.float32(self.loop.learning_rate * rate)
         return eqx.combine(end.own, frozen), end.optimizer, (metrics, end.fault)

@@ -35,9 +35,6 @@ Learned: TypeAlias = tuple[dict[str, Array], Fault]
 LATEST_SUCCESSES = 100
 """How many successful episodes their mean length looks back on (a moving average)."""
 
-LEAST_ENTROPY = 0.05
-"""To what fraction the weight of the entropy bonus falls (``PPO.entropy_successes``)."""
-
 RESEEDED = 2**31
 """Numbers from here on, folded into a key, give keys that no split of it gives."""
 
@@ -55,8 +52,6 @@ class TrainState(NamedTuple):
     """How many rollouts there were."""
     success_length: Float[Array, ""] | None
     """Mean length of the latest successful episodes, where the discount depends on it (``PPO.discount``)."""
-    num_successes: Int[Array, ""] | None
-    """How many episodes succeeded, where the entropy bonus depends on it (``PPO.entropy_successes``)."""
 
 
 _IS_SHARDED: dict[str, Any] = dict.fromkeys(TrainState._fields, False) | {"actor": True, "key": True}
@@ -172,13 +167,6 @@ class Trainer:
         """The discount, given the mean length of successful episodes (``PPO.discount``)."""
         return discount(self.config.ppo, success_length, self.time_limit)
 
-    def entropy_coef(self, num_successes: Int[Array, ""] | None) -> Float[Array, ""] | float:
-        """The weight of the entropy bonus by now (``PPO.entropy_successes``)."""
-        ppo = self.config.ppo
-        if num_successes is None:
-            return ppo.entropy_coef
-        return ppo.entropy_coef * jnp.maximum(LEAST_ENTROPY, 1 - num_successes / ppo.entropy_successes)
-
     @in_32_bits
     def make_agent(self, key: PRNGKeyArray) -> Agent:
         """A fresh agent for this task."""
@@ -196,12 +184,11 @@ class Trainer:
         optimizers = tuple(learner.init(agent) for learner in self.learners)
         adapts = self.config.ppo.discount == "success_length"
         length = jnp.float32(self.time_limit or self.envs.max_steps) if adapts else None
-        counts = length, jnp.int32(0) if self.config.ppo.entropy_successes else None
         if self.config.ppo.shards == 1:
-            return TrainState(agent, optimizers, init_actor(agent, self.envs, key_env), key_run, jnp.int32(0), *counts)
+            return TrainState(agent, optimizers, init_actor(agent, self.envs, key_env), key_run, jnp.int32(0), length)
         keys_env, keys_run = (jax.random.split(key, self.config.ppo.shards) for key in (key_env, key_run))
         actors = jax.vmap(lambda key: init_actor(agent, self.envs, key))(keys_env)
-        return TrainState(agent, optimizers, actors, keys_run, jnp.int32(0), *counts)
+        return TrainState(agent, optimizers, actors, keys_run, jnp.int32(0), length)
 
     def _place(self, state: TrainState) -> TrainState:
         return self.layout.place(state, SHARDED)
@@ -233,7 +220,7 @@ class Trainer:
         """Act for one rollout, then let the timescales learn whose turn it is; skipped ones report zeros."""
         state, history = carry
         state, rollout, sums = self._act(state)
-        state = self._follow_successes(state, sums[0])
+        state = self._follow_lengths(state, sums[0])
         history = append_rollout(history, rollout)
         learned = []
         for index, learner in enumerate(self.learners):
@@ -259,15 +246,11 @@ class Trainer:
         )
         return state._replace(actor=actor, key=key, num_rollouts=state.num_rollouts + 1), rollout, sums
 
-    def _follow_successes(self, state: TrainState, episodes: Episodes) -> TrainState:
-        """The state with a rollout's successes counted, as far as they matter (which no integer overflows), and the
-        mean length of successful episodes moved towards theirs."""
-        successes, steps = total((episodes.successes.sum(), episodes.success_length.sum()), self.layout.axes)
-        if state.num_successes is not None:
-            counted = jnp.minimum(state.num_successes + successes, self.config.ppo.entropy_successes)
-            state = state._replace(num_successes=counted)
+    def _follow_lengths(self, state: TrainState, episodes: Episodes) -> TrainState:
+        """The state with the mean length of successful episodes moved towards that of a rollout's."""
         if state.success_length is None:
             return state
+        successes, steps = total((episodes.successes.sum(), episodes.success_length.sum()), self.layout.axes)
         weight = 1 - (1 - 1 / LATEST_SUCCESSES) ** successes.astype(jnp.float32)
         mean = steps / jnp.maximum(successes, 1)
         return state._replace(success_length=state.success_length + weight * (mean - state.success_length))
@@ -283,7 +266,6 @@ class Trainer:
             key_learn,
             self.rate(state.num_rollouts),
             self.gamma(state.success_length),
-            self.entropy_coef(state.num_successes),
         )
         optimizers = (*state.optimizers[:index], optimizer, *state.optimizers[index + 1 :])
         return state._replace(agent=agent, optimizers=optimizers, key=key), learned
