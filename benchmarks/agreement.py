@@ -1,7 +1,7 @@
 """Agents trained in our world, measured there and in Farama's: is the success the same?
 
     python benchmarks/agreement.py                      # trains what is not trained yet, and measures
-    python benchmarks/agreement.py --frames 4096 --episodes 20 --preset debug --runs /tmp/a --scores /tmp/a.json
+    python benchmarks/agreement.py --frames 4096 --episodes 20 --preset debug --runs /tmp/a --scores /tmp/a.json.gz
 
 Each agent's task is an ordinary run in a folder of its own below ``--runs``, so the same command resumes after an
 interruption.
@@ -11,6 +11,7 @@ text. Two Wilson intervals of 95 % that do not overlap would say that the worlds
 
 import argparse
 import dataclasses
+import gzip
 import json
 import platform
 import sys
@@ -42,7 +43,7 @@ TASKS = {
 ENTROPY = {"MiniGrid-Dynamic-Obstacles-6x6-v0": 0.05}
 """Where the default entropy bonus is too small: a collision costs 1, and most agents settle for turning on the spot."""
 EPISODES = 500
-SCORES = Path(__file__).parent / "scores" / "agreement.json"
+SCORES = Path(__file__).parent / "scores" / "agreement.json.gz"
 
 
 def main() -> None:
@@ -67,7 +68,7 @@ def main() -> None:
         "tasks": tasks,
     }
     arguments.scores.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(arguments.scores, (json.dumps(scores, indent=1) + "\n").encode())
+    write_atomic(arguments.scores, gzip.compress(json.dumps(scores).encode(), mtime=0))
     print(markdown(tasks))
 
 

@@ -84,9 +84,7 @@ def record_agents(
             how = {"carry": carries(saved), "ablation": ablation}
             words = mission_format(saved, task, ablation)
             recorded += record_episodes(saved.agent, task, share, greedy, backend, seed, words, **how)
-        limits = [time_limit(task) for task in played]
-        longest = None if None in limits else max(limits)  # pyright: ignore[reportArgumentType]
-        episodes += add_advantages(recorded, saved.config.ppo, longest)
+        episodes += add_advantages(recorded, saved.config.ppo, time_limit("+".join(played)))
     return episodes
 
 

@@ -72,8 +72,8 @@ def make_envs(id: str, num_envs: int, *, words: tuple[str, ...] = (), **host: An
 
 
 def time_limit(id: str) -> int | None:
-    """Steps of an id's time limit, of the longest in a mixture; None where there is none, or none is known. The limit
-    of a task whose missions differ in length is the least."""
+    """Steps of an id's time limit, of the longest in a mixture; None where there is none. A limit that grows with the
+    mission counts as its shortest."""
     if resolve(id) != "host":
         return max(level.max_steps for level in make(id).sources)
     from metarims.gridworld.farama import make_farama, quiet_reset
