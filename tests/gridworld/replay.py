@@ -9,7 +9,7 @@ import numpy as np
 from minigrid.core.grid import Grid
 from minigrid.core.mission import MissionSpace
 from minigrid.core.world_object import Goal, Wall
-from minigrid.envs.babyai.core.verifier import GoToInstr
+from minigrid.envs.babyai.core.verifier import GoToInstr, ObjDesc, PickupInstr
 from minigrid.minigrid_env import MiniGridEnv
 from minigrid.utils.baby_ai_bot import BabyAIBot
 from minigrid.wrappers import RGBImgPartialObsWrapper
@@ -21,7 +21,6 @@ from metarims.gridworld.bridge import state_from_farama
 from metarims.gridworld.farama import make_farama, quiet_reset
 from metarims.gridworld.instructions import NOTHING
 from metarims.gridworld.levels import mazes
-from metarims.gridworld.levels.rooms import RoomLevel
 from metarims.gridworld.state import EnvState
 from metarims.gridworld.tiles import SYMBOLS
 from metarims.gridworld.types import Observation
@@ -65,8 +64,13 @@ class BankedMaze(MiniGridEnv):
         self.mission = self.said
 
 
-def record(level, num_steps: int, seed: int, rgb_every: int = 10) -> tuple[Record, dict[int, np.ndarray]]:
-    """At least ``num_steps`` steps of whole episodes; also the RGB images of every ``rgb_every``-th step."""
+def record(
+    level, num_steps: int, seed: int, rgb_every: int = 10, by_bot: int = 6
+) -> tuple[Record, dict[int, np.ndarray]]:
+    """At least ``num_steps`` steps of whole episodes; also the RGB images of every ``rgb_every``-th step.
+
+    Farama's bot plays ``by_bot`` of eight episodes, with noise, where there is something that it could be told to do.
+    """
     rng = np.random.default_rng(seed)
     wrapped = RGBImgPartialObsWrapper(BankedMaze(level) if level.id in mazes.IDS else make_farama(level.id))
     env: Any = wrapped.unwrapped
@@ -75,9 +79,8 @@ def record(level, num_steps: int, seed: int, rgb_every: int = 10) -> tuple[Recor
         if fresh:
             draw(partial(quiet_reset, env), int(rng.integers(2**31)))
             world, episode = None, episode + 1
-            # On grids of rooms, where random players achieve little, Farama's bot plays six of eight episodes.
-            has_bot = isinstance(level, RoomLevel) and hasattr(env, "instrs") and episode % 8 < 6
-            bot, noise = BabyAIBot(env) if has_bot else None, (0.05, 0.15, 0.4)[episode % 3]
+            bot = _bot(env) if episode % 8 < by_bot else None
+            noise = (0.05, 0.15, 0.4)[episode % 3]
             roams = episode % 2 == 1 and bot is None
         if roams and rng.random() < 0.15 and _beside_an_object(env, rng):
             world = None  # the agent was carried elsewhere
@@ -140,10 +143,10 @@ def _follow(world: EnvState, moved: jax.Array) -> EnvState:
     return obstacles.set_obstacles(world, moved.astype(jnp.int16))
 
 
-def mismatches(level, num_steps: int, seed: int, rgb_every: int = 10) -> dict[str, int]:
+def mismatches(level, num_steps: int, seed: int, rgb_every: int = 10, by_bot: int = 6) -> dict[str, int]:
     """Steps on which anything differs, by what differs; also how many steps, successes, failures and steps between two
     actions of an instruction were seen."""
-    history, images = record(level, num_steps, seed, rgb_every)
+    history, images = record(level, num_steps, seed, rgb_every, by_bot)
     observation, reward, terminated, truncated, done = replay(level, history)
     codes = observation.codes
     rendered = obs.render_host(codes[list(images)])
@@ -161,6 +164,20 @@ def mismatches(level, num_steps: int, seed: int, rgb_every: int = 10) -> dict[st
         "failed": int((history.terminated & (history.reward <= 0)).sum()),
         "partly done": int(((done > 0) & ~history.terminated).sum()),
     }
+
+
+def _bot(env: Any) -> BabyAIBot | None:
+    """Farama's bot reads an instruction when it is made. MiniGrid's tasks have none: one is lent to those in which an
+    object is to be picked up."""
+    if hasattr(env, "instrs"):
+        return BabyAIBot(env)
+    if not hasattr(env, "obj") or not env.mission.startswith("pick up "):
+        return None
+    env.instrs = PickupInstr(ObjDesc(env.obj.type, env.obj.color))
+    env.instrs.reset_verifier(env)
+    bot = BabyAIBot(env)
+    del env.instrs
+    return bot
 
 
 def _advice(bot: BabyAIBot, last: int | None) -> int | None:
