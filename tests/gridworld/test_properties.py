@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.gridworld.selection import ALL
 
 from metarims.gridworld import make, task_rules, tiles
 from metarims.gridworld import observation as obs
@@ -16,13 +17,23 @@ from metarims.gridworld.physics import TOGGLE
 pytestmark = pytest.mark.usefixtures("quick_module")
 
 LENGTH = 40
-IDS = (  # Doors and keys, boxes, obstacles, the task that toggles instead of picking up, and instructions.
+FAST = (  # Doors and keys, boxes, obstacles, the task that toggles instead of picking up, and instructions.
     "MiniGrid-DoorKey-6x6-v0",
     "BabyAI-PickupLoc-v0",
     "MiniGrid-Dynamic-Obstacles-Random-6x6-v0",
     "MiniGrid-MemoryS13Random-v0",
     "BabyAI-MiniBossLevel-v0",
+    "BabyAI-KeyInBox-v0",
 )
+"""``make parity`` looks at all."""
+IDS = [
+    pytest.param(id, marks=() if id in FAST else (pytest.mark.slow, pytest.mark.parity))
+    for id in {**dict.fromkeys(FAST), **dict.fromkeys(ALL)}
+]
+
+FIXED = ("MiniGrid-Empty-5x5-v0", "MiniGrid-Empty-6x6-v0", "MiniGrid-Empty-8x8-v0", "MiniGrid-Empty-16x16-v0")
+FIXED += ("MiniGrid-DistShift1-v0", "MiniGrid-DistShift2-v0")
+"""One level each."""
 
 
 @cache
@@ -47,8 +58,11 @@ def player(id: str):
 
 
 def census(states) -> np.ndarray:
-    """[LENGTH + 1, 18] how many of each object there are, on the floor and in the hand."""
-    codes = np.concatenate([states.grid.reshape(LENGTH + 1, -1), states.carrying[:, None]], 1) & tiles.CODE
+    """[LENGTH + 1, 18] how many of each object there are, on the floor, in the hand and in boxes."""
+    places = [states.grid.reshape(LENGTH + 1, -1), states.carrying[:, None]]
+    if states.contents is not None:
+        places.append(states.contents)
+    codes = np.concatenate(places, 1) & tiles.CODE
     return (codes[..., None] == np.arange(tiles.KEY, tiles.DOOR)).sum(1)
 
 
@@ -96,3 +110,14 @@ def test_any_actions_keep_the_laws(id: str, seed: int, actions: list[int]) -> No
     assert codes.max() < tiles.NUM_TILES
     np.testing.assert_array_equal((codes >= tiles.AGENT).sum((1, 2)), 1)
     assert (codes[:, 3, 6] >= tiles.AGENT).all()
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_a_level_depends_on_its_key_alone(id: str) -> None:
+    """Not on how many are drawn beside it; other keys give others."""
+    level, _ = player(id)
+    draw = jax.jit(jax.vmap(level.reset))
+    six, one = (draw(jax.random.split(jax.random.key(5), 6)[:number]) for number in (6, 1))
+    for leaf, other in zip(jax.tree.leaves(six), jax.tree.leaves(one), strict=True):
+        np.testing.assert_array_equal(leaf[:1], other)
+    assert any((leaf != leaf[0]).any() for leaf in map(np.asarray, jax.tree.leaves(six))) != (id in FIXED)
