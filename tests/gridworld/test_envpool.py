@@ -9,7 +9,7 @@ from tests.gridworld.selection import ALL
 from metarims.gridworld import make
 from metarims.gridworld.tiles import SYMBOLS
 
-NUM_STEPS = 1_000
+NUM_STEPS = 2_000
 SEED = 10
 """EnvPool places the agent like Farama, in a loop that may never end (``patience.draw``). With many a seed it hangs in
 SynthS5R2, where nothing here can interrupt it."""
@@ -21,7 +21,7 @@ SynthS5R2, where nothing here can interrupt it."""
 def test_steps_equal_envpools(id: str) -> None:
     """All but one thing: on a success in the last step EnvPool reports the time limit only, Farama and we both.
 
-    ObstructedMaze-1D* have seven closed rooms more in EnvPool, which nobody ever sees: we leave them out, as Farama does.
+    ObstructedMaze-1D* have seven closed rooms more in EnvPool, which nobody sees. They are left out.
     """
     level = make(id)
     history = record_envpool(level, NUM_STEPS, SEED)
