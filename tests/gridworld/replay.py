@@ -87,9 +87,9 @@ def record(
         is_first = world is None
         if is_first:
             world = state_from_farama(env, mission_row(level, env.mission), level)
-        action = _choose(env, level, rng)
+        action = choose(env, level, rng)
         if bot is not None:
-            advised = _advice(bot, rows[-1][2] if rows and not fresh else None)
+            advised = advice(bot, rows[-1][2] if rows and not fresh else None)
             bot = None if advised is None else bot
             action = action if advised is None or rng.random() < noise else advised
         observation, reward, terminated, truncated, _ = env.step(action)
@@ -111,8 +111,8 @@ def mission_row(level, mission: str) -> int:
     return 0 if level.drawn_words else level.missions.index(mission)
 
 
-def replay(level, history: Record) -> tuple[np.ndarray, Any]:
-    """Our tile codes and outcomes for the same actions."""
+def replay(level, history: Record) -> tuple[Any, ...]:
+    """Our observations and outcomes for the same actions, and how many actions of the instruction are done."""
     start = jax.tree.map(jnp.asarray, history.start)
     inputs = history.is_first, start, jnp.asarray(history.actions), jnp.asarray(history.moved)
     _, out = _play(level.rules._replace(max_steps=0), level.num_obstacles > 0, level.max_steps, inputs)
@@ -180,7 +180,7 @@ def _bot(env: Any) -> BabyAIBot | None:
     return bot
 
 
-def _advice(bot: BabyAIBot, last: int | None) -> int | None:
+def advice(bot: BabyAIBot, last: int | None) -> int | None:
     """What Farama's bot would do after the action ``last``; None where it gives up, or turns round in its thoughts."""
     try:
         with patience():
@@ -190,7 +190,7 @@ def _advice(bot: BabyAIBot, last: int | None) -> int | None:
     return None if advised is None else int(advised)
 
 
-def _choose(env: Any, level: Any, rng: np.random.Generator) -> int:
+def choose(env: Any, level: Any, rng: np.random.Generator) -> int:
     front = env.grid.get(*env.front_pos)
     weights = UNBIASED if front is None or front.type == "wall" else AT_AN_OBJECT
     weights = (PATIENT if level.rules.done_beside else weights)[: level.num_actions]
