@@ -10,7 +10,7 @@ import scipy.stats
 
 from metarims.config import Config
 from metarims.evaluation.ablations import NO_ABLATION, Ablation
-from metarims.evaluation.curves import area_under_curve, reach_threshold, whole_curves
+from metarims.evaluation.curves import area_under_curve, frames_to, whole_curves
 from metarims.evaluation.evaluate import Evaluation, evaluate_jax, evaluation_key
 from metarims.evaluation.modules import (
     attention_to_target,
@@ -126,7 +126,7 @@ def milestones(trained: Trained, scale: Scale) -> Found:
     """Environment steps of the last stage until training success reaches each threshold; inf if never."""
     return Found(
         [
-            Score(seed, f"frames to {goal}", trained.stages[-1].env, float(reach_threshold([curve], goal).scores[0, 0]))
+            Score(seed, f"frames to {goal}", trained.stages[-1].env, frames_to(curve, goal))
             for goal in THRESHOLDS
             for seed, curve in whole_curves(trained.metrics[-1], "success").items()
         ]
@@ -310,8 +310,7 @@ def recovery(trained: Trained, scale: Scale) -> Found:
     for seed, curve in whole_curves(trained.metrics[-1], "success").items():
         old = before[seed].values[-3:].mean() if seed in before else 0.0
         if old >= scale.learnt:
-            reach = reach_threshold([curve], RECOVERED * old)
-            rows.append(Score(seed, "frames to recover", trained.stages[-1].env, float(reach.scores[0, 0])))
+            rows.append(Score(seed, "frames to recover", trained.stages[-1].env, frames_to(curve, RECOVERED * old)))
     return Found(rows)
 
 
