@@ -61,7 +61,7 @@ def status(what: str) -> Iterator[Callable[[str], None]]:
 
 
 def beside(paths: Sequence[Path], name: str) -> Path:
-    """The default of an output file: in the one run's folder (of an agent's file, beside it), or beside several runs."""
+    """The default of an output file: in a run's folder, beside an agent's file, or beside several runs."""
     folder = paths[0] if paths[0].is_dir() else paths[0].parent
     return (folder.parent if len(paths) > 1 else folder) / name
 

@@ -246,17 +246,17 @@ class _Run:
             raise UserError(
                 f"{error} Training stopped after step {self.env_steps:,}; it resumes from step {self.saved_steps:,}."
             ) from error
-        seconds, compile_seconds = time.perf_counter() - start, self.compile_seconds
-        self.compile_seconds = 0.0
+        running, compile_seconds = time.perf_counter() - start, self.compile_seconds
+        seconds, self.compile_seconds = running + compile_seconds, 0.0
         self.chunk += 1
         self.env_steps += self.trainer.frames_per_chunk
         rows = [self._row(index, self.config.seeds[index], values) for index in self.guard.active]
         self.best.add(rows)
-        frames_per_second = self.trainer.frames_per_chunk * len(rows) / max(seconds, 1e-9)
+        frames_per_second = self.trainer.frames_per_chunk * len(rows) / max(running, 1e-9)
         speed = {
             "chunk": self.chunk,
             "env_steps": self.env_steps,
-            "seconds": round(seconds + compile_seconds, 4),
+            "seconds": round(seconds, 4),
             "compile_seconds": round(compile_seconds, 4),
             "frames_per_second": round(frames_per_second, 1),
             "commit": provenance.commit(),
@@ -268,7 +268,7 @@ class _Run:
             if events:
                 self.events.append([event._asdict() for event in events])
         texts, steps = tuple(event.text for event in events), (self.env_steps, self._end_steps)
-        self.callbacks.chunk(ChunkReport(self.chunk, *steps, frames_per_second, compile_seconds, rows, seconds + compile_seconds, texts))
+        self.callbacks.chunk(ChunkReport(self.chunk, *steps, frames_per_second, compile_seconds, rows, seconds, texts))
 
     def _row(self, index: int, seed: int, values: dict[str, np.ndarray]) -> dict[str, Any]:
         row: dict[str, Any] = {"seed": seed, "chunk": self.chunk, "env_steps": self.env_steps}
