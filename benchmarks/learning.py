@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from metarims.config import Config
-from metarims.evaluation.curves import Curve, area_under_curve, median_frames_interval, reach_threshold
+from metarims.evaluation.curves import Curve, area_under_curve, frames_to
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.evaluation.statistics import mean, mean_interval, probability_of_improvement, stratified_interval
 from metarims.gridworld import make
@@ -130,11 +130,24 @@ def curves_of(scores: dict[str, Any], counter: str = "frames") -> list[Curve]:
     return found
 
 
+def median_frames(frames: np.ndarray, ends: np.ndarray) -> float:
+    """The Kaplan-Meier median: the first frame by which half of the runs reached the threshold; inf if never. A run
+    that did not (inf in ``frames``) counts as at risk up to its end."""
+    times, arrived = np.unique(frames[np.isfinite(frames)], return_counts=True)
+    at_risk = np.sum(np.minimum(frames, ends)[None] >= times[:, None], axis=1)
+    there = np.cumprod(1 - arrived / at_risk) <= 0.5 + 1e-9  # Rounding may put one half above it.
+    return float(times[np.argmax(there)]) if there.any() else np.inf
+
+
 def print_table(task: str, found: dict[str, dict[str, Any]]) -> None:
     """Markdown: median frames and episodes to each threshold over seeds, the area under the curve, and the end."""
 
     def median(scores: dict[str, Any], threshold: float, counter: str) -> str:
-        interval = median_frames_interval(reach_threshold(curves_of(scores, counter), threshold))
+        curves = curves_of(scores, counter)
+        frames = np.array([frames_to(curve, threshold) for curve in curves])
+        ends = np.array([curve.frames[-1] for curve in curves])
+        runs = np.arange(len(curves))[:, None]
+        interval = stratified_interval(lambda drawn: median_frames(frames[drawn[:, 0]], ends[drawn[:, 0]]), runs)
         texts = ["never" if np.isinf(value) else f"{value / 1000:,.{counter == 'episodes':d}f}k" for value in interval]
         return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 

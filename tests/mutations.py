@@ -414,8 +414,8 @@ MUTATIONS = (
     ),
     Mutation(
         "evaluation/statistics",
-        "1 if whole_runs else num_tasks)",
-        "num_tasks)",
+        "num_runs, num_tasks))",
+        "num_runs, 1))",
         "evaluation/test_statistics.py",
     ),
     Mutation(
@@ -426,8 +426,8 @@ MUTATIONS = (
     ),
     Mutation(
         "evaluation/curves",
-        "np.sum(reach.frames[None] >= times[:, None], axis=1)",
-        "np.sum(reach.frames[None] > times[:, None], axis=1)",
+        "curve.values >= threshold",
+        "curve.values > threshold",
         "evaluation/test_statistics.py",
     ),
     Mutation(

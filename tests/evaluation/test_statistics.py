@@ -6,15 +6,7 @@ import pytest
 import scipy.stats
 
 from metarims.errors import UserError
-from metarims.evaluation.curves import (
-    Curve,
-    Reach,
-    area_under_curve,
-    kaplan_meier,
-    median_frames,
-    median_frames_interval,
-    reach_threshold,
-)
+from metarims.evaluation.curves import Curve, area_under_curve, frames_to
 from metarims.evaluation.statistics import (
     bootstrap_draws,
     describe_intervals,
@@ -36,20 +28,10 @@ PUBLISHED_X = np.array([[1, 2], [2, 2], [1, 1], [2, 1]])
 PUBLISHED_Y = np.array([[1, 1], [2, 2], [3, 3]])
 """The two score tables of rliable's own tests (Agarwal et al., 2021)."""
 
-REMISSION = [6, 6, 6, 7, 10, 13, 16, 22, 23]
-STILL_IN_REMISSION = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
-PLACEBO = [1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23]
-"""Weeks of remission of 42 children with leukaemia, with and without 6-MP (Freireich et al., 1963)."""
-
 
 def column(*scores):
     """Runs of one task."""
     return np.array(scores, dtype=float)[:, None]
-
-
-def reach(arrived, censored=()):
-    """Runs that reached a threshold and runs that did not."""
-    return Reach(np.array([*arrived, *censored], float), np.arange(len(arrived) + len(censored)) < len(arrived))
 
 
 def curve(frames, values):
@@ -182,21 +164,16 @@ def test_runs_that_never_arrive_are_all_alike_and_last():
 
 
 def test_bootstrap_draws_runs_within_each_task():
-    """Of runs 0 and 1, all draws are 0 in 1 of 4 resamples: in both of two tasks 1/16, or 1/4 for whole runs."""
-    scores = np.array([[0.0, 0.0], [1.0, 1.0]])
-    for whole_runs, expected in ((False, 1 / 16), (True, 1 / 4)):
-        draws = bootstrap_draws(np.mean, scores, resamples=4000, whole_runs=whole_runs)
-        assert np.mean(draws == 0) == pytest.approx(expected, abs=0.02)
-        assert np.mean(draws) == pytest.approx(0.5, abs=0.02)
+    """Of runs 0 and 1, all draws are 0 in 1 of 4 resamples: in both of two tasks in 1 of 16."""
+    draws = bootstrap_draws(np.mean, np.array([[0.0, 0.0], [1.0, 1.0]]), resamples=4000)
+    assert np.mean(draws == 0) == pytest.approx(1 / 16, abs=0.02)
+    assert np.mean(draws) == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.mark.parametrize("whole_runs", [False, True])
-def test_bootstrap_keeps_scores_with_their_task_and_table(whole_runs):
+def test_bootstrap_keeps_scores_with_their_task_and_table():
     tens, more = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]), np.array([[100.0, 1000.0], [200.0, 2000.0]])
-    draws = bootstrap_draws(lambda x, y: np.array([*x[0], *y[0]]), tens, more, resamples=100, whole_runs=whole_runs)
+    draws = bootstrap_draws(lambda x, y: np.array([*x[0], *y[0]]), tens, more, resamples=100)
     assert [set(drawn) for drawn in draws.T] == [{1, 2, 3}, {10, 20, 30}, {100, 200}, {1000, 2000}]
-    together = np.all(draws[:, 1] == 10 * draws[:, 0])
-    assert together == whole_runs
 
 
 def test_bootstrap_draws_as_many_runs_as_there_are():
@@ -208,8 +185,6 @@ def test_interval_is_between_percentiles_of_the_draws():
     calls = itertools.count()
     value, low, high = stratified_interval(lambda _: next(calls), np.zeros((5, 1)), resamples=100)
     assert (value, low, high) == (0, 3, 98)
-    calls = itertools.count()
-    assert stratified_interval(lambda _: next(calls), np.zeros((5, 1)), resamples=100, confidence=0.5)[1:] == (25, 76)
 
 
 def test_intervals_are_reproducible_from_a_seed_or_a_generator():
@@ -242,105 +217,27 @@ def test_bootstrap_covers_the_truth_about_95_times_in_100():
     assert 0.89 < covered / 300 < 0.97
 
 
-def test_whole_runs_cover_where_one_agent_is_measured_on_every_task():
-    """Four tasks with equal scores: drawn within each task the interval is half as wide as it should be."""
-    rng = np.random.default_rng(0)
-    covered = {False: 0, True: 0}
-    for _ in range(200):
-        scores = np.tile(rng.normal(2, 1, (20, 1)), 4)
-        for whole_runs in covered:
-            _, low, high = stratified_interval(np.mean, scores, rng=rng, resamples=200, whole_runs=whole_runs)
-            covered[whole_runs] += low <= 2 <= high
-    assert covered[True] / 200 > 0.89
-    assert covered[False] / 200 < 0.8
-
-
 def test_performance_profile_by_hand():
     scores = np.array([[0, 1], [0.5, 1], [1, 1], [0.2, 0]])
     assert performance_profile(scores, np.array([-1, 0, 0.5, 1])).tolist() == [1, 0.75, 0.5, 0]
 
 
-@pytest.mark.parametrize("whole_runs", [False, True])
-def test_profile_band_is_the_interval_at_each_threshold(whole_runs):
+def test_profile_band_is_the_interval_at_each_threshold():
     scores, taus = np.random.default_rng(2).uniform(size=(6, 3)), np.array([0.25, 0.5, 2.0])
-    profile = profile_band(scores, taus, rng=5, resamples=200, whole_runs=whole_runs)
-    for tau, *found in zip(*profile, strict=True):
-        at_tau = stratified_interval(
-            lambda s, tau=tau: np.mean(s > tau), scores, rng=5, resamples=200, whole_runs=whole_runs
-        )
-        assert tuple(found) == pytest.approx(at_tau)
+    profile = profile_band(scores, taus)
+    for tau, *found in zip(taus, *profile, strict=True):
+        assert tuple(found) == pytest.approx(stratified_interval(lambda s, tau=tau: np.mean(s > tau), scores))
     assert profile.low[0] < profile.fraction[0] < profile.high[0]
 
 
 def test_area_under_a_curve_by_hand():
-    """Trapezoids 10 (0 + 1)/2 and 20 (1 + 0.5)/2 over 30 frames; from 5 to 20: 5 (0.5 + 1)/2 and 10 (1 + 0.75)/2."""
-    rises_and_falls = curve([0, 10, 30], [0, 1, 0.5])
-    assert area_under_curve(rises_and_falls) == pytest.approx(20 / 30)
-    assert area_under_curve(rises_and_falls, (5.0, 20.0)) == pytest.approx(12.5 / 15)
-    assert area_under_curve(rises_and_falls, (11.0, 13.0)) == pytest.approx(0.95)
+    """Trapezoids 10 (0 + 1)/2 and 20 (1 + 0.5)/2 over 30 frames."""
+    assert area_under_curve(curve([0, 10, 30], [0, 1, 0.5])) == pytest.approx(20 / 30)
 
 
 def test_the_threshold_is_reached_at_the_first_value_at_or_above_it():
     curves = [curve([10, 20, 30], [0.1, 0.6, 0.5]), curve([10, 20, 40], [0.1, 0.59, 0.2]), curve([10], [0.9])]
-    frames, reached = reach_threshold(curves, 0.6)
-    assert frames.tolist() == [20, 40, 10]
-    assert reached.tolist() == [True, False, True]
-    assert reach_threshold(curves, 0.6).scores.tolist() == [[20], [np.inf], [10]]
-
-
-def test_kaplan_and_meiers_estimate_on_the_remission_trial():
-    """By hand 18/21, times 16/17, 14/15, 11/12, 10/11, 6/7, 5/6; the published table rounds to three decimals."""
-    times, survival = kaplan_meier(reach(REMISSION, STILL_IN_REMISSION))
-    assert times.tolist() == [6, 7, 10, 13, 16, 22, 23]
-    assert survival == pytest.approx([0.857, 0.807, 0.753, 0.690, 0.627, 0.538, 0.448], abs=5e-4)
-    assert median_frames(reach(REMISSION, STILL_IN_REMISSION)) == 23
-    assert median_frames(reach(PLACEBO)) == 8
-
-
-@pytest.mark.parametrize(
-    ("arrived", "censored", "median"),
-    [
-        ([1, 4], [2, 3], 4),
-        ([3, 4, 5], [1, 2], 4),
-        ([1, 2, 3, 4, 5], [9] * 5, 5),
-        ([1, 2, 3, 4], [9] * 5, math.inf),
-        ([], [9, 9], math.inf),
-        ([7], [], 7),
-        ([5, 6], [5], 6),
-    ],
-)
-def test_median_frames_by_hand(arrived, censored, median):
-    assert median_frames(reach(arrived, censored)) == median
-
-
-@pytest.mark.parametrize("num_runs", range(1, 60))
-def test_median_of_runs_that_all_arrive_is_the_middle_one(num_runs):
-    frames = np.random.default_rng(num_runs).permutation(num_runs) + 1.0
-    assert median_frames(reach(frames)) == math.ceil(num_runs / 2)
-
-
-def test_the_interval_of_a_median_keeps_censored_runs_censored():
-    """6 of 10 arrive: a resample has fewer than 5 of them in a sixth of the draws, so the upper end is inf."""
-    value, low, high = median_frames_interval(reach([1, 2, 3, 4, 5, 6], [9] * 4), resamples=500)
-    assert (value, high) == (5, math.inf)
-    assert 1 <= low < 5
-    assert median_frames_interval(reach([], [9] * 5), resamples=50) == (math.inf, math.inf, math.inf)
-    value, low, high = median_frames_interval(reach(range(1, 11)), resamples=500)
-    assert 1 < low < value == 5 < high < 10
-
-
-def test_the_interval_of_a_median_draws_runs_whole():
-    """Runs arrive at 5 or are lost sight of at 1: no draw has a run that arrives at 1."""
-    assert median_frames_interval(reach([5] * 4, [1] * 4), resamples=200)[:2] == (5, 5)
-
-
-def test_the_interval_of_a_median_heeds_its_confidence_and_seed():
-    runs = reach(np.random.default_rng(0).normal(100, 9, 30))
-    narrow = median_frames_interval(runs, confidence=0.5, resamples=200)
-    wide = median_frames_interval(runs, confidence=0.99, resamples=200)
-    assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
-    assert median_frames_interval(runs, resamples=9, rng=1) == median_frames_interval(runs, resamples=9, rng=1)
-    assert median_frames_interval(runs, resamples=9, rng=1) != median_frames_interval(runs, resamples=9, rng=2)
+    assert [frames_to(one, 0.6) for one in curves] == [20, np.inf, 10]
 
 
 @pytest.mark.parametrize(
@@ -353,14 +250,10 @@ def test_the_interval_of_a_median_heeds_its_confidence_and_seed():
         (lambda: probability_of_improvement(column(1), np.zeros((2, 3))), "1 and 3 tasks"),
         (lambda: performance_profile(column(np.nan), np.array([0.5])), "NaN"),
         (lambda: bootstrap_draws(np.mean, column(1, np.nan), resamples=1), "run 1 on task 0"),
-        (lambda: kaplan_meier(reach([])), "0 runs"),
-        (lambda: area_under_curve(curve([2, 9], [0, 1]), (1.0, 9.0)), "from 2 to 9"),
-        (lambda: area_under_curve(curve([2, 9], [0, 1]), (2.0, 10.0)), "from 2 to 9"),
-        (lambda: area_under_curve(curve([2, 9], [0, 1]), (5.0, 5.0)), "5 to 5"),
         (lambda: area_under_curve(curve([2], [0])), "1 values at 1 frames"),
         (lambda: area_under_curve(curve([2, 3, 4], [0, 1])), "2 values at 3 frames"),
         (lambda: area_under_curve(curve([2, 9], [0, np.nan])), "NaN at frame 9"),
-        (lambda: reach_threshold([curve([2, 5, 5], [0, 1, 1])], 0.5), "do not increase at 5"),
+        (lambda: frames_to(curve([2, 5, 5], [0, 1, 1]), 0.5), "do not increase at 5"),
     ],
 )
 def test_wrong_scores_and_curves_are_named(ask, sentence):

@@ -11,8 +11,7 @@ from metarims.evaluation.evaluate import (
     evaluation_seeds,
     first_farama_seed,
 )
-from metarims.evaluation.random_agent import RandomAgent
-from metarims.evaluation.recording import record_random
+from metarims.evaluation.recording import RandomAgent, record_random
 from metarims.gridworld import tokenize
 from metarims.gridworld.farama import FaramaBatch, make_farama
 from metarims.gridworld.host_env import HostVector, read_spec

@@ -245,12 +245,16 @@ def test_who_watches_is_told_of_compiling_if_it_can_be(tmp_path, train):
     assert heard == ["compiling", "from 1200"], "a finished run compiles no more"
 
 
-def test_compiling_counts_as_part_of_the_first_chunk(tmp_path, train, monkeypatch):
-    seconds = iter([10.0])  # Before; 17 after.
-    monkeypatch.setattr(training.CompileClock, "seconds", property(lambda self: next(seconds, 17.0)))
+def test_compiling_counts_as_part_of_the_first_chunk_but_not_of_its_speed(tmp_path, train, monkeypatch, fake):
+    now = iter(range(10**6))  # Each look at the clock is a second later.
+    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: float(next(now))))
+    monkeypatch.setattr(fake.FakeTrainer, "compile", lambda self, state: [next(now) for _ in range(6)])
     callback = Callback()
     train(tmp_path / "run", callback=callback)
-    assert [report.compile_seconds for report in callback.reports[:2]] == [7.0, 0.0]
+    first, second, *_ = callback.reports
+    assert [first.compile_seconds, second.compile_seconds] == [7, 0]
+    assert [first.seconds, second.seconds] == [8, 1]
+    assert first.frames_per_second == second.frames_per_second
 
 
 def test_every_chunk_names_the_code_that_trained_it(tmp_path, train, fake, monkeypatch):

@@ -144,13 +144,12 @@ def test_sets_that_tell_tasks_apart(monkeypatch):
     """One module per task: log 2 nats, of which half is lost to chance, where an episode is paired with one of its own
     task; before training one set for both tasks says nothing."""
 
-    def record(agent, env, number, *_, **__):
+    def record(saved, env, number):
         active = np.eye(2, dtype=bool)[int(env[-1])]
         steps = types.SimpleNamespace(active=np.tile(active, (5, 1)), actions=np.zeros(5))
         return [steps] * number
 
-    monkeypatch.setattr(measures, "record_episodes", record)
-    monkeypatch.setattr(measures, "carries", lambda saved: False)
+    monkeypatch.setattr(measures, "_record", record)
     monkeypatch.setattr(measures, "_untrained", lambda config: [None])
     monkeypatch.setattr(measures, "replay", lambda agent, env, episodes: [np.ones((5, 2), bool) for _ in episodes])
     agents = ([types.SimpleNamespace(seed=1, agent=None, config=None)],)

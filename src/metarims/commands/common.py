@@ -3,7 +3,7 @@
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,12 @@ def status(what: str) -> Iterator[Callable[[str], None]]:
     show()
     with console.status(waiting):
         yield change
+
+
+def beside(paths: Sequence[Path], name: str) -> Path:
+    """The default of an output file: in a run's folder, beside an agent's file, or beside several runs."""
+    folder = paths[0] if paths[0].is_dir() else paths[0].parent
+    return (folder.parent if len(paths) > 1 else folder) / name
 
 
 @contextmanager

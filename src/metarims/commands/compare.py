@@ -6,8 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from metarims.commands.common import flag, output, prepare_jax, status
-from metarims.commands.play import AgentFlags, Backend
+from metarims.commands.common import beside, flag, output, prepare_jax, status
+from metarims.commands.play import AgentFlags, Backend, default_backend
 from metarims.runs.files import check_file
 
 
@@ -34,7 +34,6 @@ class ReportCommand(AgentFlags):
         prepare_jax()
         from metarims.evaluation.recording import record_agents
         from metarims.evaluation.tables import POLICIES, evaluate_agents, print_table
-        from metarims.gridworld import is_native
         from metarims.views.run_plot import read_runs
         from metarims.views.run_report import write_run_report
 
@@ -42,7 +41,7 @@ class ReportCommand(AgentFlags):
         results, records = [], []
         with status("Playing") as on_progress:
             for label, agents in experiments.items():
-                backend = self.backend or ("jax" if is_native(self.env or agents[0].config.env) else "farama")
+                backend = self.backend or default_backend(self.env or agents[0].config.env)
                 how = {"ablation": self.ablation}
                 asked = agents, self.env, backend, self.episodes, POLICIES, self.seed
                 found = evaluate_agents(*asked, on_progress=on_progress, **how)
@@ -54,8 +53,7 @@ class ReportCommand(AgentFlags):
         print_table(results)
         folders = [path for path in paths if path.is_dir()]
         runs = read_runs(folders) if folders else []
-        folder = paths[0] if paths[0].is_dir() else paths[0].parent
-        out = self.out or (folder.parent if len(paths) > 1 else folder) / "report.html"
+        out = self.out or beside(paths, "report.html")
         with output("the page", out, ": open it in a browser."):
             write_run_report(out, runs, experiments, results, records, command)
         return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from metarims.commands.common import conflict, file_name, flag, output, prepare_jax, print_notes, status
+from metarims.commands.common import beside, conflict, file_name, flag, output, prepare_jax, print_notes, status
 from metarims.errors import UserError
 from metarims.runs.files import check_file
 
@@ -20,6 +20,13 @@ Backend = Literal["farama", "jax"]
 EXPERT = "expert"
 """``evaluation.expert``, which is not imported for help."""
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
+
+def default_backend(env: str) -> Backend:
+    """Our environment where there is one."""
+    from metarims.gridworld import is_native
+
+    return "jax" if is_native(env) else "farama"
 
 
 @dataclass(frozen=True)
@@ -203,14 +210,12 @@ class ViewCommand(AgentFlags):
         episodes, labels, envs = [], [], []
         for label, agents in experiments.items():
             env = self.env or agents[0].config.env
-            asked = self.env, self._backend(env), self.episodes, self.policy == "greedy", self.seed
+            asked = self.env, self.backend or default_backend(env), self.episodes, self.policy == "greedy", self.seed
             with status(f"Playing {env}: {label}"):
                 episodes += record_agents(agents, *asked, ablation=self.ablation)
             labels += [f"{label}, seed {saved.seed}, {how}" for saved in agents for _ in range(self.episodes)]
             envs.append(env)
-        folder = paths[0] if paths[0].is_dir() else paths[0].parent
-        default = (folder.parent if len(paths) > 1 else folder) / "episodes.html"
-        out = Path("runs") / f"{self.agent}.html" if self.agent else default
+        out = Path("runs") / f"{self.agent}.html" if self.agent else beside(paths, "episodes.html")
         title = f"{' and '.join(experiments)} on {' and '.join(dict.fromkeys(envs))}"
         return self._write(out, episodes, title, labels)
 
@@ -226,14 +231,10 @@ class ViewCommand(AgentFlags):
             raise UserError(f"--random plays without an agent: remove {given}, or --random.", field="--random")
         prepare_jax()
         with status(f"Playing {self.env}"):
-            episodes = record_random(self.env, self._backend(self.env), self.episodes, self.seed)
+            backend = self.backend or default_backend(self.env)
+            episodes = record_random(self.env, backend, self.episodes, self.seed)
         out = Path("runs") / f"random-{file_name(self.env)}.html"
         return self._write(out, episodes, f"A random agent on {self.env}", ["random"] * len(episodes))
-
-    def _backend(self, env: str) -> Backend:
-        from metarims.gridworld import is_native
-
-        return self.backend or ("jax" if is_native(env) else "farama")
 
     def _write(self, default: Path, episodes: Any, title: str, labels: Sequence[str]) -> int:
         if self.gif or self.mp4:

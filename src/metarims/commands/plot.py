@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from metarims.commands.common import file_name, flag, output, status
+from metarims.commands.common import beside, file_name, flag, output, status
 from metarims.runs.files import check_file
 
 
@@ -39,8 +39,8 @@ class PlotCommand:
         figure = plot_runs(runs, self.metric)
         for path in left_out(runs, self.metric):
             print(f"Note: {path} is left out: it has no values of {self.metric or 'success or return'}.")
-        folder = runs[0].path if len(runs) == 1 else runs[0].path.parent
-        out = self.out or folder / (f"learning-{file_name(self.metric)}.png" if self.metric else "learning.png")
+        name = f"learning-{file_name(self.metric)}.png" if self.metric else "learning.png"
+        out = self.out or beside([run.path for run in runs], name)
         with output("the figure", out, "."):
             save_figure(figure, out)
         return 0

@@ -1,6 +1,6 @@
 """What can be taken from a trained agent, or changed in how it plays, to measure what that contributes."""
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,10 +10,6 @@ from metarims.errors import UserError, unknown_name
 
 LEAST_TEMPERATURE = 1e-3
 """Below it the sampled policy is the greedy one, and logits could overflow."""
-
-Messages = Literal["average", "off"]
-InputAttention = Literal["average"]
-Selection = Literal["fixed", "random", "all"]
 
 WORDS = {
     "messages": {"average": "messages averaged", "off": "without messages"},
@@ -32,20 +28,19 @@ class Ablation(NamedTuple):
     """Reset the recurrent state at every step."""
     no_mission: bool = False
     """Replace all mission tokens by padding."""
-    messages: Messages | None = None
+    messages: Literal["average", "off"] | None = None
     """``average``: each module attends to all modules alike. ``off``: modules get no messages."""
-    input_attention: InputAttention | None = None
+    input_attention: Literal["average"] | None = None
     """``average``: each module reads the input with the mean of all modules' attention weights at that step. The
     active modules are still those whose own attention is highest."""
-    router: Selection | None = None
+    router: Literal["fixed", "random", "all"] | None = None
     """Active modules: always the first k, a random set of k at each step, or all."""
 
     def check(self, greedy: bool) -> None:
         """Raise ``UserError`` unless the values are known, and the temperature is valid for this policy."""
-        for name, kind in (("messages", Messages), ("input_attention", InputAttention), ("router", Selection)):
-            value = getattr(self, name)
-            if value is not None and value not in get_args(kind):
-                raise unknown_name(name, value, get_args(kind))
+        for name, known in WORDS.items():
+            if (value := getattr(self, name)) not in (None, *known):
+                raise unknown_name(name, value, known)
         if not self.temperature >= LEAST_TEMPERATURE:
             raise UserError(
                 f"temperature is {self.temperature:g}: it must be at least {LEAST_TEMPERATURE:g}. For the likeliest "
@@ -99,7 +94,7 @@ class Ablation(NamedTuple):
 NO_ABLATION = Ablation()
 
 
-def _change_messages(core: RIMCore, messages: Messages) -> RIMCore:
+def _change_messages(core: RIMCore, messages: str) -> RIMCore:
     if core.attention.communication is None:
         raise UserError(
             f"messages is {messages}, but this agent's modules do not communicate (core.communication_heads is 0): "

@@ -1,16 +1,12 @@
-"""Learning curves: area under the curve, and frames to a threshold, with runs that never reach it censored.
-
-Survival: Kaplan & Meier (1958), "Nonparametric estimation from incomplete observations".
-"""
+"""Learning curves: area under the curve, and frames to a threshold."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Real
+from jaxtyping import Real
 
 from metarims.errors import UserError
-from metarims.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval, Rng, known_scores, stratified_interval
 
 
 class Curve(NamedTuple):
@@ -49,77 +45,18 @@ def whole_curves(rows: Sequence[Mapping[str, Any]], measure: str) -> dict[int, C
     return curves
 
 
-def area_under_curve(curve: Curve, span: tuple[float, float] | None = None) -> float:
-    """The mean of a curve over a span of frames, by default its own: 1/(b - a) times the integral from a to b.
-
-    By the trapezoid rule, with linear interpolation at the ends. A span beyond the measurements raises ``UserError``.
-    """
+def area_under_curve(curve: Curve) -> float:
+    """The mean of a curve over its frames, from the first, a, to the last, b: 1/(b - a) times its integral, by the
+    trapezoid rule."""
     _check_curve(curve)
-    first, last = float(curve.frames[0]), float(curve.frames[-1])
-    start, stop = span or (first, last)
-    if not first <= start < stop <= last:
-        raise UserError(
-            f"Span {start:,.0f} to {stop:,.0f}: the curve was measured from {first:,.0f} to {last:,.0f} frames; "
-            "choose a span within."
-        )
-    inside = curve.frames[(curve.frames > start) & (curve.frames < stop)]
-    frames = np.concatenate([[start], inside, [stop]])
-    return float(np.trapezoid(np.interp(frames, curve.frames, curve.values), frames) / (stop - start))
+    return float(np.trapezoid(curve.values, curve.frames) / (curve.frames[-1] - curve.frames[0]))
 
 
-class Reach(NamedTuple):
-    """Frames to a threshold of each run; a run that did not reach it is censored at its last frame."""
-
-    frames: Real[np.ndarray, " S"]
-    reached: Bool[np.ndarray, " S"]
-
-    @property
-    def scores(self) -> Float[np.ndarray, "S 1"]:
-        """Frames as a score table, inf where not reached, to compare runs of equal length by order."""
-        return np.where(self.reached, self.frames, np.inf)[:, None]
-
-
-def reach_threshold(curves: Sequence[Curve], threshold: float) -> Reach:
-    """The first measured frame of each run with a value at or above ``threshold``."""
-    for curve in curves:
-        _check_curve(curve, least=1)
-    above = [curve.values >= threshold for curve in curves]
-    frames = [curve.frames[np.argmax(a) if a.any() else -1] for curve, a in zip(curves, above, strict=True)]
-    return Reach(np.array(frames, dtype=float), np.array([a.any() for a in above], dtype=bool))
-
-
-def kaplan_meier(reach: Reach) -> tuple[Float[np.ndarray, " U"], Float[np.ndarray, " U"]]:
-    """The U frames at which runs reached the threshold, and the survival (fraction of runs still below it) there.
-
-    survival(t) = product over t_i <= t of (1 - d_i / n_i), with n_i runs at risk before t_i, of which d_i reach the
-    threshold at t_i (Kaplan & Meier, 1958). A run censored at t_i counts among n_i.
-    """
-    known_scores(reach.frames[:, None])
-    times, arrived = np.unique(reach.frames[reach.reached], return_counts=True)
-    at_risk = np.sum(reach.frames[None] >= times[:, None], axis=1)
-    return times.astype(float), np.cumprod(1 - arrived / at_risk)
-
-
-def median_frames(reach: Reach) -> float:
-    """The Kaplan-Meier median: the first frame by which half of the runs reached the threshold; inf if never."""
-    times, survival = kaplan_meier(reach)
-    there = survival <= 0.5 + 1e-9  # Rounding may put a product that is one half above it.
-    return float(times[np.argmax(there)]) if there.any() else float("inf")
-
-
-def median_frames_interval(
-    reach: Reach, confidence: float = CONFIDENCE, rng: Rng = 0, resamples: int = RESAMPLES
-) -> Interval:
-    """``median_frames`` with its percentile bootstrap interval over runs; censored runs stay censored."""
-    table = np.stack([reach.frames, reach.reached], axis=1).astype(float)
-    return stratified_interval(
-        lambda drawn: median_frames(Reach(drawn[:, 0], drawn[:, 1] > 0)),
-        table,
-        confidence=confidence,
-        rng=rng,
-        resamples=resamples,
-        whole_runs=True,
-    )
+def frames_to(curve: Curve, threshold: float) -> float:
+    """The first measured frame with a value at or above ``threshold``; inf if there is none."""
+    _check_curve(curve, least=1)
+    above = curve.values >= threshold
+    return float(curve.frames[np.argmax(above)]) if above.any() else np.inf
 
 
 def _check_curve(curve: Curve, least: int = 2) -> None:

@@ -12,15 +12,13 @@ from jaxtyping import Bool, Int
 from metarims import pretrained
 from metarims.errors import UserError, invalid, unknown_name
 from metarims.evaluation.evaluate import NO_ABLATION, act, evaluation_key
-from metarims.evaluation.tables import carries
+from metarims.evaluation.tables import POLICIES, carries
 from metarims.gridworld.missions import LONGEST_MISSION, MAX_WORDS, split_words, tokenize
 from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.symbols import codes_from_symbols
 from metarims.gridworld.types import TILE, VIEW, Observation, Pixels
 from metarims.runs.export import SavedAgent
 from metarims.runs.folder import load_agents
-
-POLICY_NAMES = ("sampled", "greedy")
 
 
 class Policy:
@@ -32,8 +30,8 @@ class Policy:
 
     def __init__(self, saved: SavedAgent, policy: str = "sampled", seed: int = 0):
         """``seed``: of sampled actions."""
-        if policy not in POLICY_NAMES:
-            raise unknown_name("policy", policy, POLICY_NAMES)
+        if policy not in POLICIES:
+            raise unknown_name("policy", policy, POLICIES)
         self.saved, self.num_actions = saved, saved.num_actions
         self.num_envs: int | None = None
         """Of the batch; None before the first observation."""

@@ -8,8 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, UInt8
 
+from metarims.agents.agent import AgentOutput
 from metarims.agents.core import Metrics, ModuleMetrics
 from metarims.agents.reading import by_row
 from metarims.config import PPO
@@ -24,7 +25,6 @@ from metarims.evaluation.evaluate import (
     evaluation_key,
     evaluation_seeds,
 )
-from metarims.evaluation.random_agent import RandomAgent
 from metarims.evaluation.tables import carries, check_actions, check_words, count_actions, mission_format, tasks_of
 from metarims.gridworld import make, task_rules
 from metarims.gridworld import observation as obs
@@ -32,7 +32,7 @@ from metarims.gridworld.missions import MissionFormat
 from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.registry import tasks, time_limit
 from metarims.gridworld.tiles import CODE
-from metarims.gridworld.types import FIRST_EVALUATION_SEED
+from metarims.gridworld.types import FIRST_EVALUATION_SEED, Observation, Pixels
 from metarims.learning.returns import compute_advantages, discount
 from metarims.runs.export import SavedAgent
 
@@ -105,6 +105,31 @@ def _advantages(episode: EpisodeRecord, ppo: PPO, gamma: float) -> Float[np.ndar
     known = jnp.asarray(rewards), values, terminated, truncated, values, values[-1]
     advantages, _ = compute_advantages(*known, gamma=gamma, gae_lambda=ppo.gae_lambda)
     return np.asarray(advantages[:, 0])
+
+
+class RandomAgent(eqx.Module):
+    """Acts uniformly at random. It has the interface of ``agents.agent.Agent``, no parameters and no modules, and its
+    value is NaN."""
+
+    num_actions: int = eqx.field(static=True)
+
+    def tables(self, mission_tokens: Integer[Array, "num_missions L"]) -> None:
+        """No tables."""
+
+    def initial_state(self, num_envs: int) -> Float[Array, " B"]:
+        """One unused number per environment: a random agent has no recurrent state."""
+        return jnp.zeros(num_envs)
+
+    def reset(self, state: Float[Array, " B"], done: Bool[Array, " B"]) -> Float[Array, " B"]:
+        """Unchanged."""
+        return state
+
+    def step(
+        self, tables: None, observation: Observation | Pixels, state: Float[Array, " B"]
+    ) -> tuple[Any, AgentOutput]:
+        """Uniform logits."""
+        batch = len(state)
+        return state, AgentOutput(jnp.zeros((batch, self.num_actions)), jnp.full(batch, jnp.nan), ())
 
 
 def record_random(env: str, backend: Literal["jax", "farama"], num_episodes: int, seed: int = 0) -> list[EpisodeRecord]:

@@ -33,41 +33,39 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson_interval(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
+def wilson_interval(successes: int, trials: int) -> Interval:
     """A proportion with Wilson's score interval (1927), which is valid near 0 and 1 too.
 
     Its ends are the p for which (successes/trials - p)^2 = z^2 p (1 - p) / trials.
     """
-    found = scipy.stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    found = scipy.stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(successes / trials, float(found.low), float(found.high))
 
 
-def exact_interval(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
+def exact_interval(successes: int, trials: int) -> Interval:
     """A proportion with the exact interval (Clopper & Pearson, 1934): a p is excluded only if as many successes or
-    more, or as many or fewer, have a probability of at most (1 - ``confidence``) / 2."""
-    found = scipy.stats.binomtest(successes, trials).proportion_ci(confidence, method="exact")
+    more, or as many or fewer, have a probability of at most (1 - ``CONFIDENCE``) / 2."""
+    found = scipy.stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="exact")
     return Interval(successes / trials, float(found.low), float(found.high))
 
 
-def seed_interval(values: Float[np.ndarray, " S"], confidence: float = CONFIDENCE) -> Interval:
+def seed_interval(values: Float[np.ndarray, " S"]) -> Interval:
     """A mean over independent seeds with Student's t interval; with one seed the ends are NaN."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean, float("nan"), float("nan"))
-    half = float(scipy.stats.t.ppf((1 + confidence) / 2, len(values) - 1) * scipy.stats.sem(values))
+    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * scipy.stats.sem(values))
     return Interval(mean, mean - half, mean + half)
 
 
-def mean_interval(
-    scores: Real[np.ndarray, "S N"], confidence: float = CONFIDENCE, rng: Rng = 0, resamples: int = RESAMPLES
-) -> Interval:
+def mean_interval(scores: Real[np.ndarray, "S N"], rng: Rng = 0, resamples: int = RESAMPLES) -> Interval:
     """The mean of all scores with its interval by ``interval_kind(S)``; without one, the ends are NaN.
 
     Student's t is over the S runs' means over tasks.
     """
     if interval_kind(len(scores)) == "Student's t":
-        return seed_interval(_finite(scores).mean(axis=1), confidence)
-    return stratified_interval(mean, scores, confidence=confidence, rng=rng, resamples=resamples)
+        return seed_interval(_finite(scores).mean(axis=1))
+    return stratified_interval(mean, scores, rng=rng, resamples=resamples)
 
 
 def interval_kind(num_runs: int) -> str:
@@ -133,18 +131,16 @@ def bootstrap_draws(
     *tables: Real[np.ndarray, "_ _"],
     rng: Rng = 0,
     resamples: int = RESAMPLES,
-    whole_runs: bool = False,
 ) -> Float[np.ndarray, " R *K"]:
     """R resamples of ``statistic(*tables)``, with runs redrawn with replacement.
 
-    The bootstrap is stratified: runs are drawn within each task independently. ``whole_runs`` draws rows instead, for
-    tables in which one trained agent was measured on every task (zero-shot tables).
+    The bootstrap is stratified: runs are drawn within each task independently.
     """
     generator = np.random.default_rng(rng)
 
     def redraw(table: np.ndarray) -> np.ndarray:
         num_runs, num_tasks = known_scores(table).shape
-        picked = generator.integers(num_runs, size=(resamples, num_runs, 1 if whole_runs else num_tasks))
+        picked = generator.integers(num_runs, size=(resamples, num_runs, num_tasks))
         return table[picked, np.arange(num_tasks)]
 
     drawn = zip(*map(redraw, tables), strict=True)
@@ -154,10 +150,8 @@ def bootstrap_draws(
 def stratified_interval(
     statistic: Callable[..., float],
     *tables: Real[np.ndarray, "_ _"],
-    confidence: float = CONFIDENCE,
     rng: Rng = 0,
     resamples: int = RESAMPLES,
-    whole_runs: bool = False,
 ) -> Interval:
     """Any statistic of one or more score tables with its stratified percentile bootstrap interval.
 
@@ -167,13 +161,13 @@ def stratified_interval(
     value = float(statistic(*tables))
     if min(len(table) for table in tables) < MIN_BOOTSTRAP:
         return Interval(value, float("nan"), float("nan"))
-    draws = bootstrap_draws(statistic, *tables, rng=rng, resamples=resamples, whole_runs=whole_runs)
-    low, high = _percentiles(draws, confidence)
+    draws = bootstrap_draws(statistic, *tables, rng=rng, resamples=resamples)
+    low, high = _percentiles(draws)
     return Interval(value, float(low), float(high))
 
 
 def mean_band(
-    values: Real[np.ndarray, "S N"], confidence: float = CONFIDENCE, rng: Rng = 0, resamples: int = RESAMPLES
+    values: Real[np.ndarray, "S N"], rng: Rng = 0, resamples: int = RESAMPLES
 ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
     """Interval of the mean over runs at each of N points, by ``interval_kind(S)``; NaN where there is none.
 
@@ -187,46 +181,32 @@ def mean_band(
     weights = bootstrap_draws(
         lambda drawn: np.bincount(drawn[:, 0], minlength=len(values)), runs, rng=rng, resamples=resamples
     )
-    return _percentiles(weights @ values / len(values), confidence)
+    return _percentiles(weights @ values / len(values))
 
 
 class Profile(NamedTuple):
     """A performance profile and its pointwise band; ``low`` and ``high`` are NaN with fewer runs than
     ``MIN_BOOTSTRAP``."""
 
-    thresholds: Real[np.ndarray, " K"]
     fraction: Float[np.ndarray, " K"]
     low: Float[np.ndarray, " K"]
     high: Float[np.ndarray, " K"]
 
 
-def profile_band(
-    scores: Real[np.ndarray, "S N"],
-    thresholds: Real[np.ndarray, " K"],
-    confidence: float = CONFIDENCE,
-    rng: Rng = 0,
-    resamples: int = RESAMPLES,
-    *,
-    whole_runs: bool = False,
-) -> Profile:
+def profile_band(scores: Real[np.ndarray, "S N"], thresholds: Real[np.ndarray, " K"]) -> Profile:
     """The performance profile with a stratified percentile bootstrap interval at every threshold."""
     fraction = performance_profile(scores, thresholds)
     if len(scores) < MIN_BOOTSTRAP:
         unknown = np.full_like(fraction, np.nan)
-        return Profile(thresholds, fraction, unknown, unknown)
-    draws = bootstrap_draws(
-        lambda table: performance_profile(table, thresholds),
-        scores,
-        rng=rng,
-        resamples=resamples,
-        whole_runs=whole_runs,
+        return Profile(fraction, unknown, unknown)
+    return Profile(
+        fraction, *_percentiles(bootstrap_draws(lambda table: performance_profile(table, thresholds), scores))
     )
-    return Profile(thresholds, fraction, *_percentiles(draws, confidence))
 
 
-def _percentiles(draws: Float[np.ndarray, " R *K"], confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """The two draws between which ``confidence`` of them lie: none is interpolated, as some may be infinite."""
-    tail = (1 - confidence) / 2
+def _percentiles(draws: Float[np.ndarray, " R *K"]) -> tuple[np.ndarray, np.ndarray]:
+    """The two draws between which ``CONFIDENCE`` of them lie: none is interpolated, as some may be infinite."""
+    tail = (1 - CONFIDENCE) / 2
     low = np.quantile(draws, tail, axis=0, method="lower")
     high = np.quantile(draws, 1 - tail, axis=0, method="higher")
     return np.asarray(low), np.asarray(high)

@@ -16,7 +16,7 @@ class ChunkReport(NamedTuple):
     frames_per_second: float
     """Over all seeds, without compile time."""
     compile_seconds: float
-    """Within this chunk."""
+    """Before this chunk."""
     rows: list[dict[str, Any]]
     """The lines of ``metrics.jsonl`` of this chunk: one per seed that is still training."""
     seconds: float

@@ -44,8 +44,6 @@ class Progress:
         live = Live(console=self.console, refresh_per_second=REFRESHES_PER_SECOND)
         self._live = live if self.console.is_terminal else None
         self._speed: float | None = None
-        self._compiled = False
-        """Whether the compile time before the next chunk was printed."""
 
     def __enter__(self) -> "Progress":
         return self
@@ -66,7 +64,6 @@ class Progress:
     def compiled(self, seconds: float) -> None:
         if seconds > 0.1:
             self._say(f"Compiled in {seconds:.1f} s.")
-        self._compiled = True
         if self._live:
             self._live.update(Waiting("First chunk ..."), refresh=True)
 
@@ -82,9 +79,6 @@ class Progress:
             self._live.update("", refresh=True)
 
     def chunk(self, report: ChunkReport) -> None:
-        if report.compile_seconds > 0.1 and not self._compiled:
-            self._say(f"Compiled in {report.compile_seconds:.1f} s.")
-        self._compiled = False
         for event in report.events:
             self._say(event, "Fault:", "red")
         if not report.rows:  # Every seed is stopped.

@@ -21,7 +21,6 @@ from metarims.learning.trainer import Trainer, make_trainer
 from metarims.runs import checkpoints, metrics_log, provenance
 from metarims.runs.best_checkpoint import BestCheckpoints, BestSoFar
 from metarims.runs.callbacks import Callback, Callbacks, ChunkReport
-from metarims.runs.compile_clock import CompileClock
 from metarims.runs.export import SavedAgent, save_agent
 from metarims.runs.faults import FaultGuard, SeedStatus
 from metarims.runs.files import check_name, check_space, clear_scratch, writing
@@ -89,11 +88,10 @@ def train(
         processes = process_group()
         with (
             processes.open_folder(out, config) as folder,
-            CompileClock() as clock,
             Progress() if progress and leads() else nullcontext() as display,
         ):
             callbacks = Callbacks(*filter(None, (callback, display)))
-            return _Run(config, folder, trainer, callbacks, stop, clock, agents, processes, note).train()
+            return _Run(config, folder, trainer, callbacks, stop, agents, processes, note).train()
 
 
 class _Run:
@@ -106,7 +104,6 @@ class _Run:
         trainer: Trainer,
         callbacks: Callbacks,
         stop: StopRequest,
-        clock: CompileClock,
         initial_agents: Sequence[SavedAgent] | None,
         processes: SingleProcess,
         note: str = "",
@@ -114,10 +111,10 @@ class _Run:
         """``note``: on the initial weights."""
         self.config, self.folder, self.trainer = config, folder, trainer
         self.callbacks = callbacks
-        self.stop, self.clock, self.initial_agents, self.processes = stop, clock, initial_agents, processes
+        self.stop, self.initial_agents, self.processes = stop, initial_agents, processes
         self.note = note
-        self.compile_start: tuple[float, float] | None = None
-        """When compiling for the next chunk started: wall clock, and compile time so far."""
+        self.compile_seconds = 0.0
+        """How long compiling for the next chunk took."""
         self.chunk, self.env_steps, self.saved_steps = 0, 0, 0
         self.state: Any = None
         self.guard = FaultGuard(trainer, config)
@@ -233,15 +230,15 @@ class _Run:
 
     def _compile(self) -> None:
         """Compile before the first chunk, so that a stop meanwhile is not followed by a chunk."""
-        self.compile_start = time.perf_counter(), self.clock.seconds
+        start = time.perf_counter()
         with _explain_memory():
             self.trainer.compile(self.state)
         release_memory()
-        self.callbacks.compiled(time.perf_counter() - self.compile_start[0])
+        self.compile_seconds = time.perf_counter() - start
+        self.callbacks.compiled(self.compile_seconds)
 
     def _run_chunk(self) -> None:
-        start, compiled = self.compile_start or (time.perf_counter(), self.clock.seconds)
-        self.compile_start = None
+        start = time.perf_counter()
         try:
             with _explain_memory():
                 self.state, values, events = self.guard.run_chunk(self.state, self.chunk, self.env_steps)
@@ -249,12 +246,13 @@ class _Run:
             raise UserError(
                 f"{error} Training stopped after step {self.env_steps:,}; it resumes from step {self.saved_steps:,}."
             ) from error
-        seconds, compile_seconds = time.perf_counter() - start, self.clock.seconds - compiled
+        running, compile_seconds = time.perf_counter() - start, self.compile_seconds
+        seconds, self.compile_seconds = running + compile_seconds, 0.0
         self.chunk += 1
         self.env_steps += self.trainer.frames_per_chunk
         rows = [self._row(index, self.config.seeds[index], values) for index in self.guard.active]
         self.best.add(rows)
-        frames_per_second = self.trainer.frames_per_chunk * len(rows) / max(seconds - compile_seconds, 1e-9)
+        frames_per_second = self.trainer.frames_per_chunk * len(rows) / max(running, 1e-9)
         speed = {
             "chunk": self.chunk,
             "env_steps": self.env_steps,

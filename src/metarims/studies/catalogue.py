@@ -25,8 +25,7 @@ from metarims.studies.experiments import (
     transfers,
 )
 from metarims.studies.hypotheses import compare, level
-from metarims.studies.plans import Hypothesis, Study
-from metarims.studies.verdicts import Claim
+from metarims.studies.plans import Study
 
 
 def study(name: str) -> Study:
@@ -40,6 +39,10 @@ _AGENTS = ("metarims", "modular", "vanilla")
 """The agents that the paper compares throughout."""
 _MODULAR = ("metarims", "modular", "modular, set")
 """Those whose modules are ablated."""
+_MESSAGES = (
+    ("messages", "success without messages"),
+    ("to choose to whom its modules attend", "success with messages averaged"),
+)
 _AREA, _RETURN = "area of success", "area of return"
 
 _ALL = (
@@ -197,19 +200,14 @@ _ALL = (
         "episodes of up to 109 steps: DoorKey-5x5 has 250).",
         lambda scale: each(("metarims",), DOORKEY[:1], scale, measures.deactivation),
         (
-            Hypothesis(
-                Claim(
-                    "episodes take longer with one active module than with all",
-                    "frames for 20 episodes",
-                    "all",
-                    ("one",),
-                    direction="lower",
-                    paired=True,
-                ),
+            hypotheses.pair(
+                "episodes take longer with one active module than with all",
+                "frames for 20 episodes",
                 {
                     "all": ("metarims", "frames for 20 episodes", ("all active modules",)),
                     "one": ("metarims", "frames for 20 episodes", ("1 of them, random",)),
                 },
+                direction="lower",
             ),
         ),
         ("points",),
@@ -355,20 +353,11 @@ _ALL = (
         (
             *(
                 hypotheses.needs(what, score, agent, *envs)
-                for what, score in (
-                    ("messages", "success without messages"),
-                    ("to choose to whom its modules attend", "success with messages averaged"),
-                )
+                for what, score in _MESSAGES
                 for agent in _AGENTS[:2]
                 for envs in ((), *((env,) for env in ABLATED))
             ),
-            *(
-                hypotheses.needs(what, score, "modular, set")
-                for what, score in (
-                    ("messages", "success without messages"),
-                    ("to choose to whom its modules attend", "success with messages averaged"),
-                )
-            ),
+            *(hypotheses.needs(what, score, "modular, set") for what, score in _MESSAGES),
             *(
                 hypotheses.needs(what, score, agent)
                 for what, score in (

@@ -1,10 +1,10 @@
 """Constructors of the hypotheses that several studies share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from metarims.studies import experiments
 from metarims.studies.measures import INFORMATION, ON_TARGET, ON_TARGET_EVENLY
-from metarims.studies.plans import Hypothesis
+from metarims.studies.plans import Asked, Hypothesis
 from metarims.studies.verdicts import Claim
 
 
@@ -23,43 +23,46 @@ def level(
     return compare(statement, name, agent, conditions=conditions, test="level", goal=goal, **claim)
 
 
+def pair(statement: str, name: str, tables: Mapping[str, Asked], **claim) -> Hypothesis:
+    """The same agents under two conditions, each seed compared with itself: the first of ``tables``
+    (``Hypothesis.tables``) against the second."""
+    better, worse = tables
+    return Hypothesis(Claim(statement, name, better, (worse,), paired=True, **claim), tables)
+
+
 def compare_conditions(agent: str, better: str, worse: str) -> Hypothesis:
     """One agent's success under two conditions."""
-    claim = Claim(f"{agent} has a higher success rate {better} than {worse}", "success", better, (worse,), paired=True)
-    return Hypothesis(claim, {condition: (agent, "success", (condition,)) for condition in (better, worse)})
+    statement = f"{agent} has a higher success rate {better} than {worse}"
+    return pair(statement, "success", {condition: (agent, "success", (condition,)) for condition in (better, worse)})
 
 
 def needs_memory(agent: str, env: str) -> Hypothesis:
     """One agent's success with and without its recurrent state."""
-    without = f"{agent} without memory"
-    claim = Claim(f"{agent} needs its memory", "success", agent, (without,), paired=True)
-    return Hypothesis(claim, {agent: (agent, "success", (env,)), without: (agent, "success without memory", (env,))})
+    without = agent, "success without memory", (env,)
+    tables = {agent: (agent, "success", (env,)), f"{agent} without memory": without}
+    return pair(f"{agent} needs its memory", "success", tables)
 
 
 def needs(what: str, score: str, agent: str, *envs: str) -> Hypothesis:
     """One agent's success as trained and with an ablation of its modules, whose score has this name: on these tasks,
     or on all that were measured."""
     ablated, where = f"{agent}, {score.removeprefix('success ')}", f" on {', '.join(envs)}" if envs else ""
-    claim = Claim(f"{agent} needs {what}{where}", "success", agent, (ablated,), paired=True)
-    conditions = envs or None
-    return Hypothesis(claim, {agent: (agent, "success", conditions), ablated: (agent, score, conditions)})
+    tables = {agent: (agent, "success", envs or None), ablated: (agent, score, envs or None)}
+    return pair(f"{agent} needs {what}{where}", "success", tables)
 
 
 def looks(agent: str) -> Hypothesis:
     """The attention to objects of an agent whose input is a set, against equal attention to all of them."""
     statement = f"of the objects in view, the modules of {agent} attend most to the one that the mission names"
-    claim = Claim(statement, ON_TARGET, agent, ("even attention",), paired=True)
-    return Hypothesis(
-        claim,
-        {agent: (agent, ON_TARGET, None), "even attention": (agent, ON_TARGET_EVENLY, None)},
-    )
+    tables = {agent: (agent, ON_TARGET, None), "even attention": (agent, ON_TARGET_EVENLY, None)}
+    return pair(statement, ON_TARGET, tables)
 
 
 def learnt(statement: str, information: str) -> Hypothesis:
     """The information of the active sets of ``metarims`` against that of the untrained agents at the same steps."""
-    claim = Claim(statement, information, "trained", ("untrained",), paired=True)
     untrained = f"{information}, untrained agent"
-    return Hypothesis(claim, {"trained": ("metarims", information, None), "untrained": ("metarims", untrained, None)})
+    tables = {"trained": ("metarims", information, None), "untrained": ("metarims", untrained, None)}
+    return pair(statement, information, tables)
 
 
 INFORMATIVE_SETS = (

@@ -1,6 +1,6 @@
 """Measures: functions from what training left and the scale to scores per seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +10,8 @@ import scipy.stats
 
 from metarims.config import Config
 from metarims.evaluation.ablations import NO_ABLATION, Ablation
-from metarims.evaluation.curves import area_under_curve, reach_threshold, whole_curves
+from metarims.evaluation.curves import area_under_curve, frames_to, whole_curves
+from metarims.evaluation.episodes import EpisodeRecord
 from metarims.evaluation.evaluate import Evaluation, evaluate_jax, evaluation_key
 from metarims.evaluation.modules import (
     attention_to_target,
@@ -109,7 +110,7 @@ def looking(trained: Trained, scale: Scale) -> Found:
     names, and how much it would be if all objects in view had equal attention; the mean over steps."""
     env, rows = trained.stages[-1].env, []
     for saved in trained.agents[-1]:
-        episodes = record_episodes(saved.agent, env, scale.episodes, False, "jax", saved.seed, carry=carries(saved))
+        episodes = _record(saved, env, scale.episodes)
         both = [np.concatenate(of_episodes) for of_episodes in zip(*map(attention_to_target, episodes), strict=True)]
         if len(both[0]):
             rows += [
@@ -126,7 +127,7 @@ def milestones(trained: Trained, scale: Scale) -> Found:
     """Environment steps of the last stage until training success reaches each threshold; inf if never."""
     return Found(
         [
-            Score(seed, f"frames to {goal}", trained.stages[-1].env, float(reach_threshold([curve], goal).scores[0, 0]))
+            Score(seed, f"frames to {goal}", trained.stages[-1].env, frames_to(curve, goal))
             for goal in THRESHOLDS
             for seed, curve in whole_curves(trained.metrics[-1], "success").items()
         ]
@@ -139,14 +140,8 @@ def composition(name: str, seen: str, held_out: str) -> Measure:
 
     @named(f"composition {name}")
     def measure(trained: Trained, scale: Scale) -> Found:
-        rows = list(transfer(seen, held_out)(trained, scale).rows)
-        success = {(row.seed, row.condition): row.value for row in rows if row.name == "success"}
-        rows += [
-            Score(agent.seed, "success lost", name, success[agent.seed, seen] - success[agent.seed, held_out])
-            for agent in trained.agents[-1]
-            if success[agent.seed, seen] >= scale.learnt
-        ]
-        return Found(rows)
+        rows = transfer(seen, held_out)(trained, scale).rows
+        return Found([*rows, *_success_lost(rows, scale, seen, {name: held_out})])
 
     return measure
 
@@ -163,8 +158,7 @@ def task_information(*envs: str) -> Measure:
         for saved, untrained in zip(trained.agents[-1], _untrained(trained.agents[-1][0].config), strict=True):
             active, before, task = [], [], []
             for index, env in enumerate(envs):
-                carry = carries(saved)
-                episodes = record_episodes(saved.agent, env, number, False, "jax", saved.seed, carry=carry)
+                episodes = _record(saved, env, number)
                 active += [episode.active for episode in episodes]
                 before += replay(untrained, env, episodes)
                 task += [np.full(len(episode.actions), index) for episode in episodes]
@@ -236,17 +230,12 @@ def ablations(env: str) -> Measure:
 
 
 def _evaluate_ablations(saved: SavedAgent, env: str, scale: Scale) -> list[Score]:
-    level, key = make(env), evaluation_key(saved.seed)
-
-    def play(number: int, ablation: Ablation = NO_ABLATION, greedy: bool = False) -> Evaluation:
-        return evaluate_jax(saved.agent, level, number, key, greedy, ablation=ablation, carry=carries(saved))
-
     def entropy(temperature: float) -> float:
-        return float(play(min(64, scale.episodes), Ablation(temperature)).entropies.mean())
+        return float(_play(saved, env, min(64, scale.episodes), Ablation(temperature)).entropies.mean())
 
-    played = {condition: play(scale.episodes, ablation) for condition, ablation in CONDITIONS.items()}
-    played[GREEDY] = play(scale.episodes, greedy=True)
-    played[EQUAL_ENTROPY] = play(scale.episodes, Ablation(find_temperature(entropy, ENTROPY)))
+    played = {condition: _play(saved, env, scale.episodes, ablation) for condition, ablation in CONDITIONS.items()}
+    played[GREEDY] = _play(saved, env, scale.episodes, greedy=True)
+    played[EQUAL_ENTROPY] = _play(saved, env, scale.episodes, Ablation(find_temperature(entropy, ENTROPY)))
     rows = []
     for condition, found in played.items():
         rows.append(Score(saved.seed, "success", condition, float(found.success.mean())))
@@ -274,15 +263,8 @@ def backward_transfer(hard: str, *easier: str) -> Measure:
 
     @named(f"backward transfer from {hard} to {', '.join(easier)}")
     def measure(trained: Trained, scale: Scale) -> Found:
-        rows = list(transfer(hard, *easier)(trained, scale).rows)
-        success = {(row.seed, row.condition): row.value for row in rows if row.name == "success"}
-        learnt = [agent.seed for agent in trained.agents[-1] if success[agent.seed, hard] >= scale.learnt]
-        rows += [
-            Score(seed, "success lost", env, success[seed, hard] - success[seed, env])
-            for env in easier
-            for seed in learnt
-        ]
-        return Found(rows)
+        rows = transfer(hard, *easier)(trained, scale).rows
+        return Found([*rows, *_success_lost(rows, scale, hard, {env: env for env in easier})])
 
     return measure
 
@@ -310,8 +292,7 @@ def recovery(trained: Trained, scale: Scale) -> Found:
     for seed, curve in whole_curves(trained.metrics[-1], "success").items():
         old = before[seed].values[-3:].mean() if seed in before else 0.0
         if old >= scale.learnt:
-            reach = reach_threshold([curve], RECOVERED * old)
-            rows.append(Score(seed, "frames to recover", trained.stages[-1].env, float(reach.scores[0, 0])))
+            rows.append(Score(seed, "frames to recover", trained.stages[-1].env, frames_to(curve, RECOVERED * old)))
     return Found(rows)
 
 
@@ -327,8 +308,7 @@ def deactivation(trained: Trained, scale: Scale) -> Found:
             cores[f"{number} of them, highest attention"] = core.with_active(number)
         for condition, fewer in cores.items():
             agent = eqx.tree_at(lambda a: a.core, saved.agent, fewer)
-            key, carry = evaluation_key(saved.seed), carries(saved)
-            played = evaluate_jax(agent, make(env), scale.episodes, key, greedy=False, carry=carry)
+            played = _play(saved._replace(agent=agent), env, scale.episodes)
             rows.append(Score(saved.seed, "frames for 20 episodes", condition, float(20 * played.lengths.mean())))
             rows.append(Score(saved.seed, "success", condition, float(played.success.mean())))
     return Found(rows)
@@ -343,8 +323,7 @@ def activity(trained: Trained, scale: Scale) -> Found:
     """
     rows, env, raster = [], trained.stages[-1].env, None
     for saved, untrained in zip(trained.agents[-1], _untrained(trained.agents[-1][0].config), strict=True):
-        carry = carries(saved)
-        episodes = record_episodes(saved.agent, env, scale.episodes, False, "jax", saved.seed, carry=carry)
+        episodes = _record(saved, env, scale.episodes)
         active = [episode.active for episode in episodes]
         ahead = [episode.view[:-1, VIEW // 2, VIEW - 2] for episode in episodes]
         shares = np.concatenate(active).mean(0)
@@ -380,8 +359,7 @@ def values(trained: Trained, scale: Scale) -> Found:
     """The value over nine episodes, and its rank correlation with time within solved ones."""
     rows, env, record = [], trained.stages[-1].env, None
     for saved in trained.agents[-1]:
-        number, carry = max(9, scale.episodes), carries(saved)
-        episodes = record_episodes(saved.agent, env, number, False, "jax", saved.seed, carry=carry)
+        episodes = _record(saved, env, max(9, scale.episodes))
         orders = [_rank_correlation(e.values) for e in episodes if e.success and len(e.values) > 2]
         if orders:
             rows.append(Score(saved.seed, "rank correlation of value and time", env, float(np.mean(orders))))
@@ -425,15 +403,36 @@ def _untrained(config: Config) -> list[Any]:
 def _evaluate(
     agents: Sequence[SavedAgent], env: str, scale: Scale, suffix: str, ablation: Ablation = NO_ABLATION
 ) -> list[Score]:
-    level, rows = make(env), []
+    rows = []
     for saved in agents:
-        check_actions(saved, env, level.num_actions)
-        key, carry = evaluation_key(saved.seed), carries(saved)
-        played = evaluate_jax(saved.agent, level, scale.episodes, key, greedy=False, ablation=ablation, carry=carry)
+        check_actions(saved, env, make(env).num_actions)
+        played = _play(saved, env, scale.episodes, ablation)
         rows.append(Score(saved.seed, f"success{suffix}", env, float(played.success.mean())))
         rows.append(Score(saved.seed, f"return{suffix}", env, float(played.returns.mean())))
         rows.append(Score(saved.seed, f"episode length{suffix}", env, float(played.lengths.mean())))
     return rows
+
+
+def _play(
+    saved: SavedAgent, env: str, number: int, ablation: Ablation = NO_ABLATION, greedy: bool = False
+) -> Evaluation:
+    key = evaluation_key(saved.seed)
+    return evaluate_jax(saved.agent, make(env), number, key, greedy, ablation=ablation, carry=carries(saved))
+
+
+def _record(saved: SavedAgent, env: str, number: int) -> list[EpisodeRecord]:
+    return record_episodes(saved.agent, env, number, greedy=False, seed=saved.seed, carry=carries(saved))
+
+
+def _success_lost(rows: Sequence[Score], scale: Scale, learnt: str, others: Mapping[str, str]) -> list[Score]:
+    """The success on the task ``learnt`` that agents lose on ``others`` (by condition), if they learnt it."""
+    success = {(row.seed, row.condition): row.value for row in rows if row.name == "success"}
+    seeds = [seed for (seed, env), value in success.items() if env == learnt and value >= scale.learnt]
+    return [
+        Score(seed, "success lost", condition, success[seed, learnt] - success[seed, env])
+        for condition, env in others.items()
+        for seed in seeds
+    ]
 
 
 def _rank_correlation(series: np.ndarray) -> float:

@@ -143,14 +143,17 @@ class Plan:
         return change(start, settings | dict(self.settings) | dict(stage.settings))
 
 
+Asked = tuple[str, str, Sequence[str] | None]
+"""A plan's label, a score's name, and conditions (None: all that the tables of a hypothesis have in common)."""
+
+
 @dataclass(frozen=True)
 class Hypothesis:
     """A claim, and the scores that test it."""
 
     claim: Claim
-    tables: Mapping[str, tuple[str, str, tuple[str, ...] | None]]
-    """For each name in the claim: a plan's label, a score's name, and conditions (None: all conditions that the tables
-    of the hypothesis have in common)."""
+    tables: Mapping[str, Asked]
+    """For each name in the claim."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from metarims.studies.plans import Score
+from metarims.studies.plans import Asked, Score
 
-Asked = tuple[str, str, Sequence[str] | None]
-"""A plan's label, a score's name, and conditions (None: all that are common)."""
 BySeed = dict[int, dict[str, float]]
 """The scores of each seed by condition."""
 
