@@ -177,7 +177,7 @@ def collect(agent, envs, actor, key, num_steps):
 
 
 def compute_advantages(rollout, bootstrap_value):
-    """Generalised advantages [T, B] (Schulman et al., 2016): a time limit is bootstrapped, a terminal state is not."""
+    """Generalized advantages [T, B] (Schulman et al., 2016): a time limit is bootstrapped, a terminal state is not."""
     next_value = jnp.concatenate([rollout.value[1:], bootstrap_value[None]])
     next_value = jnp.where(rollout.truncated, rollout.truncation_value, next_value)
     next_value = jnp.where(rollout.terminated, 0, next_value)

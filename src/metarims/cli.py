@@ -56,7 +56,7 @@ ABOUTS = {"study": "List, run and report studies: the paper's figures and tables
 USUAL = {"config", "agent", "env", "frames", "seeds", "out", "preset", "devices", "log"}
 """Fields of ``metarims train`` that ``--help`` shows; ``--help-all`` shows the others too."""
 OTHER_NAMES = {
-    "lr": "--fast.learning-rate or --slow.learning-rate",
+    **dict.fromkeys(("lr", "learning-rate"), "--fast.learning-rate or --slow.learning-rate"),
     **dict.fromkeys(("total-timesteps", "timesteps", "steps"), "--frames"),
     **dict.fromkeys(("num-steps", "n-steps"), "--fast.rollout or --slow.rollout"),
     **dict.fromkeys(("update-epochs", "n-epochs"), "--fast.epochs or --slow.epochs"),

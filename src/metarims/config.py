@@ -30,7 +30,7 @@ class Network:
     fusion: Literal["film", "concat"] = "film"
     """film: the mission scales and shifts the tile features (FiLM). concat: it only enters the dense layer."""
     film_layers: int = 2
-    """How often it does so; before each time but the first the features of a tile are mixed (a 1x1 convolution)."""
+    """Number of FiLM layers; a 1x1 convolution precedes each but the first."""
     feature_dim: int = 64
     """Width of the core's input."""
     feature_rms_limit: float = 1.0
@@ -43,7 +43,7 @@ class Network:
 
 @dataclass(frozen=True)
 class PPO:
-    """Proximal policy optimisation (Schulman et al., 2017) with generalised advantages."""
+    """Proximal policy optimization (Schulman et al., 2017) with generalized advantages."""
 
     num_envs: int = 8
     """Parallel environments per seed."""
@@ -53,9 +53,9 @@ class PPO:
     gamma: float = 0.99
     """Discount (paper: 0.99)."""
     discount: Literal["constant", "success_length"] = "success_length"
-    """constant: gamma. success_length: at most gamma, and such that a reward at the end of a successful episode of the
-    agent's (by their mean length of late) counts a tenth at its beginning, but one at the task's time limit not less
-    than a ten-thousandth: where episodes can fail, a smaller discount would make a quick guess pay."""
+    """constant: gamma. success_length: at most gamma, and such that a reward at the end of a successful episode (of the
+    mean length of the latest hundred) counts a tenth at its beginning, but one at the time limit at least a
+    ten-thousandth: a smaller discount would make quick guesses pay."""
     gae_lambda: float = 0.95
     """GAE's lambda (paper: 0.99)."""
     clip: float = 0.2
@@ -69,7 +69,7 @@ class PPO:
     reward_scale: float = 1.0
     """Multiply rewards by this before learning (BabyAI: 20); metrics show unscaled returns."""
     normalize_advantages: bool = False
-    """Standardise advantages over each minibatch."""
+    """Standardize advantages over each minibatch."""
     adam_eps: float = 1e-5
     """Adam's epsilon."""
     lr_schedule: Literal["constant", "inverse_sqrt"] = "inverse_sqrt"

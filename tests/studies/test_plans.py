@@ -187,7 +187,7 @@ def test_a_verdict_says_what_it_does_not_speak_of() -> None:
     judged = results.verdicts[0]
     assert judged.verdict is not None
     assert judged.text == f"{judged.verdict.statement} (without seed 9)"
-    assert "9 of 9 with the same seed" in judged.text
+    assert "equal seeds: 9 of 9" in judged.text
 
 
 def test_unknown_names_and_foreign_folders_are_sentences(tmp_path) -> None:

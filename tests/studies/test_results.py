@@ -120,6 +120,11 @@ def test_claims_have_a_forest_plot_with_a_row_per_task():
     markup = claims([Judged(claim.statement, judge(claim, scores), "", tables)])
     assert forest_rows(markup) == [("all tasks", 0.5, 0.5), ("easy", 1.0, 0.5), ("hard", 0.0, 0.5)]
     assert "It is &lt;better&gt;." in markup
+    easy = Claim(f"{claim.statement} on easy", "success", "metarims", ("vanilla",))
+    column = {name: table[:, :1] for name, table in scores.items()}
+    single = Judged(easy.statement, judge(easy, column), "", ScoreTables(column, ""))
+    assert claims([Judged(claim.statement, judge(claim, scores), "", tables), single]) == markup, "it has this row"
+    assert "on easy" in claims([single])
     goal = Claim("It comes up to it.", "frames", "metarims", test="level", goal=100.0, direction="lower")
     alone = {"metarims": np.full((6, 1), 300.0)}
     ((name, at, line),) = forest_rows(claims([Judged(goal.statement, judge(goal, alone), "", ScoreTables(alone, ""))]))

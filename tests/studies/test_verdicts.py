@@ -28,13 +28,12 @@ def test_complete_separation_of_five_seeds_is_enough_and_of_four_is_not():
     assert verdict.outcome == "supported"
     assert (
         verdict.statement
-        == "P(metarims > modular) = 1.00 [1.00, 1.00] over all pairs of seeds (5 of 5 with the same seed): supported"
+        == "P(metarims > modular) = 1.00 [1.00, 1.00] over all pairs of seeds (equal seeds: 5 of 5): supported"
     )
     verdict = against([1] * 4, [0] * 4)
     assert verdict.outcome == "undecided"
     assert verdict.statement == (
-        "P(metarims > modular) = 1.00 [no interval] over all pairs of seeds (4 of 4 with the same seed): "
-        "undecided at 4 seeds"
+        "P(metarims > modular) = 1.00 [no interval] over all pairs of seeds (equal seeds: 4 of 4): undecided at 4 seeds"
     )
     assert against([0] * 5, [1] * 5).outcome == "not supported"
 
@@ -49,7 +48,7 @@ def test_the_sentence_counts_all_pairs_and_seed_against_seed():
     assert found.interval.value == sum(pairs) / 100 == 0.735
     low, high = f"{found.interval.low:.2f}", f"{found.interval.high:.2f}"
     assert found.statement == (
-        f"P(metarims > modular) = 0.73 [{low}, {high}] over all pairs of seeds (8 of 10 with the same seed): "
+        f"P(metarims > modular) = 0.73 [{low}, {high}] over all pairs of seeds (equal seeds: 8 of 10): "
         f"{_said(verdict, 10)}"
     )
 
@@ -57,7 +56,7 @@ def test_the_sentence_counts_all_pairs_and_seed_against_seed():
 def test_two_seeds_have_no_interval_and_their_counts_do_not_contradict():
     """No seed is above its own number; of all four pairs one is above and one is equal: 1.5 / 4."""
     assert against([0.3, 0.5], [0.3, 0.6]).statement == (
-        "P(metarims > modular) = 0.38 [no interval] over all pairs of seeds (0 of 2 with the same seed, 1 equal): "
+        "P(metarims > modular) = 0.38 [no interval] over all pairs of seeds (equal seeds: 0 of 2, 1 tie): "
         "undecided at 2 seeds"
     )
 
@@ -65,7 +64,7 @@ def test_two_seeds_have_no_interval_and_their_counts_do_not_contradict():
 def test_of_several_tasks_a_seed_is_compared_by_its_mean():
     scores = {"metarims": np.array([[1.0, 0.0]] * 5), "modular": np.array([[0.0, 0.5]] * 5)}
     assert judge(claim(), scores, resamples=20).statement.startswith(
-        "P(metarims > modular) = 0.50 [0.50, 0.50] over all pairs of seeds (5 of 5 with the same seed by the mean of "
+        "P(metarims > modular) = 0.50 [0.50, 0.50] over all pairs of seeds (equal seeds: 5 of 5, by the mean of "
         "2 tasks): "
     )
 
@@ -87,7 +86,7 @@ def test_the_interval_is_the_stratified_one():
 def test_equal_agents_are_undecided_however_many_seeds():
     verdict = against([0.5] * 30, [0.5] * 30)
     assert verdict.statement == (
-        "P(metarims > modular) = 0.50 [0.50, 0.50] over all pairs of seeds (0 of 30 with the same seed, 30 equal): "
+        "P(metarims > modular) = 0.50 [0.50, 0.50] over all pairs of seeds (equal seeds: 0 of 30, 30 ties): "
         "undecided at 30 seeds"
     )
 
@@ -112,7 +111,7 @@ def test_fewer_frames_are_better_where_lower_is_and_never_is_last():
     verdict = against([10, 20, 30, 40, 45], [50, 60, never, never, never], claim(direction="lower"))
     assert (
         verdict.statement
-        == "P(metarims < modular) = 1.00 [1.00, 1.00] over all pairs of seeds (5 of 5 with the same seed): supported"
+        == "P(metarims < modular) = 1.00 [1.00, 1.00] over all pairs of seeds (equal seeds: 5 of 5): supported"
     )
     assert (
         against([50, 60, never, never, never], [10, 20, 30, 40, 45], claim(direction="lower")).outcome

@@ -8,6 +8,7 @@ import tyro
 
 from metarims.commands.common import beside, flag, output, prepare_jax, status
 from metarims.commands.play import AgentFlags, Backend, default_backend
+from metarims.errors import invalid
 from metarims.runs.files import check_file
 
 
@@ -29,7 +30,9 @@ class ReportCommand(AgentFlags):
     """Write the page here (default: report.html in the run's folder, or beside several)."""
 
     def run(self, command: str) -> int:
-        check_file(self.out, "--out")
+        check_file(self.out, "--out", ".html")
+        if self.recorded < 1:
+            raise invalid("recorded", self.recorded, "at least one episode must be recorded")
         paths = self.locate(self.paths)
         prepare_jax()
         from metarims.evaluation.recording import record_agents

@@ -34,8 +34,8 @@ class AgentFlags:
     """Which agents play which environment, and how."""
 
     agent: Annotated[str, flag("NAME")] = ""
-    """Play a pretrained agent instead of a run: goto-local, doorkey or dynamic-obstacles. evaluate also takes
-    expert (Farama's planning bot for BabyAI, alone with --env or beside a run)."""
+    """Play a pretrained agent instead of a run: goto-local, doorkey or dynamic-obstacles. Only in evaluate: expert,
+    Farama's planning bot for BabyAI (alone with --env, or beside a run)."""
     env: Annotated[str | None, flag("ID")] = None
     """Environment id (default: the training environment; of a mixture, each of its environments)."""
     best: Switch = False
@@ -192,12 +192,16 @@ class ViewCommand(AgentFlags):
     """Steps per second in --gif and --mp4."""
 
     def run(self, command: str) -> int:
-        for name, path in (("--out", self.out), ("--gif", self.gif), ("--mp4", self.mp4)):
-            check_file(path, name)
+        check_file(self.out, "--out", ".html")
+        check_file(self.gif, "--gif", ".gif")
+        check_file(self.mp4, "--mp4", ".mp4")
         if self.gif or self.mp4:
             from metarims.views.animation import check_request
 
             check_request(self.tile, self.fps, film=self.mp4 is not None)
+        elif (self.tile, self.fps) != (ViewCommand.tile, ViewCommand.fps):
+            name = "--tile" if self.tile != ViewCommand.tile else "--fps"
+            raise UserError(f"{name} is for --gif and --mp4: add one of them, or remove {name}.", field=name)
         return self._view_random() if self.random else self._view_agents()
 
     def _view_agents(self) -> int:

@@ -130,7 +130,7 @@ class StudyReportCommand:
     """Write the page here, and figures/ beside it (default: report.html in the folder, or beside the scores)."""
 
     def run(self, command: str) -> int:
-        check_file(self.out, "--out")
+        check_file(self.out, "--out", ".html")
         default = self.path / "report.html" if self.path.is_dir() else self.path.with_name("report.html")
         _report_study(self.path, self.out or default)
         return 0

@@ -73,7 +73,7 @@ class Ablation(NamedTuple):
             name, value = next(iter(asked.items()))
             kind = type(core).__name__
             raise UserError(
-                f"{name} is {value}, but this agent's core ({kind}) has no modules of a RIM core: leave it out.",
+                f"{name} is {value}, but this agent's core ({kind}) has no modules: leave it out.",
                 field=name,
                 value=value,
             )

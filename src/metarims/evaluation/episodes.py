@@ -38,7 +38,7 @@ class EpisodeRecord(NamedTuple):
     element_attention: Float[np.ndarray, "T M E"] | None = None
     """Of each module to each element of its input, where that is a set: the 49 cells [x, y], then the mission."""
     advantages: Float[np.ndarray, " T"] | None = None
-    """Generalised advantages, with rewards as they are scaled in training; None where no agent was trained."""
+    """Generalized advantages, with rewards as they are scaled in training; None where no agent was trained."""
 
     @property
     def success(self) -> bool:

@@ -97,7 +97,7 @@ def add_advantages(episodes: Sequence[EpisodeRecord], ppo: PPO, limit: int | Non
 
 
 def _advantages(episode: EpisodeRecord, ppo: PPO, gamma: float) -> Float[np.ndarray, " T"]:
-    """Generalised advantages; where time ran out, the value after the last step is taken to be that before it."""
+    """Generalized advantages; where time ran out, the value after the last step is taken to be that before it."""
     last = np.arange(len(episode.actions)) == len(episode.actions) - 1
     rewards = episode.rewards[:, None] * np.float32(ppo.reward_scale)
     values, terminated = jnp.asarray(episode.values)[:, None], jnp.asarray(last & episode.terminated)[:, None]

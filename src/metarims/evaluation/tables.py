@@ -220,7 +220,7 @@ class EvaluationRow(NamedTuple):
     """``all``: all episodes of all seeds together; ``over seeds``: the mean of the seeds."""
     success: Interval
     results: Sequence[Result]
-    """Results of one task under one policy that the row summarises."""
+    """Results of one task under one policy that the row summarizes."""
 
     @property
     def mean_return(self) -> float:

@@ -1,4 +1,4 @@
-"""Proximal policy optimisation on spans of recurrent experience (Schulman et al., 2017; paper, equation 1)."""
+"""Proximal policy optimization on spans of recurrent experience (Schulman et al., 2017; paper, equation 1)."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -64,7 +64,7 @@ def encode(
 def compute_loss(
     agent: Agent, mission_tokens: Int[Array, "num_missions L"], spans: Spans, ppo: PPO, axes: tuple[str, ...] = ()
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """The loss to minimise, -L_clip + c1 L_value - c2 entropy, and its terms by name.
+    """The loss to minimize, -L_clip + c1 L_value - c2 entropy, and its terms by name.
 
     With ``axes`` (of shards) it is this shard's; the minibatch's is the mean over shards.
     """
@@ -94,7 +94,7 @@ def compute_policy_loss(
     normalize: bool,
     axes: tuple[str, ...] = (),
 ) -> Float[Array, ""]:
-    """-mean(min(r A, clip(r, 1 - e, 1 + e) A)); ``normalize`` standardises the advantages (of all shards) first."""
+    """-mean(min(r A, clip(r, 1 - e, 1 + e) A)); ``normalize`` standardizes the advantages (of all shards) first."""
     if normalize:
         advantage = advantage - mean(advantage, axes)
         advantage = advantage / (jnp.sqrt(mean(advantage**2, axes)) + 1e-8)

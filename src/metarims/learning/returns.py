@@ -35,7 +35,7 @@ def compute_advantages(
     gamma: Float[Array, ""] | float,
     gae_lambda: float,
 ) -> tuple[Float[Array, "T B"], Float[Array, "T B"]]:
-    """Generalised advantages (Schulman et al., 2016) and the returns that they imply.
+    """Generalized advantages (Schulman et al., 2016) and the returns that they imply.
 
     delta_t = r_t + gamma V(s_{t+1}) - V(s_t);  A_t = delta_t + gamma lambda A_{t+1}, cut at an episode's end.
     V(s_{t+1}) is 0 where the episode terminated, and ``truncation_values``, the value of the view kept at the end,

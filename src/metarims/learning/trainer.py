@@ -27,7 +27,7 @@ from metarims.learning.rollout import Actor, Episodes, Rollout, collect_rollout,
 from metarims.learning.timescales import Learner, append_rollout, last_steps, make_learners
 
 RUN_ONCE = {"xla_backend_optimization_level": 0}
-"""Compiler options of a program that runs but once: optimising it would take longer than it runs."""
+"""Compiler options of a program that runs but once: optimizing it would take longer than it runs."""
 
 Learned: TypeAlias = tuple[dict[str, Array], Fault]
 """Results of an update: the means of its losses, and its first fault."""

@@ -114,13 +114,16 @@ def check_name(path: Path, field: str) -> None:
         raise invalid(field, path, "it is no text; name another") from error
 
 
-def check_file(path: Path | None, flag: str) -> None:
-    """Raise ``UserError`` where an output file cannot be written: a folder, a URL, or in a place without permission."""
+def check_file(path: Path | None, flag: str, *endings: str) -> None:
+    """Raise ``UserError`` where an output file cannot be written: a folder, a URL, or in a place without permission.
+    ``endings``: its name must have one of them (none: any)."""
     if path is None:
         return
     check_name(path, flag)
     if path.is_dir():
         raise UserError(f"{flag} {path} is a folder: name a file in it.", field=flag, value=path)
+    if endings and path.suffix.lower() not in endings:
+        raise UserError(f"{flag} {path} must end in {' or '.join(endings)}.", field=flag, value=path)
     there = next(folder for folder in path.absolute().parents if folder.exists())
     why = "it is a file" if not there.is_dir() else "writing there is not permitted"
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):

@@ -41,7 +41,7 @@ class Scale:
     tasks: int | None = None
     """Maximum number of tasks in studies that compare agents over several."""
     brief: bool = False
-    """Compile without optimisation, in two thirds of the time: for programs that run for a moment only."""
+    """Compile without optimization, in two thirds of the time: for programs that run for a moment only."""
 
 
 class Score(NamedTuple):

@@ -23,8 +23,9 @@ class Row(NamedTuple):
 
 
 def claims(judged: Sequence[Judged]) -> str:
-    """All claims, in order; empty without any."""
-    items = "".join(map(_item, judged))
+    """All claims, in order, but those of one task that is a row of another claim's plot; empty without any."""
+    rows = {f"{claim.statement} on {task}" for claim in judged for task in claim.by_task}
+    items = "".join(_item(claim) for claim in judged if claim.statement not in rows)
     return f'<h2>Claims</h2>\n<ul class="claims panel">{items}</ul>' if items else ""
 
 

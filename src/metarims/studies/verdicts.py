@@ -93,7 +93,7 @@ class Verdict(NamedTuple):
 
     @property
     def statement(self) -> str:
-        """``P(metarims > modular) = 0.83 [.61, .97] over all pairs of seeds (8 of 10 with the same seed): supported``;
+        """``P(metarims > modular) = 0.83 [.61, .97] over all pairs of seeds (equal seeds: 8 of 10): supported``;
         of several comparisons: ``...; ...; all: supported``."""
         statements = [comparison.statement for comparison in self.comparisons]
         return "; ".join([*statements, f"all: {self.outcome}"] if len(statements) > 1 else statements)
@@ -217,8 +217,9 @@ def _all_pairs(x: np.ndarray, y: np.ndarray) -> str:
         return f"all pairs of {len(x)} and {len(y)} seeds"
     ours, theirs = x.mean(axis=1), y.mean(axis=1)
     equal = int(np.sum(ours == theirs))
-    tasks = f" by the mean of {x.shape[1]} tasks" if x.shape[1] > 1 else ""
-    wins = f"{np.sum(ours > theirs)} of {len(x)} with the same seed{tasks}" + (f", {equal} equal" if equal else "")
+    tasks = f", by the mean of {x.shape[1]} tasks" if x.shape[1] > 1 else ""
+    ties = f", {equal} tie{'s' * (equal != 1)}" if equal else ""
+    wins = f"equal seeds: {np.sum(ours > theirs)} of {len(x)}{ties}{tasks}"
     return f"all pairs of seeds ({wins})"
 
 

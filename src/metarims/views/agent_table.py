@@ -115,7 +115,7 @@ def agent_table(agents: Sequence[AgentSummary]) -> str:
 </div>
 <p class="table-note">Success rate with Wilson’s 95 % interval over the episodes of all seeds; the scale below runs from
 0 to 1. Frames: environment steps per seed, over both loops. Frames/s: all seeds together, without compilation.
-Steps per episode: of the rightmost column.</p>"""
+Steps per episode: {html.escape(", ".join((_place(settings[-1][0]), settings[-1][1])))}.</p>"""
 
 
 def _agent_row(agent: AgentSummary, settings: Sequence[Setting]) -> str:

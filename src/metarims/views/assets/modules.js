@@ -92,8 +92,9 @@ function showCommunication(table, episode, t) {
     row.classList.toggle("inactive", inactive);
     row.querySelectorAll("td").forEach((cell, sender) => {
       const weight = over ? 0 : episode.communication[(t * count + receiver) * count + sender];
-      cell.textContent = inactive ? "" : weight.toFixed(2).slice(weight > 0.994 ? 0 : 1);
-      const more = inactive ? 0 : excess(weight, count);
+      const number = weight.toFixed(2);
+      cell.textContent = inactive ? "" : number.slice(weight > 0.994 ? 0 : 1);
+      const more = inactive || number === (1 / count).toFixed(2) ? 0 : excess(weight, count);
       cell.style.setProperty("--weight", Math.abs(more).toFixed(3));
       cell.classList.toggle("more", more > 0);
       cell.classList.toggle("less", more < 0);

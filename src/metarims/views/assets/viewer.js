@@ -368,7 +368,7 @@ class Viewer {
     const over = t >= episode.steps;
     const value = over ? null : episode.values[t];
     byId("fact-action").textContent = over ? "none: the end" : this.actionNames[episode.actions[t]];
-    byId("fact-value").textContent = value === null ? "–" : value.toFixed(2);
+    byId("fact-value").textContent = value === null ? "–" : (Number(value.toFixed(2)) || 0).toFixed(2);
   }
 }
 
