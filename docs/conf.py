@@ -63,10 +63,12 @@ def link_pages(text, folder, start):
     return re.sub(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)", replace, text)
 
 
-def join_intervals(text):
-    """No line break within an interval in a table."""
+def join_numbers(text):
+    """No line break in a table within an interval, or between a number and its unit."""
     rows = (
-        re.sub(r"(\[-?[\d.,k]+,) (?=\S+\])", "\\1\N{NO-BREAK SPACE}", row) if row.startswith("|") else row
+        re.sub(r"(\[-?[\d.,k]+,) (?=\S+\])|(\d) (?=[kM] )", "\\1\\2\N{NO-BREAK SPACE}", row)
+        if row.startswith("|")
+        else row
         for row in text.split("\n")
     )
     return "\n".join(rows)
@@ -91,12 +93,12 @@ def read_page(app, docname, source):
     folder = posixpath.dirname("docs/" + docname)
     text = re.sub(r"^% modules in (\S*)$", lambda found: list_modules(found[1]), source[0], flags=re.MULTILINE)
     text = re.sub(r"^% examples$", lambda found: list_examples(), text, flags=re.MULTILINE)
-    source[0] = join_intervals(link_pages(text, folder, folder))
+    source[0] = join_numbers(link_pages(text, folder, folder))
 
 
 def read_include(app, path, docname, source):
     folder = posixpath.normpath(posixpath.join("docs", posixpath.dirname(path.as_posix())))
-    source[0] = join_intervals(link_pages(source[0], folder, "docs"))
+    source[0] = join_numbers(link_pages(source[0], folder, "docs"))
 
 
 def setup(app):

@@ -1,5 +1,6 @@
 """Episodes as an animated picture or a film: the grid from above, with the mission and who plays below it."""
 
+import functools
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,9 @@ PAUSE = 1.0
 """Seconds for which an episode's end is shown."""
 LINES = 3
 """Of text below the grid."""
+SMALLEST = 10
+"""Size of the smallest letters."""
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 Frame = UInt8[np.ndarray, "H W 3"]
 
 
@@ -59,8 +63,7 @@ def write_mp4(path: Path, episodes: Sequence[EpisodeRecord], labels: Sequence[st
 def draw_frames(episodes: Sequence[EpisodeRecord], labels: Sequence[str], tile: int) -> Iterator[tuple[Frame, bool]]:
     """The frames of all episodes, of one even size, and whether each is an episode's last."""
     columns, rows = (max(episode.grid.shape[axis] for episode in episodes) for axis in (1, 2))
-    text = max(10, min(20, tile // 2))
-    font = ImageFont.load_default(text)
+    text = max(SMALLEST, min(20, tile // 2))
     width = max(columns * tile, 20 * text)
     size = width + width % 2, rows * tile + LINES * (text + 4) + 8
     for episode, label in zip(episodes, labels, strict=True):
@@ -75,7 +78,8 @@ def draw_frames(episodes: Sequence[EpisodeRecord], labels: Sequence[str], tile: 
             draw, top = ImageDraw.Draw(page), rows * tile + 4
             ended = ", success" if t == length and episode.success else ""
             for line in (mission, f"step {t} of {length}, return {paid:.2f}{ended}", label):
-                draw.text((4, top), _fit(line, font, size[0] - 8), "black", font)
+                line, font = _fit(line, text, size[0] - 8)
+                draw.text((4, top), line, "black", font)
                 top += text + 4
             yield np.asarray(page), t == length
 
@@ -98,10 +102,19 @@ def draw_grid(episode: EpisodeRecord, t: int, tile: int) -> Frame:
     return grid.render(tile, (x, y), direction, seen).astype(np.uint8)
 
 
-def _fit(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
-    """The text, shortened until it fits."""
+def _fit(text: str, size: int, width: int) -> tuple[str, Font]:
+    """The text and its font: smaller for long text, which is shortened where that does not suffice."""
+    font = _font(size)
+    while size > SMALLEST and font.getlength(text) > width:
+        size -= 1
+        font = _font(size)
     if font.getlength(text) <= width:
-        return text
+        return text, font
     while text and font.getlength(f"{text}…") > width:
         text = text[:-1]
-    return f"{text}…"
+    return f"{text}…", font
+
+
+@functools.cache
+def _font(size: int) -> Font:
+    return ImageFont.load_default(size)
