@@ -87,7 +87,7 @@ def read_speed(folder: Path) -> dict[str, list[float]]:
 
 def evaluate(episodes: int) -> dict[str, Any]:
     """The most memory that an evaluation of so many episodes holds, and how long it takes."""
-    words = ["evaluate", "--agent", EVALUATED, "--backend", "jax", "--policy", "sampled", "--episodes", str(episodes)]
+    words = ["evaluate", EVALUATED, "--backend", "jax", "--policy", "sampled", "--episodes", str(episodes)]
     began = time.monotonic()
     process = subprocess.Popen([*METARIMS, *words], stdout=subprocess.DEVNULL)
     samples = watch(process, 4 * 3600)

@@ -77,7 +77,7 @@ def evaluated(tmp_path, *arguments):
 
 
 def test_the_expert_plays_beside_a_run(trained_run, tmp_path):
-    found, text = evaluated(tmp_path, trained_run, "--agent", "expert", "--env", "BabyAI-GoToObj-v0")
+    found, text = evaluated(tmp_path, trained_run, "expert", "--env", "BabyAI-GoToObj-v0")
     assert [row["agent"] for row in found["rows"]][-1] == "expert"
     assert found["rows"][-1]["success"] == 1
     assert "expert on BabyAI-GoToObj-v0 (JAX environment), 6 episodes" in text
@@ -315,7 +315,7 @@ def test_what_cannot_be_plotted(run_copy, tmp_path, monkeypatch):
 @pytest.mark.parametrize("backend", ["jax", "farama"])
 def test_a_random_agent_can_be_viewed_without_a_run(tmp_path, backend):
     page, env = tmp_path / "page.html", "MiniGrid-Dynamic-Obstacles-5x5-v0"
-    succeeds("view", "--random", "--env", env, "--backend", backend, "--episodes", 2, "--out", page)
+    succeeds("view", "random", "--env", env, "--backend", backend, "--episodes", 2, "--out", page)
     assert env in page.read_text()
     assert '"values":[null' in page.read_text()
 
@@ -379,21 +379,24 @@ def test_doctor_and_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
         (("evaluate", "nowhere"), ("nowhere",)),
         (("evaluate", "."), ("config.json",)),
         (("evaluate", "nowhere", "--json", "."), ("--json .",)),
-        (("evaluate", "--agent", "metarims"), ("'metarims'", "doorkey")),
-        (("evaluate", "--agent", "expert"), ("expert", "--env")),
-        (("evaluate", "--agent", "expert", "--env", "BabyAI-GoToObj-v0", "--no-memory"), ("--no-memory",)),
-        (("evaluate", "--agent", "expert", "--env", "MiniGrid-Empty-5x5-v0"), ("BabyAI",)),
-        (("view",), ("--agent", "--random", "--env")),
-        (("view", "here", "--agent", "doorkey"), ("here", "--agent doorkey")),
-        (("view", "--random"), ("--random", "--env")),
-        (("view", "here", "--random", "--env", "BabyAI-GoToObj-v0"), ("here", "--random")),
-        (("view", "--env", "BabyAI-GoToObj-v0", "--random", "--no-mission"), ("--no-mission", "--random")),
-        (("view", "--random", "--env", "minigrid:BabyAI-BossLevel-v0", "--backend", "jax"), ("--backend farama",)),
-        (("view", "--env", "BabyAI-GoToObj-v0", "--random", "--episodes", "9" * 30), ("episodes", "10,000")),
-        (("view", "--agent", "doorkey", "--gif", "a.mp4"), ("--gif a.mp4", ".gif")),
-        (("view", "--agent", "doorkey", "--out", "a.gif"), ("--out a.gif", ".html")),
-        (("view", "--agent", "doorkey", "--fps", "3"), ("--fps", "--gif")),
-        (("report", "--agent", "doorkey", "--recorded", "-1"), ("recorded is -1",)),
+        (("evaluate", "metarims"), ("metarims", "doorkey")),
+        (("evaluate", "expert"), ("expert", "--env")),
+        (("evaluate", "expert", "--env", "BabyAI-GoToObj-v0", "--no-memory"), ("--no-memory",)),
+        (("evaluate", "expert", "--env", "MiniGrid-Empty-5x5-v0"), ("BabyAI",)),
+        (("evaluate", "x" * 5000), ("xxx", "too long")),
+        (("view",), ("run", "doorkey", "random", "--env")),
+        (("view", "random"), ("random", "--env")),
+        (("view", "here", "random", "--env", "BabyAI-GoToObj-v0"), ("here", "random")),
+        (("view", "random", "--env", "BabyAI-GoToObj-v0", "--no-mission"), ("--no-mission", "random")),
+        (("view", "random", "--env", "minigrid:BabyAI-BossLevel-v0", "--backend", "jax"), ("--backend farama",)),
+        (("view", "random", "--env", "BabyAI-GoToObj-v0", "--episodes", "9" * 30), ("episodes", "10,000")),
+        (("view", "expert", "--env", "BabyAI-GoToObj-v0"), ("expert", "doorkey")),
+        (("view", "doorkey", "--best"), ("--best", "doorkey")),
+        (("view", "doorkey", "--gif", "a.mp4"), ("--gif a.mp4", ".gif")),
+        (("view", "doorkey", "--out", "a.gif"), ("--out a.gif", ".html")),
+        (("view", "doorkey", "--fps", "3"), ("--fps", "--gif")),
+        (("report",), ("run", "doorkey")),
+        (("report", "doorkey", "--recorded", "-1"), ("recorded is -1",)),
         (("params", "vanila"), ("'vanila'", "vanilla")),
         (("params", "vanilla", "--core.num-modules=4"), ("vanilla", "'num-modules'", "input-heads")),
         (("params", "--core.module-dim", "10000000000"), ("metarims", "--core")),
@@ -428,7 +431,7 @@ def test_invalid_input_names_the_argument_and_writes_nothing(tmp_path, monkeypat
 def test_errors_carry_the_argument_and_its_value():
     for arguments, field, value in (
         (["train", "--preset", "debug", "--config-from", "x"], "--config-from", Path("x")),
-        (["view", "here", "--agent", "doorkey"], "--agent", "doorkey"),
+        (["view", "here"], "AGENT", "here"),
         (["study", "run", "fig9", "--workers", "-1"], "workers", -1),
         (["study", "run", "fig9", "--gpus", "1"], "gpus", 1.0),
     ):
@@ -511,7 +514,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_runs(out, tmp
     for command in commands if out != "file/x" else ():  # There the folder itself is refused, when it is made.
         assert "out is" in refused(*command, "--out", out)
     for command, flag in (("evaluate", "--json"), ("view", "--out"), ("view", "--gif"), ("report", "--out")):
-        assert flag in refused(command, "--agent", "doorkey", flag, out)
+        assert flag in refused(command, "doorkey", flag, out)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     with pytest.raises(UserError, match=r"out is|Cannot write"):
         train(presets.PRESETS["debug"], out)

@@ -7,6 +7,7 @@ from metarims.errors import UserError
 from metarims.evaluation.evaluate import evaluate_jax, evaluation_key
 from metarims.gridworld import make
 from metarims.runs.export import load_agent
+from metarims.runs.folder import load_agents
 
 LEAST = {"doorkey": 0.95, "dynamic-obstacles": 0.5, "goto-local": 0.95}
 """Success of the sampled policy over 100 episodes; chance is far below."""
@@ -26,5 +27,5 @@ def test_they_play(name) -> None:
 
 
 def test_an_unknown_name() -> None:
-    with pytest.raises(UserError, match=r"'dorkey'.*doorkey"):
-        pretrained.find("dorkey")
+    with pytest.raises(UserError, match=r"dorkey.*doorkey"):
+        load_agents("dorkey")

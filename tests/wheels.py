@@ -25,7 +25,7 @@ USE = (
     ("train", "--preset", "debug", "--out", "run"),  # Finished: it says so and ends.
     ("evaluate", "run", "--episodes", "4"),
     ("view", "run", "--episodes", "2", "--out", "page.html"),
-    ("view", "--agent", "goto-local", "--episodes", "1", "--out", "shipped.html"),
+    ("view", "goto-local", "--episodes", "1", "--out", "shipped.html"),
     ("params", "--env", "MiniGrid-DoorKey-5x5-v0"),
     ("study", "list"),
 )

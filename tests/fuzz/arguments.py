@@ -37,7 +37,6 @@ COMMANDS = {
     ),
     "view": (
         "--env",
-        "--random",
         "--episodes",
         "--backend",
         "--policy",
@@ -88,6 +87,9 @@ VALUES = (
         "empty",
         "note.txt",
         "missing",
+        "random",
+        "expert",
+        "doorkey",
         "run/../run",
         ".",
         "note.txt/x",

@@ -149,7 +149,7 @@ def test_flipped_header_bytes_are_a_sentence_or_the_same_agent(path):
 
 
 def test_no_file_and_a_folder(tmp_path):
-    with pytest.raises(UserError, match="There is no agent at"):
+    with pytest.raises(UserError, match="does not exist"):
         load_agent(tmp_path / "absent.safetensors")
     with pytest.raises(UserError, match="not a readable safetensors file"):
         load_agent(tmp_path)

@@ -189,7 +189,7 @@ def test_agents_without_missions_begin_any_task(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"init_from": "doorkay"}, "init_from is doorkay, which does not exist"),
+        ({"init_from": "doorkay"}, "init_from is 'doorkay': it does not exist"),
         ({"init_from": "doorkey"}, "its core is rim"),
         ({"seeds": (3, 4)}, "whose agents have the seeds 3 5, not 4"),
         ({"agent": "modular", "core": RIMSettings()}, r"its core is lstm \(vanilla\), not rim \(modular\)"),

@@ -61,8 +61,12 @@ def status(what: str) -> Iterator[Callable[[str], None]]:
 
 
 def beside(paths: Sequence[Path], name: str) -> Path:
-    """The default of an output file: in a run's folder, beside an agent's file, or beside several runs."""
-    folder = paths[0] if paths[0].is_dir() else paths[0].parent
+    """The default of an output file: in a run's folder, beside an agent's file, beside several runs, or in ``runs``
+    with a pretrained agent's name."""
+    first = paths[0]
+    if not first.exists():
+        return Path("runs") / f"{first}-{name}"
+    folder = first if first.is_dir() else first.parent
     return (folder.parent if len(paths) > 1 else folder) / name
 
 

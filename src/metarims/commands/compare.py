@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from metarims.commands.common import beside, flag, output, prepare_jax, status
-from metarims.commands.play import AgentFlags, Backend, default_backend
+from metarims.commands.play import AgentFlags, Backend, check_given, default_backend
 from metarims.errors import invalid
 from metarims.runs.files import check_file
 
@@ -16,8 +16,9 @@ from metarims.runs.files import check_file
 class ReportCommand(AgentFlags):
     """Compare runs on one HTML page: curves, success with intervals, and episodes on the same levels."""
 
-    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, flag("[RUN ...]")] = ()
-    """Folders of runs, or .safetensors files of agents. Several with equal settings but other seeds are one agent."""
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, flag("[AGENT ...]")] = ()
+    """Folders of runs, .safetensors files, or pretrained agents: goto-local, doorkey, dynamic-obstacles. Several with
+    equal settings but other seeds are one agent."""
     episodes: int = 200
     """Episodes per agent and policy for the table."""
     recorded: int = 3
@@ -33,14 +34,14 @@ class ReportCommand(AgentFlags):
         check_file(self.out, "--out", ".html")
         if self.recorded < 1:
             raise invalid("recorded", self.recorded, "at least one episode must be recorded")
-        paths = self.locate(self.paths)
+        check_given(self.paths)
         prepare_jax()
         from metarims.evaluation.recording import record_agents
         from metarims.evaluation.tables import POLICIES, evaluate_agents, print_table
         from metarims.views.run_plot import read_runs
         from metarims.views.run_report import write_run_report
 
-        experiments = self.load(paths)
+        experiments = self.load(self.paths)
         results, records = [], []
         with status("Playing") as on_progress:
             for label, agents in experiments.items():
@@ -54,9 +55,9 @@ class ReportCommand(AgentFlags):
                 records += [(f"{label}, seed {agents[0].seed}", episode) for episode in episodes]
         records.sort(key=lambda record: (record[1].env, record[1].level_seed))  # Agents on one level stand together.
         print_table(results)
-        folders = [path for path in paths if path.is_dir()]
+        folders = [path for path in self.paths if path.is_dir()]
         runs = read_runs(folders) if folders else []
-        out = self.out or beside(paths, "report.html")
+        out = self.out or beside(self.paths, "report.html")
         with output("the page", out, ": open it in a browser."):
             write_run_report(out, runs, experiments, results, records, command)
         return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from metarims.commands.common import beside, conflict, file_name, flag, output, prepare_jax, print_notes, status
+from metarims.commands.common import beside, file_name, flag, output, prepare_jax, print_notes, status
 from metarims.errors import UserError
 from metarims.runs.files import check_file
 
@@ -18,8 +18,26 @@ if TYPE_CHECKING:
 
 Backend = Literal["farama", "jax"]
 EXPERT = "expert"
-"""``evaluation.expert``, which is not imported for help."""
+"""The player ``evaluation.expert``, which is not imported for help."""
+RANDOM = "random"
+"""The player that draws its actions uniformly."""
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
+
+def is_named(player: str, paths: Sequence[Path]) -> bool:
+    """Whether a player that is no file is asked for."""
+    return Path(player) in paths and not Path(player).exists()
+
+
+def check_given(paths: Sequence[Path], alternative: str = "") -> None:
+    """Refuse to play nobody; ``alternative``: what else may be asked for."""
+    from metarims import pretrained
+
+    if not paths:
+        known = ", ".join(pretrained.names())
+        raise UserError(
+            f"No agent is given: name a run's folder, a pretrained agent ({known}){alternative}.", field="AGENT"
+        )
 
 
 def default_backend(env: str) -> Backend:
@@ -31,11 +49,8 @@ def default_backend(env: str) -> Backend:
 
 @dataclass(frozen=True)
 class AgentFlags:
-    """Which agents play which environment, and how."""
+    """Which environment trained agents play, and how."""
 
-    agent: Annotated[str, flag("NAME")] = ""
-    """Play a pretrained agent instead of a run: goto-local, doorkey or dynamic-obstacles. Only in evaluate: expert,
-    Farama's planning bot for BabyAI (alone with --env, or beside a run)."""
     env: Annotated[str | None, flag("ID")] = None
     """Environment id (default: the training environment; of a mixture, each of its environments)."""
     best: Switch = False
@@ -52,17 +67,6 @@ class AgentFlags:
     """average: each module reads the input with the mean of all modules' attention weights."""
     router: Annotated[Literal["fixed", "random", "all"] | None, flag("{fixed,random,all}", "as trained")] = None
     """Active modules: fixed: always the first; random: drawn at each step; all."""
-
-    def locate(self, paths: Sequence[Path], alternative: str = "") -> list[Path]:
-        """The paths given, or the file of the pretrained agent; ``alternative``: what else may be asked for."""
-        from metarims import pretrained
-
-        if paths and self.agent not in ("", EXPERT):
-            raise conflict(paths[0], "--agent", self.agent)
-        if not paths and not self.agent:
-            known = ", ".join(pretrained.names())
-            raise UserError(f"No agent is given: name a run, or --agent {known}{alternative}.", field="--agent")
-        return list(paths) or [pretrained.find(self.agent)]
 
     def load(self, paths: Sequence[Path]) -> "dict[str, list[SavedAgent]]":
         """The agents there, by experiment; prints from which step the best ones are."""
@@ -100,9 +104,9 @@ class AgentFlags:
 class EvaluateCommand(AgentFlags):
     """Measure success, return and episode length of trained agents, with greedy and sampled actions."""
 
-    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, flag("[RUN ...]")] = ()
-    """Folders of runs, or .safetensors files of agents. Several with equal settings but other seeds are one run,
-    others are compared."""
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, flag("[AGENT ...]")] = ()
+    """Folders of runs, .safetensors files, or pretrained agents: goto-local, doorkey, dynamic-obstacles. Several with
+    equal settings but other seeds are one run, others are compared. expert: Farama's planning bot for BabyAI."""
     episodes: int = 200
     """Episodes per agent and policy; exactly this many are played, each to its end."""
     backend: Backend = "farama"
@@ -120,10 +124,10 @@ class EvaluateCommand(AgentFlags):
         check_file(self.json, "--json")
         if self.json_episodes and not self.json:
             raise UserError("--json-episodes needs a file: add --json FILE.", field="--json-episodes")
-        alone = self.agent == EXPERT and not self.paths
-        paths = [] if alone else self.locate(self.paths)
-        if alone:
-            self._check_expert()
+        expert = is_named(EXPERT, self.paths)
+        paths = [path for path in self.paths if not (expert and str(path) == EXPERT)]
+        alone = expert and not paths
+        self._check_expert() if alone else check_given(paths)
         prepare_jax()
         from metarims.evaluation.tables import POLICIES, evaluate_experiments, print_table, write_json
 
@@ -137,7 +141,7 @@ class EvaluateCommand(AgentFlags):
             results = evaluate_experiments(*asked, ablation=self.ablation, on_progress=on_progress)
         if results:
             print_table(results)
-        if self.agent == EXPERT:
+        if expert:
             results += self._play_expert(self.env or first[0].config.env)
         if self.json:
             write_json(self.json, results, paths, self.best, self.seed, episodes=self.json_episodes)
@@ -168,10 +172,9 @@ class EvaluateCommand(AgentFlags):
 class ViewCommand(AgentFlags):
     """Write an HTML page that shows episodes step by step: environment, view, policy, modules."""
 
-    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, flag("[RUN ...]")] = ()
-    """Folders of runs, or .safetensors files of agents; all play the same levels."""
-    random: Switch = False
-    """Show an agent with uniformly random actions; needs no run, only --env."""
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, flag("[AGENT ...]")] = ()
+    """Folders of runs, .safetensors files, or pretrained agents: goto-local, doorkey, dynamic-obstacles; all play the
+    same levels. random, with --env: uniformly random actions."""
     episodes: int = 6
     """Episodes per agent."""
     backend: Annotated[Backend | None, flag("{farama,jax}")] = None
@@ -181,7 +184,7 @@ class ViewCommand(AgentFlags):
     seed: int = 0
     """Seed of the levels and of sampled actions."""
     out: Annotated[Path | None, flag("FILE")] = None
-    """Write the page here (default: episodes.html in the run's folder or beside the agent; --agent: runs/NAME.html)."""
+    """Write the page here (default: episodes.html in the run's folder or beside the file; pretrained: in runs)."""
     gif: Annotated[Path | None, flag("FILE")] = None
     """Write the episodes as an animated GIF instead of a page (both: add --out)."""
     mp4: Annotated[Path | None, flag("FILE")] = None
@@ -202,14 +205,14 @@ class ViewCommand(AgentFlags):
         elif (self.tile, self.fps) != (ViewCommand.tile, ViewCommand.fps):
             name = "--tile" if self.tile != ViewCommand.tile else "--fps"
             raise UserError(f"{name} is for --gif and --mp4: add one of them, or remove {name}.", field=name)
-        return self._view_random() if self.random else self._view_agents()
+        return self._view_random() if is_named(RANDOM, self.paths) else self._view_agents()
 
     def _view_agents(self) -> int:
-        paths = self.locate(self.paths, alternative="; or --random --env ID for a random agent")
+        check_given(self.paths, alternative=", or random with --env ID")
         prepare_jax()
         from metarims.evaluation.recording import record_agents
 
-        experiments = self.load(paths)
+        experiments = self.load(self.paths)
         how = ", ".join(self.ablation.describe(self.policy))
         episodes, labels, envs = [], [], []
         for label, agents in experiments.items():
@@ -219,7 +222,7 @@ class ViewCommand(AgentFlags):
                 episodes += record_agents(agents, *asked, ablation=self.ablation)
             labels += [f"{label}, seed {saved.seed}, {how}" for saved in agents for _ in range(self.episodes)]
             envs.append(env)
-        out = Path("runs") / f"{self.agent}.html" if self.agent else beside(paths, "episodes.html")
+        out = beside(self.paths, "episodes.html")
         title = f"{' and '.join(experiments)} on {' and '.join(dict.fromkeys(envs))}"
         return self._write(out, episodes, title, labels)
 
@@ -227,12 +230,11 @@ class ViewCommand(AgentFlags):
         from metarims.evaluation.recording import record_random
 
         if self.env is None:
-            raise UserError("--random needs an environment: add --env (metarims envs lists them).", field="--env")
+            raise UserError("random needs an environment: add --env (metarims envs lists them).", field="--env")
         flags = {**self.of_agents, "--policy greedy": self.policy == "greedy"}
-        named = next(iter(self.paths), None) or self.agent
-        given = named or next((flag for flag, given in flags.items() if given), None)
-        if given:
-            raise UserError(f"--random plays without an agent: remove {given}, or --random.", field="--random")
+        others = [path for path in self.paths if str(path) != RANDOM]
+        if given := next(iter(others + [flag for flag, given in flags.items() if given]), None):
+            raise UserError(f"random plays alone, without an agent: remove {given}, or random.", field=str(given))
         prepare_jax()
         with status(f"Playing {self.env}"):
             backend = self.backend or default_backend(self.env)

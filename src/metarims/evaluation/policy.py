@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int
 
-from metarims import pretrained
 from metarims.errors import UserError, invalid, unknown_name
 from metarims.evaluation.evaluate import NO_ABLATION, act, evaluation_key
 from metarims.evaluation.tables import POLICIES, carries
@@ -18,7 +17,7 @@ from metarims.gridworld.precision import in_32_bits
 from metarims.gridworld.symbols import codes_from_symbols
 from metarims.gridworld.types import TILE, VIEW, Observation, Pixels
 from metarims.runs.export import SavedAgent
-from metarims.runs.folder import load_agents
+from metarims.runs.folder import load_agents, locate_agents
 
 
 class Policy:
@@ -54,8 +53,7 @@ class Policy:
         ``agent_seed``: which agent of a run with several (default: the first); ``best``: the one with the highest
         return during training instead of the last. Raises ``UserError`` where there is no such agent.
         """
-        known = str(source) in pretrained.names() and not Path(source).exists()
-        agents = load_agents(pretrained.find(str(source)) if known else source, best=best)
+        agents = load_agents(locate_agents(source, "source"), best=best)
         if agent_seed is None:
             return cls(agents[0], policy, seed)
         for saved in agents:

@@ -1,8 +1,8 @@
-"""The pretrained agents: NAME.safetensors beside this file, ``metarims view --agent NAME``."""
+"""The pretrained agents: NAME.safetensors beside this file, ``metarims view NAME``."""
 
 from pathlib import Path
 
-from metarims.errors import UserError
+from metarims.errors import unknown_name
 
 HERE = Path(__file__).parent
 
@@ -15,8 +15,5 @@ def names() -> tuple[str, ...]:
 def find(name: str) -> Path:
     """The file of one of them; an unknown name is a ``UserError``."""
     if name not in names():
-        raise UserError(
-            f"Unknown pretrained agent '{name}'. Known: {', '.join(names())}. To play a run's agents, name its folder "
-            "instead of --agent."
-        )
+        raise unknown_name("pretrained agent", name, names())
     return HERE / f"{name}.safetensors"

@@ -156,7 +156,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata, arrays = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise UserError(f"There is no agent at {path}: train one first, or name its .safetensors file.") from None
+        raise UserError(f"{path} does not exist: name an agent's .safetensors file.") from None
     except Exception as error:  # The library raises many types of errors.
         raise UserError(
             f"{path} is not a readable safetensors file ({describe_error(error)}): name a run's folder, or an agent's "

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metarims import __version__
+from metarims import __version__, pretrained
 from metarims.config import Config
-from metarims.errors import UserError
+from metarims.errors import UserError, invalid
 from metarims.fields import from_dict, to_json
 from metarims.runs.files import describe_error, lock, sync_folder, write_atomic
 from metarims.upgrade import upgrade_config
@@ -231,17 +231,30 @@ def _flag(name: str, value: Any) -> str:
     return f"--{name.replace('_', '-')} {_say(value)}".rstrip()
 
 
-def load_agents(path: str | Path, *, best: bool = False) -> "list[SavedAgent]":
-    """The agents of a run's folder, one per seed in the run's order, or the one in a .safetensors file.
+def locate_agents(source: str | Path, field: str = "AGENT") -> Path:
+    """A run's folder, an agent's file, or the file of a pretrained agent; what is not there is a ``UserError``."""
+    if Path(source).exists():
+        return Path(source)
+    if str(source) in pretrained.names():
+        return pretrained.find(str(source))
+    known = ", ".join(pretrained.names())
+    remedy = f"name a run's folder, an agent's .safetensors file, or a pretrained agent ({known})"
+    raise invalid(field, str(source), f"it does not exist; {remedy}")
 
-    ``best``: those with the highest return during training, instead of the last ones.
+
+def load_agents(path: str | Path, *, best: bool = False) -> "list[SavedAgent]":
+    """The agents of a run's folder, one per seed in the run's order, the one in a .safetensors file, or the pretrained
+    one of that name.
+
+    ``best``: those with the highest return during training, instead of the last ones. What is not there is a
+    ``UserError``.
     """
     from metarims.runs.export import load_agent
 
-    path = Path(path)
+    path = locate_agents(path)
     if not path.is_dir():
         if best:
-            raise UserError(f"--best needs a run's folder, and {path} is a file: omit --best.")
+            raise UserError(f"--best needs a run's folder, and {path.name} is the file of one agent: omit --best.")
         return [load_agent(path)]
     config = read_config(path)
     files = [_agent_file(path, seed, best=best) for seed in config.seeds]

@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from metarims import pretrained
 from metarims.config import Config
 from metarims.errors import UserError
 from metarims.gridworld.missions import VOCABULARY
@@ -15,7 +14,7 @@ from metarims.gridworld.precision import in_32_bits
 from metarims.rules import RULES
 from metarims.runs.export import SavedAgent, load_agent, named_arrays, save_agent, shapes_of
 from metarims.runs.files import writing
-from metarims.runs.folder import contrast, differences, load_agents, read_config
+from metarims.runs.folder import contrast, differences, load_agents, locate_agents, read_config
 
 
 def initial_agents(config: Config, out: str | Path) -> list[SavedAgent] | None:
@@ -29,12 +28,7 @@ def initial_agents(config: Config, out: str | Path) -> list[SavedAgent] | None:
     copies = [_copy(Path(out), seed) for seed in config.seeds]
     if all(copy.exists() for copy in copies) and read_config(out).init_from == config.init_from:
         return [load_agent(copy) for copy in copies]
-    source, path = config.init_from, Path(config.init_from)
-    if not path.exists() and source not in pretrained.names():
-        known = ", ".join(pretrained.names())
-        remedy = f"name a run's folder, an agent's .safetensors file, or a pretrained agent ({known})."
-        raise _invalid(config, f"which does not exist: {remedy}")
-    agents = load_agents(path if path.exists() else pretrained.find(source))
+    agents = load_agents(locate_agents(config.init_from, "init_from"))
     if len(agents) == 1:
         return agents * len(config.seeds)
     by_seed = {saved.seed: saved for saved in agents}
