@@ -22,7 +22,7 @@ TOOK: Mapping[str, Mapping[str, tuple[int, str]]] = {
         "fig9": (505, "d0adea0"),
         "forgetting": (164, "98ca988"),
         "hallway": (171, "701768b"),
-        "mechanisms": (299, "cea3bfa"),
+        "mechanisms": (376, "1d1974a"),
         "table1": (273, "98ca988"),
         "transfer": (259, "16e2c32"),
     },
