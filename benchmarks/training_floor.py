@@ -27,7 +27,7 @@ from metarims.agents.cost import count_flops, measure_cost
 from metarims.agents.fast_gradients import fast_gradients
 from metarims.agents.lstm import LSTMCore
 from metarims.agents.rims import RIMCore
-from metarims.config import Config
+from metarims.config import Config, Network
 from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.learning.rollout import collect_rollout
 from metarims.learning.trainer import Trainer, make_trainer
@@ -163,7 +163,9 @@ def measure(agents: tuple[str, ...], tasks: tuple[str, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {"peak_gflops": measure_peak(), "cores": compare_cores(), "runs": []}
     for task in tasks:
         for agent in agents:
-            trainer = make_trainer(Config(agent=agent, env=task, frames=10**9))
+            kind, _, settings = agent.partition("+")
+            network = Network(input=settings or Network.input)
+            trainer = make_trainer(Config(agent=kind, env=task, network=network, frames=10**9))
             state = trainer.init()
             flops, times = count_frame(trainer, trainer.agent(state, 0)), profile(trainer)
             total = sum(sum(parts.values()) for parts in flops.values()) / 1e3
@@ -209,7 +211,8 @@ def show(found: dict[str, Any]) -> None:
 def main(
     agents: tuple[str, ...] = ("vanilla", "modular", "metarims"), tasks: tuple[str, ...] = TASKS, out: Path = SCORES
 ) -> None:
-    """Measure and show; ``agents`` and ``tasks``: which; without agents, peak and cores alone."""
+    """Measure and show; ``agents`` and ``tasks``: which (vanilla+set: with network.input set); without agents, peak and
+    cores alone."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     prevent_deadlock()
