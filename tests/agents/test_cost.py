@@ -45,6 +45,15 @@ def test_operations_of_modules_by_hand():
     assert found == 2 * (read + ask + match + recur + take + talk)
 
 
+@pytest.mark.parametrize("agent", ["vanilla", "metarims"])
+def test_what_is_read_of_tiles_is_computed_once_for_all_frames(agent):
+    """Where the input is a set: keys and values of 60 tiles, of C features each."""
+    narrow, wide = (cost_of(agent, network=Network(input="set", image_dim=size)) for size in (8, 24))
+    assert narrow.flops["core"] == wide.flops["core"] > 0
+    both = sum(getattr(core_settings(Config(agent=agent)), name) for name in ("key_dim", "value_dim"))
+    assert wide.table_flops - narrow.table_flops >= 2 * 60 * (24 - 8) * both
+
+
 @pytest.mark.parametrize("agent", ["modular", "metarims", "random", "dense"])
 def test_agents_that_are_compared_are_of_one_size(agent):
     """Parameters of `vanilla` and of the modular agents match within 5 %."""

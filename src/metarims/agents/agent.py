@@ -90,7 +90,7 @@ class Agent(eqx.Module):
         self, tables: EmbeddingTables, observation: Observation | Pixels, state: State
     ) -> tuple[State, AgentOutput]:
         """One step of a batch of environments."""
-        core = self._with_tiles(tables)
+        core = self.core_with_tiles(tables)
         state, (x, metrics) = core.step(core.project_inputs(self.encode(tables, observation)), state)
         return state, AgentOutput(self.policy(x), self.value(x)[..., 0], metrics)
 
@@ -110,10 +110,10 @@ class Agent(eqx.Module):
         is_first: Bool[Array, "T B"],
     ) -> tuple[State, tuple[Float[Array, "T B O"], Metrics]]:
         """The core's part of ``unroll``, from what ``encode`` returned."""
-        return unroll(self._with_tiles(tables), features, state, is_first)
+        return unroll(self.core_with_tiles(tables), features, state, is_first)
 
-    def _with_tiles(self, tables: Any) -> Any:
-        """The core; one that reads sets with what it looks up of tiles."""
+    def core_with_tiles(self, tables: Any) -> Any:
+        """The core as ``step`` runs it: one that reads sets has looked up, once per call, what it reads of tiles."""
         core: Any = self.core
         return core.with_tiles(tables.tiles) if self.encoder.lists_elements else core
 

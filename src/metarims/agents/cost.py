@@ -21,7 +21,7 @@ class Cost(NamedTuple):
     """Floating-point operations of the matrix products of one forward pass for one frame: encoder, core, policy and
     value. A product of [a, b] and [b, c] counts 2abc."""
     table_flops: int
-    """The same of ``Agent.tables``, computed once per call for all tiles and missions."""
+    """The same of ``Agent.tables`` and ``core_with_tiles``, computed once per call for all tiles and missions."""
 
 
 @in_32_bits
@@ -32,19 +32,25 @@ def measure_cost(agent: Agent, mission_tokens: Integer[Array, "num_missions L"])
     def encode(agent, tables):
         return agent.encode(tables, one)
 
-    def step_core(agent, features, state):
-        return agent.core.step(agent.core.project_inputs(features), state)
+    def step_core(core, features, state):
+        return core.step(core.project_inputs(features), state)
+
+    def prepare(agent, tables):
+        return agent.core_with_tiles(tables)
 
     tables = jax.eval_shape(lambda agent, tokens: agent.tables(tokens), agent, mission_tokens)
     state = jax.eval_shape(lambda agent: agent.initial_state(1), agent)
     output = jax.ShapeDtypeStruct((1, agent.core.output_dim), jnp.float32)
     flops = {
         "encoder": count_flops(encode, agent, tables),
-        "core": count_flops(step_core, agent, jax.eval_shape(encode, agent, tables), state),
+        "core": count_flops(
+            step_core, jax.eval_shape(prepare, agent, tables), jax.eval_shape(encode, agent, tables), state
+        ),
         "policy": count_flops(lambda agent, x: agent.policy(x), agent, output),
         "value": count_flops(lambda agent, x: agent.value(x), agent, output),
     }
     table_flops = count_flops(lambda agent, tokens: agent.tables(tokens), agent, mission_tokens)
+    table_flops += count_flops(prepare, agent, tables)
     return Cost(count_parameters(agent), flops, table_flops)
 
 
