@@ -32,6 +32,7 @@ from metarims.core_settings import LSTMSettings, RIMSettings
 from metarims.learning.rollout import collect_rollout
 from metarims.learning.trainer import Trainer, make_trainer
 from metarims.runtime import enable_compile_cache, prevent_deadlock
+from metarims.studies.plans import change
 
 SCORES = Path(__file__).parent / "scores/training_floor.json"
 TASKS = ("MiniGrid-DoorKey-5x5-v0", "BabyAI-GoToLocal-v0")
@@ -164,8 +165,8 @@ def measure(agents: tuple[str, ...], tasks: tuple[str, ...]) -> dict[str, Any]:
     for task in tasks:
         for agent in agents:
             kind, _, settings = agent.partition("+")
-            network = Network(input=settings or Network.input)
-            trainer = make_trainer(Config(agent=kind, env=task, network=network, frames=10**9))
+            config = change(Config(agent=kind, env=task, frames=10**9), {"network.input": settings or Network.input})
+            trainer = make_trainer(config)
             state = trainer.init()
             flops, times = count_frame(trainer, trainer.agent(state, 0)), profile(trainer)
             total = sum(sum(parts.values()) for parts in flops.values()) / 1e3
