@@ -359,7 +359,7 @@ DOORS = (
     Door("resumed runs", 600, resumed, may_write=None),
     Door("metrics", 20_000, metrics),
     Door("studies", 8_000, study),
-    Door("study pages", 60, study_page, times=3),  # A dozen figures, each drawn four times: an ordinary page takes 7 s.
+    Door("study pages", 60, study_page),
     Door("command line", 5_000, command_line),
     Door("environments", 10_000, host_environments),
     Door("drawn environments", 1_500, drawn_environments),

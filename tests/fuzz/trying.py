@@ -28,8 +28,6 @@ class Door(NamedTuple):
     """``open(folder)(random)`` puts a spoiled input into the folder, and returns what reads it."""
     may_write: tuple[str, ...] | None = ()
     """Names of files that a reader may change; None: it goes on writing, and looks itself at what became of them."""
-    times: int = 1
-    """How many times ``SECONDS`` an input may take."""
 
 
 class Count(NamedTuple):
@@ -56,7 +54,7 @@ def try_door(door: Door, folder: Path, seed: int, inputs: range) -> Count:
     for number in inputs:
         began = time.perf_counter()
         try:
-            accepted += _accepts(prepare(Random(f"{seed} {door.name} {number}")), folder, door)
+            accepted += _accepts(prepare(Random(f"{seed} {door.name} {number}")), folder, door.may_write)
         except Exception as fault:
             where = traceback.extract_tb(fault.__traceback__)[-1]
             how = f"{type(fault).__name__}: {str(fault)[:300]} ({Path(where.filename).name}:{where.lineno})"
@@ -66,18 +64,17 @@ def try_door(door: Door, folder: Path, seed: int, inputs: range) -> Count:
     return Count(count, accepted, count - accepted - len(broken), slowest, tuple(broken))
 
 
-def _accepts(read: Callable[[], Any], folder: Path, door: Door) -> bool:
-    may_write, limit = door.may_write, door.times * SECONDS
+def _accepts(read: Callable[[], Any], folder: Path, may_write: tuple[str, ...] | None) -> bool:
     before, accepted = contents(folder) if may_write is not None else {}, True
     try:
-        with _limited(limit), warnings.catch_warnings():
+        with _limited(SECONDS), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             read()
     except UserError as error:
         accepted = False
         check_sentence(str(error))
     except TooSlow:
-        raise AssertionError(f"took longer than {limit:.0f} s") from None
+        raise AssertionError(f"took longer than {SECONDS:.0f} s") from None
     after = contents(folder) if before else {}
     for name, data in before.items():
         assert name in after, f"{name} was lost"

@@ -49,6 +49,7 @@ def write_study_page(path: Path, results: Results) -> Path:
             complete(drawn.figure, drawn.caption, drawn.note)
             for kind in ("pdf", "png"):
                 save_figure(drawn.figure, folder / f"{study.name}-{number}.{kind}")
+                drawn.figure.set_layout_engine("none")  # Found by now; to find it again costs a drawing.
     return path
 
 
