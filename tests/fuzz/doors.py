@@ -27,7 +27,7 @@ from metarims.fields import from_dict, to_json
 from metarims.presets import PRESETS
 from metarims.rules import RULES
 from metarims.runs import checkpoints
-from metarims.runs.export import FORMAT, load_agent, save_agent
+from metarims.runs.export import CHECKSUM, FORMAT, load_agent, save_agent
 from metarims.runs.folder import RunFolder, read_settings
 from metarims.runs.metrics_log import read_chunks, read_metrics
 from metarims.runs.training import train
@@ -218,12 +218,17 @@ def resumed(folder: Path) -> Callable[[Random], Read]:
 
 
 def _words_of_run(folder: Path) -> dict[str, Any]:
-    """What a run holds; of agents the numbers alone, for a damaged ``config.json`` may say other ``frames``, which
-    nobody can tell from a user's wish."""
+    """What a run holds; its agents without ``frames``: a damaged ``config.json`` may say others, which nobody can tell
+    from a user's wish."""
     found = read_snapshot(folder)
-    agents = {name: safetensors.numpy.load(data) for name, data in found["agents"].items()}
-    words = {name: {key: array.tobytes() for key, array in arrays.items()} for name, arrays in agents.items()}
-    return found | {"agents": words}
+    return found | {"agents": {name: _without_frames(data) for name, data in found["agents"].items()}}
+
+
+def _without_frames(agent: bytes) -> tuple[Any, ...]:
+    start = 8 + int.from_bytes(agent[:8], "little")
+    about = json.loads(json.loads(agent[8:start])["__metadata__"][FORMAT])
+    del about["config"]["frames"], about[CHECKSUM]
+    return about, agent[start:]
 
 
 def metrics(folder: Path) -> Callable[[Random], Read]:
